@@ -113,13 +113,8 @@ class Pages:
             shown=url,
             headers={name: revealed(value) for name, value in self._headers.items()},
             private=frozenset(name for name, value in self._headers.items() if isinstance(value, Secret)),
-            auth=None,
-            expect=(200,),
-            content_type=(),
-            max_bytes=None,
             timeout=self._timeout,
             attempts=self._attempts,
-            delay=0.5,
         )
 
     def shown(self, values: Values) -> str:

@@ -21,7 +21,7 @@ from persistable.nodes.command.process import run
 from persistable.nodes.command.template import Script
 from persistable.nodes.compose import Open
 from persistable.nodes.construction import Construction, Recorded, collection, grouped
-from persistable.nodes.lineage import nodes_in
+from persistable.nodes.lineage import holds_nodes, nodes_in, swapped
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.types import Node
@@ -146,7 +146,7 @@ class Command(Persistable[PayloadT, CommandParams]):
                 name=unused[0],
                 accepted=sorted(script.names),
             )
-        stand_ins = {name: _swapped(given, _stand_in) for name, given in nodes.items()}
+        stand_ins = swapped(nodes, lambda _: Path("/upstream"), Persistable)
         script.render(
             {**values, **stand_ins, **dict.fromkeys(self._node_open, Path("/upstream")), "output": self._outputs.paths(Path("/output"))}
         )
@@ -206,7 +206,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         for name in ("inputs", "work", "tmp"):
             (folder / name).mkdir()
         self._outputs.prepare(folder / "outputs")
-        given = {name: _swapped(self.__dict__[name], partial(_file_of, running, folder / "inputs")) for name in self._inputs()}
+        given = swapped({name: self.__dict__[name] for name in self._inputs()}, partial(_file_of, running, folder / "inputs"), Persistable)
         text = Script(params.template).render({**params.values, **given, "output": self._outputs.paths(folder / "outputs")})
         (folder / "script").write_text(text, encoding="utf-8", errors="surrogateescape")
         untouched = _stamps(given)
@@ -266,7 +266,7 @@ def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             raise UnknownParam("output is where the script puts its result, and cannot be given; see outputs=", name=name, accepted=[])
         if isinstance(value, Secret):
             raise ParamsError(f"{name} of Command is a Secret, which scripts get by their environment: env={{{name.upper()!r}: {value!r}}}")
-        (nodes if next(iter(nodes_in(value, Persistable)), None) is not None else values)[name] = value
+        (nodes if holds_nodes(value, Persistable) else values)[name] = value
     return nodes, values
 
 
@@ -281,19 +281,6 @@ def _check_credentials(template: str, values: dict[str, Any]) -> None:
             f"{found} given to Command is a credential in plain text, which keys, records and logs would show; put it into an environment "
             "variable, pass env={'NAME': Secret('NAME')}, and write \"$NAME\" in the script"
         )
-
-
-def _stand_in(_: Any) -> Path:
-    return Path("/upstream")
-
-
-def _swapped(given: Any, swap: Any) -> Any:
-    """`given` with `swap` of each node in it."""
-    if isinstance(given, Persistable):
-        return swap(given)
-    if isinstance(given, dict):
-        return {name: _swapped(item, swap) for name, item in cast("dict[str, Any]", given).items()}
-    return [_swapped(item, swap) for item in cast("list[Any]", given)]
 
 
 def _environment(env: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Secret], tuple[str, ...]]:
@@ -336,13 +323,9 @@ def _file_of(running: Any, folder: Path, node: Node) -> Path:
 
 def _stamps(given: Any) -> Any:
     """The state of files, to tell whether they were written to."""
-    if isinstance(given, Path):
-        files = sorted(given.rglob("*")) if given.is_dir() else [given]
-        found = [(file, file.stat()) for file in files if file.is_file()]
-        return [(str(file), status.st_ino, status.st_size, status.st_mtime_ns) for file, status in found]
-    if isinstance(given, dict):
-        return [_stamps(item) for item in cast("dict[str, Any]", given).values()]
-    return [_stamps(item) for item in cast("list[Any]", given)]
+    files = [file for _, path in nodes_in(given, Path) for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    return [(str(file), status.st_ino, status.st_size, status.st_mtime_ns) for file, status in found]
 
 
 def _end_of(path: Path) -> str:

@@ -214,27 +214,27 @@ class _Reading:
 
     def _single(self) -> None:
         self._nested_quote()
-        self._quoted(1, re.compile("[^'\0]*"), "inside single quotes")
+        self._through(r"'[^']*'?", "inside single quotes")
 
     def _ansi(self) -> None:
         """``$'...'``, which is one string to bash and a dollar sign and a string to others."""
         self._nested_quote()
         start = self._at
-        self._quoted(2, re.compile(r"(?:[^'\\\0]|\\[^\0])*"), "inside $'...'")
+        self._through(r"\$'(?:[^'\\]|\\.)*\\?'?", "inside $'...'")
         if "\\'" in self._text[start : self._at]:
             self._unsure = "after a $'...' that shells read differently"
 
-    def _quoted(self, opening: int, inside: re.Pattern[str], where: str) -> None:
-        self._take(opening)
-        while self._at < len(self._text):
-            found = inside.match(self._text, self._at)
-            self._take(len(found[0]) if found else 0)
-            if self._starts("'"):
-                self._take(1)
-                return
-            if self._at < len(self._text) and not self._starts("\0"):
-                self._take(1)
-            elif self._at < len(self._text):
+    def _through(self, pattern: str, where: str) -> None:
+        """Go on to the end of what `pattern` matches here, in which values are refused."""
+        found = re.compile(pattern, re.DOTALL).match(self._text, self._at)
+        assert found is not None
+        self._until(found.end(), where)
+
+    def _until(self, end: int, where: str, word: bool = True) -> None:
+        while self._at < end:
+            mark = self._text.find("\0", self._at, end)
+            self._take((end if mark < 0 else mark) - self._at, word)
+            if mark >= 0:
                 self._value(where)
 
     def _nested_quote(self) -> None:
@@ -242,17 +242,7 @@ class _Reading:
             self._unsure = "after quotes inside a quoted ${...}, which shells read differently"
 
     def _backticks(self) -> None:
-        self._take(1)
-        while self._at < len(self._text):
-            here = self._text[self._at]
-            if here == "\0":
-                self._value("inside backticks; write $(...) for them")
-            elif here == "\\" and not self._starts("\\\0"):
-                self._take(2)
-            else:
-                self._take(1)
-                if here == "`":
-                    return
+        self._through(r"`(?:[^`\\]|\\.)*\\?`?", "inside backticks; write $(...) for them")
 
     def _dollar(self) -> None:
         double = self._around[-1] is _DOUBLE
@@ -301,11 +291,7 @@ class _Reading:
                 line = self._text[self._at : end if end >= 0 else len(self._text)]
                 until = self._at + len(line)
                 last = not joined and (line.lstrip("\t") if strip else line) == delimiter
-                while self._at < until:
-                    found = MARK.search(self._text, self._at, until)
-                    self._take((found.start() if found else until) - self._at, word=False)
-                    if found:
-                        self._value("inside a here-document; write it to a file with printf, or give <<< {{ x }}")
+                self._until(until, "inside a here-document; write it to a file with printf, or give <<< {{ x }}", word=False)
                 self._take(1, word=False)
                 if last:
                     break

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import PurePath
 from typing import Any, cast
 
 from persistable.errors import ParamsError, UnknownParam, need
 from persistable.nodes.command.quoting import MARK, mark, written
+from persistable.params.building import nearest
 
 
 class Raw(str):
-    """Text that goes into the script as it is."""
+    """Text that goes into the script as it is; as a filter, it makes any value that."""
 
     __slots__ = ()
 
@@ -33,11 +36,11 @@ class Script:
             comment_start_string="{##",
             comment_end_string="##}",
         )
-        self._environment.filters["raw"] = _raw
-        self._environment.filters["tojson"] = _json
+        self._environment.filters.update(raw=Raw, tojson=partial(json.dumps, default=str))
+        from jinja2 import meta
+
         try:
-            tree = self._environment.parse(template)
-            names: set[str] = _meta().find_undeclared_variables(tree)
+            names = meta.find_undeclared_variables(self._environment.parse(template))
         except self._jinja.TemplateError as error:
             raise ParamsError(f"the template of Command is no Jinja2 template: {error}\n{_shown(template)}") from error
         self.names = names - set(self._environment.globals)
@@ -49,10 +52,8 @@ class Script:
         unknown = sorted(self.names.difference(available))
         if not unknown:
             return
-        from difflib import get_close_matches
-
-        near = get_close_matches(unknown[0], available, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = nearest(unknown[0], available)
+        hint = f"did you mean {near}? " if near is not None else ""
         raise UnknownParam(
             f"the template of Command uses {', '.join(unknown)}, which {'is' if len(unknown) == 1 else 'are'} not given; {hint}"
             f"known are {', '.join(available)}; give {unknown[0]}=..., a value or a node",
@@ -96,23 +97,6 @@ def _without_zero(text: str) -> str:
     if "\0" in text:
         raise ValueError("a value contains a zero byte, which no shell takes; leave it out")
     return text
-
-
-def _meta() -> Any:
-    from jinja2 import meta
-
-    return meta
-
-
-def _raw(value: Any) -> Raw:
-    """The filter: not quoted."""
-    return Raw(value)
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, default=str)
 
 
 def _shown(template: str) -> str:

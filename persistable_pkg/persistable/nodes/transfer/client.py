@@ -37,13 +37,13 @@ class Request(NamedTuple):
     """Names in lower case."""
     private: frozenset[str]
     """Names of headers that no other host may see after a redirect."""
-    auth: tuple[str, str] | None
-    expect: tuple[int, ...]
-    content_type: tuple[str, ...]
-    max_bytes: int | None
     timeout: float
     attempts: int
-    delay: float
+    auth: tuple[str, str] | None = None
+    expect: tuple[int, ...] = (200,)
+    content_type: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    delay: float = 0.5
 
     def __repr__(self) -> str:
         return f"Request({self.shown})"
@@ -68,14 +68,14 @@ def fetch(request: Request, folder: Path, known: Known | None, progress: Callabl
 
     client: what `new_client` gave, whose connections are used; by default one for this call.
     """
-    with _exchanging(request, folder, known, progress, client) as exchange:
-        return _retried(request, exchange.attempt)
+    with _client(client) as used:
+        return _retried(_Exchange(request, folder, known, progress, used), _Exchange.body)
 
 
 def look(request: Request, client: Any = None) -> dict[str, Any]:
     """Facts of the answer (``etag``, ``last_modified``...), as far as there are any, without its body; otherwise as `fetch`."""
-    with _exchanging(request, Path(), None, lambda _done, _total: None, client) as exchange:
-        return _retried(request, exchange.look)
+    with _client(client) as used:
+        return _retried(_Exchange(request, Path(), None, lambda _done, _total: None, used), _Exchange.head)
 
 
 def new_client() -> Any:
@@ -89,17 +89,15 @@ def _guarded(request: Any) -> None:
 
 
 @contextmanager
-def _exchanging(
-    request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None], client: Any
-) -> Generator[_Exchange]:
-    need("httpx", "httpx", "http", "HttpGet")
-    with redacted_logs(*_LOGGERS), nullcontext(client) if client is not None else new_client() as used:
-        yield _Exchange(request, folder, known, progress, used)
+def _client(given: Any) -> Generator[Any]:
+    """The client to use, `given` or new, whose own logs show no secrets inside the block."""
+    with redacted_logs(*_LOGGERS), nullcontext(given) if given is not None else new_client() as client:
+        yield client
 
 
-def _retried(request: Request, attempt_once: Callable[[], ResultT]) -> ResultT:
+def _retried(exchange: _Exchange, ask: Callable[[_Exchange], ResultT]) -> ResultT:
     stamina: Any = need("stamina", "stamina", "http", "HttpGet")
-    tries = 0
+    request, tries = exchange.request, 0
 
     def again(error: Exception) -> bool | float:
         if not isinstance(error, HttpFailed) or not error.transient:
@@ -118,7 +116,7 @@ def _retried(request: Request, attempt_once: Callable[[], ResultT]) -> ResultT:
         for attempt in retrying:
             tries += 1
             with attempt:
-                return attempt_once()
+                return exchange.answered(ask)
     except HttpFailed as error:
         if tries > 1:
             error.add_note(f"tried {tries} times")
@@ -132,7 +130,7 @@ class _Exchange:
     def __init__(
         self, request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None], client: Any
     ) -> None:
-        self._request = request
+        self.request = request
         self._known = known
         self._progress = progress
         self._body = folder / "body"
@@ -144,27 +142,19 @@ class _Exchange:
     def _asked(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
         return self._client.stream(  # type: ignore[no-any-return]
             method,
-            self._request.url,
+            self.request.url,
             headers=headers,
-            auth=self._request.auth,
-            timeout=self._request.timeout,
+            auth=self.request.auth,
+            timeout=self.request.timeout,
             extensions={"guard": self._guard},  # they stay with the request where it is redirected
         )
 
-    def attempt(self) -> Got:
-        """One try at the body."""
-        return self._answered(self._exchange)
-
-    def look(self) -> dict[str, Any]:
-        """One try at what is said of it."""
-        return self._answered(self._look)
-
-    def _answered(self, ask: Callable[[], ResultT]) -> ResultT:
+    def answered(self, ask: Callable[[_Exchange], ResultT]) -> ResultT:
         """The result of `ask`. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
         import httpx
 
         try:
-            return ask()
+            return ask(self)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
             problem = self._failed_by(error)
         raise problem
@@ -180,16 +170,17 @@ class _Exchange:
             raise self._failed(
                 None, f"it redirects to {origin[0]}://{origin[1]}, which is not encrypted; ask for that address if you trust it"
             )
-        for name in self._request.private:
+        for name in self.request.private:
             request.headers.pop(name, None)
 
-    def _look(self) -> dict[str, Any]:
+    def head(self) -> dict[str, Any]:
+        """One try at what is said of the body."""
         # a server that gives no answer to HEAD, or another one, is asked for the whole, and left when it begins to send
-        headers = {"accept-encoding": "gzip", **self._request.headers}
+        headers = {"accept-encoding": "gzip", **self.request.headers}
         for method in ("HEAD", "GET"):
             self._origin = None
             with self._asked(method, headers) as response:
-                if method == "HEAD" and response.status_code not in self._request.expect:
+                if method == "HEAD" and response.status_code not in self.request.expect:
                     continue
                 self._check_status(response, resuming=False)
                 if method == "HEAD":
@@ -197,10 +188,11 @@ class _Exchange:
                 return self._facts(response)
         raise AssertionError("the last of them returns or raises")
 
-    def _exchange(self) -> Got:
+    def body(self) -> Got:
+        """One try at the body."""
         self._origin = None
         state = self._unfinished()
-        headers = {"accept-encoding": "gzip", **self._request.headers}
+        headers = {"accept-encoding": "gzip", **self.request.headers}
         offset = 0
         if state is not None:
             offset = self._body.stat().st_size
@@ -276,18 +268,14 @@ class _Exchange:
                     target.write(piece)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             self._forget()
-            damaged = True
-        else:
-            damaged = False
-        if damaged:
-            raise self._failed(None, "the body is not the whole gzip stream it is said to be", transient=True)
+            raise self._failed(None, "the body is not the whole gzip stream it is said to be", transient=True) from None
         return self._decoded
 
     # what the server said
 
     def _facts(self, response: Any) -> dict[str, Any]:
         found = {
-            "url": self._request.shown if not response.history else str(response.url.copy_with(query=None, fragment=None, userinfo=b"")),
+            "url": self.request.shown if not response.history else str(response.url.copy_with(query=None, fragment=None, userinfo=b"")),
             "etag": response.headers.get("etag", ""),
             "last_modified": response.headers.get("last-modified", ""),
             "content_type": response.headers.get("content-type", ""),
@@ -297,7 +285,7 @@ class _Exchange:
 
     def _check_status(self, response: Any, resuming: bool) -> None:
         status: int = response.status_code
-        if status in self._request.expect or (resuming and status == 206 and 200 in self._request.expect):
+        if status in self.request.expect or (resuming and status == 206 and 200 in self.request.expect):
             return
         if resuming and status in (206, 416):
             self._forget()
@@ -308,13 +296,13 @@ class _Exchange:
             raise self._failed(status, f"{what}; try again later", transient=True, retry_after=wait)
         if status in PASSING:
             raise self._failed(status, f"{what}, and asks to wait for {wait:.0f} s; try again then", retry_after=wait)
-        expected = ", ".join(map(str, self._request.expect))
+        expected = ", ".join(map(str, self.request.expect))
         raise self._failed(status, f"{what}; {_ADVICE.get(status, f'expected is {expected}, see expect=')}")
 
     def _check_type(self, response: Any) -> None:
         from fnmatch import fnmatch
 
-        wanted = self._request.content_type
+        wanted = self.request.content_type
         found = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if wanted and not any(fnmatch(found, kind.lower()) for kind in wanted):
             what = f"the answer is of type {redact(found) or 'unknown'}, expected is {', '.join(wanted)}"
@@ -330,7 +318,7 @@ class _Exchange:
         raise self._failed(response.status_code, "the transfer was not resumed where it was cut", transient=True)
 
     def _check_size(self, size: int) -> None:
-        limit = self._request.max_bytes
+        limit = self.request.max_bytes
         if limit is not None and size > limit:
             raise self._failed(None, f"the body has more than the {limit} bytes that max_bytes allows")
 
@@ -338,7 +326,7 @@ class _Exchange:
 
     def _failed(self, status: int | None, what: str, *, transient: bool = False, retry_after: float | None = None) -> HttpFailed:
         return HttpFailed(
-            f"GET {self._request.shown}: {what}", status=status, url=self._request.shown, transient=transient, retry_after=retry_after
+            f"GET {self.request.shown}: {what}", status=status, url=self.request.shown, transient=transient, retry_after=retry_after
         )
 
     def _failed_by(self, error: Exception) -> HttpFailed:
@@ -347,9 +335,7 @@ class _Exchange:
         settled = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.ProxyError)
         transient = isinstance(error, httpx.TransportError) and not isinstance(error, settled)
         if isinstance(error, httpx.TimeoutException):
-            return self._failed(
-                None, f"nothing came for {self._request.timeout:g} s ({type(error).__name__}), see timeout=", transient=True
-            )
+            return self._failed(None, f"nothing came for {self.request.timeout:g} s ({type(error).__name__}), see timeout=", transient=True)
         return self._failed(None, f"{type(error).__name__}: {redact(str(error))}".rstrip(": "), transient=transient)
 
 

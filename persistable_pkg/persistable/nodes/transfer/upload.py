@@ -12,6 +12,7 @@ from persistable.errors import ParamsError, StoreError
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.location import LocalPlace, place
 from persistable.nodes.construction import Construction, Recorded
+from persistable.nodes.lineage import swapped
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import check_address
@@ -113,7 +114,7 @@ class Upload(Persistable[str, UploadParams]):
         store = source._node_store or self._node_running("source").store
         wanted = self._target_io or source._node_format()
         record = find_record(store, source.place) if source.is_persisted else None
-        target = _Target(self.params.target_url, _revealed(self._options), self._folder)
+        target = _Target(self.params.target_url, swapped(self._options, Secret.reveal, Secret), self._folder)
         if record is not None:
             stored_as = format_of(source, record)
             if stored_as.spec() == wanted.spec():
@@ -225,12 +226,6 @@ def _split(url: str) -> tuple[str, str]:
 
 def _is_local(url: str) -> bool:
     return "://" not in url or url.startswith(("file://", "local://"))
-
-
-def _revealed(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return value.reveal()
-    return {name: _revealed(item) for name, item in cast("dict[str, Any]", value).items()} if isinstance(value, dict) else value
 
 
 def _without_secrets(error: Exception) -> Exception:
