@@ -40,9 +40,8 @@ class _Opcodes:
         self.extended = opmap["EXTENDED_ARG"]
         self.padding = bytes([0, self.extended])  # instructions that do nothing of their own: inline caches and longer arguments
         self.names = {opmap["LOAD_GLOBAL"]: 1, opmap["LOAD_NAME"]: 0}
-        for name in ("LOAD_FROM_DICT_OR_GLOBALS",):
-            if name in opmap:
-                self.names[opmap[name]] = 0
+        if "LOAD_FROM_DICT_OR_GLOBALS" in opmap:
+            self.names[opmap["LOAD_FROM_DICT_OR_GLOBALS"]] = 0
         self.attributes = {opmap["LOAD_ATTR"]: 1 if version >= (3, 12) else 0, opmap["STORE_ATTR"]: 0, opmap["DELETE_ATTR"]: 0}
         for name, shift in (("LOAD_METHOD", 0), ("LOAD_SUPER_ATTR", 2)):
             if name in opmap and opmap[name] < 256:

@@ -13,7 +13,6 @@ from types import (
     FunctionType,
     GenericAlias,
     MappingProxyType,
-    MethodType,
     ModuleType,
     SimpleNamespace,
     UnionType,
@@ -34,10 +33,9 @@ from persistable.nodes.code.objects import (
     class_namespace,
     contents_of,
     given_namespace,
+    innermost,
     instance_dict,
-    method_function,
     module_dict,
-    partial_func,
     raw_function,
 )
 from persistable.nodes.code.ownership import Project, is_installed
@@ -163,30 +161,12 @@ def _walked(target: Code, key: Key, sources: Any = None) -> Walk:
         walk.enter_given(given)
         walk.enter_class(cls, names, below)
     else:
-        function = _innermost(target)
+        function = innermost(target)
         walk = Walk(Project([*([function.__globals__] if function is not None else []), *brought]), sources)
         walk.enter_given(given)
         walk.enter_function(target)
     walk.run()
     return walk
-
-
-def _innermost(code: Any) -> FunctionType | None:
-    """The function a decorated or partial one is about, by which we know whose project it is."""
-    for _ in range(50):
-        kind, attributes = kind_of(code), instance_dict(code) or {}
-        wrapped = attributes.get("__wrapped__")
-        if kind is FunctionType and kind_of(wrapped) is not FunctionType:
-            return cast("FunctionType", code)
-        if issubclass(kind, functools.partial):
-            code = partial_func(code)
-        elif issubclass(kind, MethodType):
-            code = method_function(code)
-        else:
-            code = (
-                wrapped if wrapped is not None else next((value for value in attributes.values() if kind_of(value) is FunctionType), None)
-            )
-    return None
 
 
 # The quick digest

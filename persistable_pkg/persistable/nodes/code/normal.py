@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dis
+from bisect import bisect_left
 from collections.abc import Iterator
 from types import CodeType
 from typing import cast
@@ -140,13 +141,13 @@ def bytecode_text(code: CodeType) -> str:
     """The normal form of a code object: no lines, docstring, annotations of its own, or instructions that do nothing."""
     body = dis.Bytecode(code)
     steps = [step for step in body if step.opname not in _SILENT]
-    offsets = [step.offset for step in steps]
+    offsets = [step.offset for step in steps]  # a place is the number of the first kept instruction there or after it
     signature = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _KIND_FLAGS)
     lines = [f"{code.co_name}{signature}{code.co_varnames[: sum(signature[::2]) + 2]}"]
     for step in steps:
         arg = step.arg
         if step.opcode in _JUMPS:
-            said = f"to {_position(offsets, step.argval)}"
+            said = f"to {bisect_left(offsets, step.argval)}"
         elif step.opcode in _CONSTANTS:
             said = bytecode_text(step.argval) if isinstance(step.argval, CodeType) else _constant(step.argval)
         elif step.opcode in _SPELLED:
@@ -155,21 +156,9 @@ def bytecode_text(code: CodeType) -> str:
             said = "" if arg is None else str(arg)
         lines.append(f"{step.opname} {said}")
     for entry in getattr(body, "exception_entries", ()):
-        span = (_position(offsets, entry.start), _position(offsets, entry.end), _position(offsets, entry.target))
+        span = tuple(bisect_left(offsets, offset) for offset in (entry.start, entry.end, entry.target))
         lines.append(f"except {span} {entry.depth} {entry.lasti}")
     return "\n".join(lines)
-
-
-def _position(offsets: list[int], offset: int) -> int:
-    """The number of the first kept instruction at or after `offset`."""
-    low, high = 0, len(offsets)
-    while low < high:
-        middle = (low + high) // 2
-        if offsets[middle] < offset:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def shape(code: CodeType) -> tuple[object, ...]:

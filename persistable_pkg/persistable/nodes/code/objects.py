@@ -8,7 +8,7 @@ import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import CodeType, FunctionType, GetSetDescriptorType, MappingProxyType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from persistable.nodes.code.constants import exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.ownership import MARK, Namespace, is_installed
@@ -37,21 +37,33 @@ class Watch(NamedTuple):
 
 def given_namespace(thing: Any) -> Namespace | None:
     """The module that defines a function or class that came with the params, as its namespace; None where that is a library."""
-    if type(thing) is FunctionType:
-        inner = thing
-        for _ in range(20):
-            wrapped = (instance_dict(inner) or {}).get("__wrapped__")
-            if type(wrapped) is not FunctionType:
-                break
-            inner = wrapped
-        namespace = inner.__globals__
-    elif issubclass(kind_of(thing), type):
+    if issubclass(kind_of(thing), type):
         namespace = class_namespace(thing)
+    elif (function := innermost(thing)) is not None:
+        namespace = function.__globals__
     else:
         module = sys.modules.get(str(getattr(thing, "__module__", None)))
         namespace = module_dict(module) if module is not None else {}
     file = namespace.get("__file__")
     return None if isinstance(file, str) and is_installed(file) else namespace
+
+
+def innermost(code: Any) -> FunctionType | None:
+    """The function a decorated or partial one is about, by which we know whose project it is."""
+    for _ in range(50):
+        kind, attributes = kind_of(code), instance_dict(code) or {}
+        wrapped = attributes.get("__wrapped__")
+        if kind is FunctionType and kind_of(wrapped) is not FunctionType:
+            return cast("FunctionType", code)
+        if issubclass(kind, functools.partial):
+            code = partial_func(code)
+        elif issubclass(kind, MethodType):
+            code = method_function(code)
+        else:
+            code = (
+                wrapped if wrapped is not None else next((value for value in attributes.values() if kind_of(value) is FunctionType), None)
+            )
+    return None
 
 
 def title(thing: Any) -> str:

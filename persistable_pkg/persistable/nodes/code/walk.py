@@ -150,7 +150,7 @@ class Walk:
                 self._titles[id(thing)] = title(thing)
                 self.follow(thing, title(thing))
                 if type(thing) is FunctionType:
-                    self._watch_function(thing)
+                    self._watch({"": thing}, "", thing)
 
     def run(self) -> None:
         """Follow everything. The classes in play meet the attribute names in use until neither grows."""
@@ -567,10 +567,6 @@ class Walk:
         if self.sources is None and (id(place), "@" + name) not in self._seen:
             self._seen[id(place), "@" + name] = place
             self.watches.append(Watch(place, None, name, *hold(value)))
-
-    def _watch_function(self, function: FunctionType) -> None:
-        if self.sources is None:
-            self.watches.append(Watch({"": function}, None, "", *hold(function)))
 
     def _watch_class(self, cls: type, name: str, value: Any) -> None:
         if self.sources is None:
