@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, KeysView, Mapping
-from io import RawIOBase
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
 
 from persistable.errors import DuplicateItem
-from persistable.fileio.base import FileIO
+from persistable.fileio.base import FileIO, Sink
 from persistable.fileio.original import Original
 from persistable.nodes import code
 from persistable.nodes.resumption import going_on, made_from
@@ -217,26 +217,11 @@ def _parted(item: Any, io: Any) -> tuple[Any, Any]:
 
 def _digest(io: FileIO[Any], value: Any) -> str:
     io.check(value)
-    sink = _Hashing()
-    io.dump(value, cast("Any", sink))
-    return sink.hasher.hexdigest(length=16)
+    hasher = blake3()
 
+    def update(data: Any) -> None:
+        if memoryview(data).nbytes:  # others cannot be cast
+            hasher.update(memoryview(data).cast("B"))
 
-class _Hashing(RawIOBase):
-    """A write-only stream that keeps nothing but a digest."""
-
-    def __init__(self) -> None:
-        self.hasher = blake3()
-        self._at = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
-        self.hasher.update(view)
-        self._at += view.nbytes
-        return view.nbytes
+    io.dump(value, cast("Any", Sink(SimpleNamespace(write=update))))
+    return hasher.hexdigest(length=16)

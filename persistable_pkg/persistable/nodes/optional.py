@@ -11,6 +11,7 @@ from persistable.nodes.construction import Construction, Recorded, collection, g
 from persistable.nodes.lineage import nodes_in
 from persistable.nodes.node import Persistable
 from persistable.nodes.roles import refuse_open
+from persistable.nodes.types import is_family
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | 
     What depends on it waits until it has ended either way. A payload made from the default is kept like any other: delete it once `node`
     works, to have it made from the real one. Of a family: the family of its members, each so.
     """
-    if _is_family(node):
+    if is_family(node):
         made: Any = _Optional.over(node=node, default=default if not isinstance(default, list) else [default])
         return cast("Persistable[T | Any, Any]", made)
     refuse_open("optional", "node", nodes_in(node, Persistable))
@@ -88,12 +89,8 @@ def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
     """
     if not nodes:
         raise TypeError("any_of needs at least one node")
-    if any(map(_is_family, nodes)):
+    if any(map(is_family, nodes)):
         made: Any = _AnyOf.over(*nodes)
         return cast("Persistable[T, Any]", made)
     refuse_open("any_of", "nodes", nodes_in(nodes, Persistable))
     return _AnyOf(*nodes)
-
-
-def _is_family(value: Any) -> bool:
-    return bool(getattr(value.__class__, "_node_is_family", False))

@@ -39,6 +39,7 @@ _ARITHMETIC = _Around(")", "inside arithmetic")
 _OLD_ARITHMETIC = _Around("]", "inside arithmetic")
 _TEST = _Around("]]", "inside [[ ]], which may evaluate it")
 _INERT = re.compile(r"[^\\'\"`$#<()\[\]{};&|\s\0]+")
+_INERT_IN_DOUBLE = re.compile(r'[^\\"`$\0]+')
 _BLANK = " \t"
 
 
@@ -73,10 +74,7 @@ class _Reading:
 
     def script(self) -> str:
         while self._at < len(self._text):
-            if self._around[-1] is _DOUBLE:
-                self._in_double()
-            else:
-                self._in_words()
+            self._next()
         return "".join(self._out)
 
     # moving on
@@ -119,46 +117,27 @@ class _Reading:
         self._end_word()
         self._words = []
 
-    # inside double quotes
-
-    def _in_double(self) -> None:
-        here = self._text[self._at]
-        if here == "\\":
-            self._escape()
-        elif here == '"':
-            self._take(1)
-            self._close()
-        elif here == "`":
-            self._backticks()
-        elif here == "$":
-            self._dollar()
-        elif here == "\0":
-            self._value()
-        else:
-            found = re.compile(r'[^\\"`$\0]+').match(self._text, self._at)
-            assert found is not None
-            self._take(len(found[0]))
-
-    # elsewhere
-
-    def _in_words(self) -> None:
-        here = self._text[self._at]
-        inert = _INERT.match(self._text, self._at)
+    def _next(self) -> None:
+        here, double = self._text[self._at], self._around[-1] is _DOUBLE
+        inert = (_INERT_IN_DOUBLE if double else _INERT).match(self._text, self._at)
         if inert is not None:
             self._take(len(inert[0]))
         elif here == "\0":
             self._value()
         elif here == "\\":
             self._escape()
-        elif here == "'":
-            self._single()
-        elif here == '"':
-            self._nested_quote()
-            self._open(_DOUBLE, 1)
         elif here == "`":
             self._backticks()
         elif here == "$":
             self._dollar()
+        elif here == '"' and double:
+            self._take(1)
+            self._close()
+        elif here == '"':
+            self._nested_quote()
+            self._open(_DOUBLE, 1)
+        elif here == "'":
+            self._single()
         elif here == "#" and not self._word and self._around[-1].end not in ("}", "]"):
             self._comment()
         elif here in "\n;&|" or here in _BLANK:
