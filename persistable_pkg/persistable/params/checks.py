@@ -40,6 +40,15 @@ class Check(NamedTuple):
     surely: bool = True
     """True if what it lets pass is of the type for sure; in a union, others go first."""
 
+    def at(self, step: Any, value: Any) -> Any:
+        """`value`, which is held at `step` of another, as the check has it. Raises Mismatch with that step."""
+        if type(value) in self.exact:
+            return value
+        try:
+            return self.convert(value)
+        except Mismatch as mismatch:
+            raise mismatch.under(step) from None
+
 
 class Scope(NamedTuple):
     """The scope of names and type variables in an annotation."""
@@ -256,14 +265,10 @@ def _tuple(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) ->
 def _each(value: Any, checks: list[Check]) -> list[Any] | None:
     changed: list[Any] | None = None
     for place, (each, check) in enumerate(zip(value, checks, strict=True)):
-        if type(each) not in check.exact:
-            try:
-                made = check.convert(each)
-            except Mismatch as mismatch:
-                raise mismatch.under(place) from None
-            if made is not each:
-                changed = list(value) if changed is None else changed
-                changed[place] = made
+        made = check.at(place, each)
+        if made is not each:
+            changed = list(value) if changed is None else changed
+            changed[place] = made
     return changed
 
 
@@ -318,11 +323,7 @@ def _pairs(value: dict[Any, Any], key: Check, item: Check) -> dict[Any, Any] | N
     changed = False
     made: dict[Any, Any] = {}
     for name, each in value.items():
-        try:
-            new_name = name if type(name) in key.exact else key.convert(name)
-            new = each if type(each) in item.exact else item.convert(each)
-        except Mismatch as mismatch:
-            raise mismatch.under((name,)) from None
+        new_name, new = key.at((name,), name), item.at((name,), each)
         changed = changed or new_name is not name or new is not each
         made[new_name] = new
     return made if changed else None
@@ -442,13 +443,9 @@ def _typed_dict(cls: Any, names: dict[str, Any]) -> Check:
             check = hints.get(name)
             if check is None:
                 raise Mismatch(value, words, f"it has no {name!r}" + (f": {hint}" if (hint := near(name, list(hints))) else ""))
-            if type(each) not in check.exact:
-                try:
-                    made = check.convert(each)
-                except Mismatch as mismatch:
-                    raise mismatch.under((name,)) from None
-                if made is not each:
-                    changes[name] = made
+            made = check.at((name,), each)
+            if made is not each:
+                changes[name] = made
         return {**value, **changes} if changes else value
 
     return Check(frozenset(), convert, words)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from persistable.errors import PersistableError
@@ -32,16 +32,7 @@ def made(cls: Any, fields: Mapping[str, Any], place: str = "", arguments: tuple[
             if type(getattr(value, attr, None)) not in exact:
                 return _own(value, rows)
         return value
-    early, trouble = _early(cls, rows, fields)
-    try:
-        value = _called(cls, early, place)
-    except PersistableError:
-        raise
-    except Exception as error:
-        if trouble is not None:  # most likely what it stumbled over
-            raise trouble.error(cls.__name__) from error
-        raise
-    return _own(value, rows)
+    return _made_by(lambda given: _called(cls, given, place), cls, rows, fields)
 
 
 def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments: tuple[Any, ...] = ()) -> Any:
@@ -50,16 +41,7 @@ def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments:
     rows = rows_of(cls, arguments)
     if rows is None:
         return whole(replaced(params, changes, place))
-    early, trouble = _early(cls, rows, changes)
-    try:
-        value = replaced(params, early, place)
-    except PersistableError:
-        raise
-    except Exception as error:
-        if trouble is not None:
-            raise trouble.error(cls.__name__) from error
-        raise
-    return _own(value, rows)
+    return _made_by(lambda given: replaced(params, given, place), cls, rows, changes)
 
 
 def whole(params: Any, arguments: tuple[Any, ...] = ()) -> Any:
@@ -112,6 +94,20 @@ def _called(cls: Any, fields: Mapping[str, Any], place: str) -> Any:
         except TypeError:
             pass
     return build(cls, fields, place)
+
+
+def _made_by(make: Callable[[Mapping[str, Any]], Any], cls: Any, rows: Rows, fields: Mapping[str, Any]) -> Any:
+    """The object that `make` makes of the fields, each of its declared type."""
+    early, trouble = _early(cls, rows, fields)
+    try:
+        value = make(early)
+    except PersistableError:
+        raise
+    except Exception as error:
+        if trouble is not None:  # most likely what it stumbled over
+            raise trouble.error(cls.__name__) from error
+        raise
+    return _own(value, rows)
 
 
 def _own(value: Any, rows: Rows) -> Any:

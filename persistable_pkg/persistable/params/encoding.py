@@ -308,19 +308,19 @@ def tracked_rows(spec: Spec) -> list[tuple[str, bytes, bytes | None]]:
 
 def _object_writer(spec: Spec) -> Writer:
     prefix, rows = object_prefix(spec), tracked_rows(spec)
-    if spec.extras:
-        return _open_writer(prefix, rows)
-    if all(pin is None for _, _, pin in rows):
+    if not spec.extras and all(pin is None for _, _, pin in rows):
         return _closed_writer(prefix, [(attr, key) for attr, key, _ in rows])
 
     def write(value: Any, path: Path, nodes: Nodes) -> bytes:
-        out = [prefix]
+        out = []
         for attr, key, pin in rows:
             raw = field_bytes(value, attr, path, nodes)
             if raw != pin:
                 out.append(key + raw)
-        out.append(b"})")
-        return b"".join(out)
+        if spec.extras:  # of a pydantic model that takes undeclared fields
+            out.extend(_str(name) + field_bytes(value, name, path, nodes) for name in value.__pydantic_extra__ or ())
+            out.sort()
+        return prefix + b"".join(out) + b"})"
 
     return write
 
@@ -343,22 +343,6 @@ def _closed_writer(prefix: bytes, rows: list[tuple[str, bytes]]) -> Writer:
                 path.pop()
         out.append(b"})")
         return b"".join(out)
-
-    return write
-
-
-def _open_writer(prefix: bytes, rows: list[tuple[str, bytes, bytes | None]]) -> Writer:
-    """The writer of pydantic models that take undeclared fields."""
-
-    def write(value: Any, path: Path, nodes: Nodes) -> bytes:
-        out = []
-        for attr, key, pin in rows:
-            raw = field_bytes(value, attr, path, nodes)
-            if raw != pin:
-                out.append(key + raw)
-        out.extend(_str(name) + field_bytes(value, name, path, nodes) for name in value.__pydantic_extra__ or ())
-        out.sort()
-        return prefix + b"".join(out) + b"})"
 
     return write
 

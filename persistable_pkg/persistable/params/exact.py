@@ -55,14 +55,6 @@ def to_complex(value: Any) -> Any:
     return wrong(given, "complex", said_as(value, complex))
 
 
-def _exactly(kind: type, hint: Callable[[Any], str] | None = None) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        made = as_python(value)
-        return made if isinstance(made, kind) else wrong(value, kind.__name__, hint(made) if hint is not None else "")
-
-    return check
-
-
 def _is_truth(value: Any) -> str:
     return f"write {bool(value)}" if isinstance(value, int | float) and value in (0, 1) else ""
 
@@ -81,15 +73,13 @@ def path_of(cls: type) -> Callable[[Any], Any]:
     return check
 
 
-def instance_of(cls: type) -> Callable[[Any], Any]:
+def instance_of(cls: type, hint: Callable[[Any], str] | None = None) -> Callable[[Any], Any]:
     """A check for instances of a class that has no parts; also from a numpy scalar that holds one."""
     name = cls.__qualname__ if "<locals>" not in cls.__qualname__ else cls.__name__
 
     def check(value: Any) -> Any:
-        if isinstance(value, cls):
-            return value
         made = as_python(value)
-        return made if made is not value and isinstance(made, cls) else wrong(value, name)
+        return made if isinstance(made, cls) else wrong(value, name, hint(made) if hint is not None else "")
 
     return check
 
@@ -142,9 +132,9 @@ EXACT: dict[Any, Callable[[Any], Any]] = {
     int: to_int,
     float: to_float,
     complex: to_complex,
-    bool: _exactly(bool, _is_truth),
-    str: _exactly(str),
-    bytes: _exactly(bytes),
+    bool: instance_of(bool, _is_truth),
+    str: instance_of(str),
+    bytes: instance_of(bytes),
     type(None): lambda value: value if value is None or stands_in(type(value)) else wrong(value, "None"),
 }
 """The converter of each type: it returns the equal value of that type, or raises Mismatch."""
