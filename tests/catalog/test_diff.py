@@ -14,7 +14,7 @@ import pytest
 
 from persistable import Catalog, Persistable, PersistableParams, run, step
 from persistable.errors import UnknownKey
-from persistable.params import absent
+from persistable.params.trees import absent
 
 PACKAGE = Path(__file__).resolve().parents[2] / "persistable_pkg"
 

@@ -11,7 +11,7 @@ import pytest
 from persistable import Catalog, Persistable, PersistableParams, run, step
 from persistable.catalog.index import parts
 from persistable.errors import PayloadNotFound
-from persistable.params import absent
+from persistable.params.trees import absent
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from persistable.errors import InputVanished, NotRebuildable, PayloadUntrusted
 from persistable.fileio import CsvFileIO, PickleFileIO
 from persistable.nodes.own_code import code_of_node
 from persistable.nodes.provenance import facts_of
-from persistable.params import encode
+from persistable.params.encoding import encode
 from persistable.records import access
 from persistable.records.key import Key
 from persistable.records.listing import entries

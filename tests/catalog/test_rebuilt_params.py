@@ -48,7 +48,7 @@ from catalog import flow
 from persistable import register_params
 from persistable.catalog.reproduce.rebuild import node_of
 from persistable.errors import NotRebuildable
-from persistable.params import encode
+from persistable.params.encoding import encode
 from persistable.records import access
 from persistable.stores import MemoryStore
 

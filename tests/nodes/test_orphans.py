@@ -18,7 +18,8 @@ import pydantic
 import pytest
 
 from persistable import Persistable, formerly, plan, register_params, run, step
-from persistable.params import encode, from_tree, tree
+from persistable.params.encoding import encode
+from persistable.params.trees import from_tree, tree
 
 Load = Callable[[str], ModuleType]
 _numbers = itertools.count()

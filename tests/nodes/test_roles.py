@@ -17,7 +17,7 @@ import pytest
 
 from persistable import HttpGet, Persistable, any_of, open_store, optional, step
 from persistable.errors import InputMissing, InvalidName, MissingUpstream, UnknownParam, WrongUpstream
-from persistable.params import from_tree, tree
+from persistable.params.trees import from_tree, tree
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from persistable.params import formerly, omit_when, untracked
-from persistable.params import untracked as unseen
+from persistable.params.fields import formerly, omit_when, untracked
+from persistable.params.fields import untracked as unseen
 
 if TYPE_CHECKING:
     from nowhere import Unknown

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from persistable.errors import UntrackableParam
-from persistable.params import encode, tree
+from persistable.params.encoding import encode
+from persistable.params.trees import tree
 
 DTYPES = st.one_of(
     hnp.boolean_dtypes(),

@@ -8,7 +8,8 @@ import pydantic
 import pytest
 
 from persistable.errors import MissingParam, ParamsError, UnknownParam
-from persistable.params import accepts, build, formerly, replaced
+from persistable.params.building import accepts, build, replaced
+from persistable.params.fields import formerly
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from persistable.params import encode
+from persistable.params.encoding import encode
 from persistable.testing.strategies import hashable, plain, scalars, typed, values
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "check.py"

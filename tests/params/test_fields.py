@@ -12,7 +12,9 @@ import pytest
 from params import future_annotations
 
 from persistable.errors import ParamsError, UntrackableParam
-from persistable.params import PersistableParams, encode, formerly, markers_of, omit_when, tree, untracked
+from persistable.params.encoding import encode
+from persistable.params.fields import PersistableParams, formerly, markers_of, omit_when, untracked
+from persistable.params.trees import tree
 
 T = TypeVar("T")
 FIELDS: list[tuple[str, Any, Any]] = [

@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_frame_equal
 
 from persistable.errors import UntrackableParam
-from persistable.params import encode, tree
+from persistable.params.encoding import encode
+from persistable.params.trees import tree
 
 
 def frame() -> pd.DataFrame:

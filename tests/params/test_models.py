@@ -18,7 +18,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from upath import UPath
 
 from persistable.errors import UntrackableParam
-from persistable.params import encode, from_tree, tree
+from persistable.params.encoding import encode
+from persistable.params.trees import from_tree, tree
 
 
 class Own(BaseEstimator):  # type: ignore[misc]

@@ -7,7 +7,9 @@ import pytest
 
 from persistable import Persistable
 from persistable.errors import UntrackableParam
-from persistable.params import encode, first_change, snapshot, tree
+from persistable.params.encoding import encode
+from persistable.params.snapshots import first_change, snapshot
+from persistable.params.trees import tree
 
 
 @dataclass

@@ -15,7 +15,8 @@ import pytest
 from sklearn.utils import Bunch
 
 from persistable.errors import ParamsError, UntrackableParam
-from persistable.params import encode, register_params, tree
+from persistable.params.encoding import encode, register_params
+from persistable.params.trees import tree
 
 
 class Text(str):

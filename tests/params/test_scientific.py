@@ -14,7 +14,8 @@ import pytest
 
 from persistable import Persistable
 from persistable.errors import ParamsMutated, UntrackableParam
-from persistable.params import encode, from_tree, tree
+from persistable.params.encoding import encode
+from persistable.params.trees import from_tree, tree
 
 
 @dataclass

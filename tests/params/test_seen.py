@@ -21,8 +21,8 @@ from sklearn.pipeline import make_pipeline
 
 from persistable import Persistable, step
 from persistable.errors import UntrackableParam
-from persistable.params import encode
 from persistable.params.declared import made, whole
+from persistable.params.encoding import encode
 
 
 @dataclass
@@ -219,7 +219,7 @@ class Later(Persistable[str, Holder]):
 
 
 def test_a_zone_comes_back_from_a_record(tmp_path: Any) -> None:
-    from persistable.params import from_tree, tree
+    from persistable.params.trees import from_tree, tree
 
     value = dt.datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin"))
     again = from_tree(tree(value))
@@ -276,7 +276,7 @@ def test_date_offsets_are_params() -> None:
     ]
     made += [offsets.MonthEnd(normalize=True), offsets.BusinessHour(start="08:00"), offsets.BusinessHour(), offsets.Week(weekday=0)]
     assert len({encode(each) for each in made}) == len(made)
-    from persistable.params import from_tree, tree
+    from persistable.params.trees import from_tree, tree
 
     assert [from_tree(tree(each)) for each in made[:7]] == made[:7]
 

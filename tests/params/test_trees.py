@@ -26,7 +26,11 @@ from hypothesis import given
 from sklearn.linear_model import Ridge
 
 from persistable.errors import ParamsError
-from persistable.params import absent, differences, encode, formerly, from_tree, omit_when, restore, tree, untracked, untracked_values
+from persistable.params.building import restore
+from persistable.params.encoding import encode
+from persistable.params.fields import formerly, omit_when, untracked
+from persistable.params.snapshots import untracked_values
+from persistable.params.trees import absent, differences, from_tree, tree
 from persistable.testing.strategies import plain, typed, values
 
 

@@ -9,7 +9,9 @@ import pydantic
 import pytest
 
 from persistable.errors import UntrackableParam
-from persistable.params import capture, encode, first_change, omit_when, snapshot, untracked
+from persistable.params.encoding import encode
+from persistable.params.fields import omit_when, untracked
+from persistable.params.snapshots import capture, first_change, snapshot
 
 
 @dataclass

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from persistable import Key
 from persistable.errors import InvalidName
-from persistable.params import encode
+from persistable.params.encoding import encode
 from persistable.records.key import check_payload_name, digest_of
 
 GOLDEN = [

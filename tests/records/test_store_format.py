@@ -15,6 +15,7 @@ import persistable
 from persistable import Catalog, Persistable, step
 from persistable.errors import PayloadCorrupted, StoreReadOnly, StoreTooNew
 from persistable.fileio import JsonFileIO
+from persistable.params.trees import from_tree
 from persistable.records import store_format
 from persistable.records.copy import copy
 from persistable.records.failure import Failure
@@ -424,7 +425,7 @@ def test_whole_numbers_come_back_from_records_as_they_were(tmp_path: Path, n: in
         record = record_of(plus.step(n).bind(tmp_path).load_generate())
     text = record.params["a"]
     assert (text == n) if abs(n) < 1 << 53 else isinstance(text["$int"], str)
-    assert persistable.params.from_tree(record.params) == {"a": n, "b": 1}
+    assert from_tree(record.params) == {"a": n, "b": 1}
     for number in json.loads(record.to_bytes(), parse_int=int, parse_float=lambda _: 0).get("params", {}).values():
         assert isinstance(number, dict) or abs(number) < 1 << 53
 

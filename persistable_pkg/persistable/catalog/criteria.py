@@ -15,9 +15,10 @@ from persistable.catalog.index.leaves import exact
 from persistable.catalog.index.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.query import Columns, Condition, all_of, parse
 from persistable.errors import InvalidQuery, UnknownParam
-from persistable.params import encoding, tree
+from persistable.params import encoding
 from persistable.params.building import did_you_mean
 from persistable.params.fields import NO_PIN, Markers, Spec, spec_of
+from persistable.params.trees import tree
 from persistable.records.key import check_payload_name
 
 STATES = (DONE, CORRUPT, FAILED, UNTRUSTED)

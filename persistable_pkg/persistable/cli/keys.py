@@ -20,8 +20,8 @@ from persistable.nodes.label import params_by_name
 from persistable.nodes.lineage import walk
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
-from persistable.params import absent, differences
 from persistable.params.fields import name_in_identity
+from persistable.params.trees import absent, differences
 from persistable.records.key import SCHEME
 from persistable.records.record import package_versions
 from persistable.stores.keys import PUBLIC, SigningKey, new_signing_key, public_key

@@ -19,8 +19,8 @@ from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.nodes import code
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
-from persistable.params import absent
-from persistable.params.defaults import default_of
+from persistable.params.fields import default_of
+from persistable.params.trees import absent
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
 

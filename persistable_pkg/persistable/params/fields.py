@@ -371,6 +371,26 @@ def _pydantic_field(name: str, info: Any, markers: Markers, by_alias: bool, by_n
     return Field(name, markers, alias, info.is_required(), names=tuple(names), path=paths[0] if paths and not taken else ())
 
 
+def default_of(cls: Any, name: str) -> Any:
+    """The default of a field, made anew; None where there is none."""
+    model = getattr(cls, "model_fields", {}).get(name)
+    if model is not None:
+        return model.get_default(call_default_factory=True)
+    declared = getattr(cls, "__dataclass_fields__", {}).get(name)
+    if declared is not None:
+        missing = sys.modules["dataclasses"].MISSING
+        if declared.default_factory is not missing:
+            return declared.default_factory()
+        return None if declared.default is missing else declared.default
+    for attribute in getattr(cls, "__attrs_attrs__", ()):
+        if attribute.name == name:
+            factory = getattr(attribute.default, "factory", None)
+            if factory is None:
+                return attribute.default
+            return None if attribute.default.takes_self else factory()
+    return None
+
+
 # ------------------------------------------------------------------ annotations
 
 _WORDS = ("untracked", "omit_when", "formerly")

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 from persistable.params.annotations import evaluated, names_for, names_of, own_annotations
-from persistable.params.defaults import default_of
-from persistable.params.fields import spec_of
+from persistable.params.fields import default_of, spec_of
 
 
 class Fields(NamedTuple):

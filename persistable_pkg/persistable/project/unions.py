@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 from persistable.errors import ConfigError, ParamsError
 from persistable.params.building import did_you_mean
-from persistable.params.defaults import default_of
-from persistable.params.fields import spec_of
+from persistable.params.fields import default_of, spec_of
 from persistable.params.reduce import dereference
 from persistable.project.annotations import bare, fields_of, hints_of
 from persistable.project.scalars import refused, wrong

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from persistable.params import absent, differences
+from persistable.params.trees import absent, differences
 from persistable.records.record import Record
 
 

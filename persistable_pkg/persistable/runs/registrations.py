@@ -9,7 +9,8 @@ from typing import Any
 
 from persistable.errors import PersistableWarning
 from persistable.fileio.registry import register_fileio
-from persistable.params import extensions, register_params
+from persistable.params import extensions
+from persistable.params.encoding import register_params
 from persistable.stores.open import register_store
 
 

@@ -15,8 +15,7 @@ from persistable.catalog.nearest import Descriptions
 from persistable.errors import InvalidName, PersistableError
 from persistable.families.matrix import MOST, Matrix
 from persistable.nodes.status import Status
-from persistable.params import absent
-from persistable.params.trees import leaves_of
+from persistable.params.trees import absent, leaves_of
 from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.key import check_payload_name

@@ -25,8 +25,8 @@ from persistable.nodes.lineage import holds_nodes, nodes_in, swapped
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.types import Node
-from persistable.params import omit_when, untracked
 from persistable.params.credentials import given_under, in_script, inside
+from persistable.params.fields import omit_when, untracked
 from persistable.params.secret import Secret, redact
 from persistable.records.access import find_record
 from persistable.records.files import InFile, at_hand

@@ -15,7 +15,7 @@ from persistable.fileio.plain import BytesFileIO
 from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
-from persistable.params import omit_when, untracked
+from persistable.params.fields import omit_when, untracked
 from persistable.params.secret import Secret, revealed
 from persistable.params.streams import digest_rest
 from persistable.records.access import find_record, missing_file

@@ -16,7 +16,7 @@ from persistable.nodes.lineage import swapped
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import check_address
-from persistable.params import omit_when
+from persistable.params.fields import omit_when
 from persistable.params.masking import masked
 from persistable.params.secret import Secret, redact
 from persistable.records import files as payloads
