@@ -10,6 +10,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
 from persistable.nodes.code import closure_values, mark_of
+from persistable.nodes.code.bytecode import codes_in
 from persistable.nodes.code.constants import kind_of
 from persistable.nodes.code.normal import shape
 from persistable.params.reduce import reference
@@ -210,7 +211,7 @@ def _local(code: CodeType | None, module: str, place: str, held: Any = None) -> 
             return place  # in a process that was sent it, or at a prompt
         raise Refused(f"the function that defines {place} cannot be found by name", "")
     for function in _behind(maker):
-        defined = [inner for inner in _nested(function.__code__) if inner.co_qualname == place]
+        defined = [inner for inner in codes_in(function.__code__) if inner is not function.__code__ and inner.co_qualname == place]
         number = _number_of_class(defined, held) if code is None else _number(defined, code)
         if len(defined) > 1 and number and "<lambda>" in place:
             raise Refused(f"it is one of several lambdas in {around}, which have no name that tells them apart", "")
@@ -231,12 +232,5 @@ def _number_of_class(defined: list[CodeType], held: type) -> int:
     if len(defined) == 1:
         return 1
     own = {shape(value.__code__) for value in vars(held).values() if isinstance(value, FunctionType)}
-    fitting = [number for number, body in enumerate(defined, 1) if own <= {shape(inner) for inner in _nested(body)}]
+    fitting = [number for number, body in enumerate(defined, 1) if own <= {shape(inner) for inner in codes_in(body)}]
     return fitting[0] if own and len(fitting) == 1 else 0
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield constant
-            yield from _nested(constant)

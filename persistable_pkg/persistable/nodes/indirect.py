@@ -12,6 +12,7 @@ from types import CodeType, FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from persistable.nodes.code.bytecode import codes_in
 from persistable.nodes.declaration import root_of
 from persistable.nodes.lineage import holds_nodes, nodes_in
 from persistable.nodes.types import Node
@@ -81,20 +82,13 @@ def _look(member: Any, names: Counter[str], known: set[int]) -> None:
     if type(function) is not FunctionType or id(function) in known:
         return
     known.add(id(function))
-    code = function.__code__
-    _count(code, code.co_varnames[0] if code.co_argcount else "", names)
-    module = function.__module__
-    for name in _names_in(code):
-        used = function.__globals__.get(name)
-        if type(used) is FunctionType and used.__module__ == module:
-            _look(used, names, known)
-
-
-def _names_in(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _names_in(inner)
+    module, own = function.__module__, function.__code__.co_varnames[0] if function.__code__.co_argcount else ""
+    for code in codes_in(function.__code__):
+        _count(code, own, names)
+        for name in code.co_names:
+            used = function.__globals__.get(name)
+            if type(used) is FunctionType and used.__module__ == module:
+                _look(used, names, known)
 
 
 def _count(code: CodeType, own: str, names: Counter[str]) -> None:
@@ -104,6 +98,3 @@ def _count(code: CodeType, own: str, names: Counter[str]) -> None:
             names[cast("str", step.argval)] += 1
         value: Any = step.argval if step.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) else None
         before = value[-1] if value.__class__ is tuple else value
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            _count(inner, own, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -20,6 +21,14 @@ class Uses(NamedTuple):
     """Imports made inside functions: module, level, names imported from it."""
     stored: dict[str, None]
     """Global and captured names that are assigned: their value is state, not code."""
+
+
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those nested in it."""
+    yield code
+    for constant in code.co_consts:
+        if type(constant) is CodeType:
+            yield from codes_in(constant)
 
 
 class UnknownInstructions(Exception):

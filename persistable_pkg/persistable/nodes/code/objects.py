@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import CodeType, FunctionType, GetSetDescriptorType, MappingProxyType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
+from persistable.nodes.code.bytecode import codes_in
 from persistable.nodes.code.constants import exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.ownership import MARK, Namespace, is_installed
 from persistable.nodes.code.reference import closure_values
@@ -136,11 +137,8 @@ def fitting(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 def strings_in(code: CodeType) -> Iterable[str]:
     """The names that stand as strings in a code object and those nested in it."""
-    for constant in code.co_consts:
-        if type(constant) is CodeType:
-            yield from strings_in(constant)
-        elif type(constant) is str:
-            yield from (part for part in constant.split(".") if part.isidentifier() and part.strip("_"))
+    for text in (constant for each in codes_in(code) for constant in each.co_consts if type(constant) is str):
+        yield from (part for part in text.split(".") if part.isidentifier() and part.strip("_"))
 
 
 def subclasses_of(classes: Iterable[type]) -> list[type]:
