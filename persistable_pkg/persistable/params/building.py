@@ -221,18 +221,6 @@ def rebuild(tag: str, content: Any, where: str = "") -> Any:
     return found(content)
 
 
-def _enum(cls: Any, content: Any) -> Any:
-    from enum import EnumMeta
-
-    return _of_type(cls, EnumMeta)[content["member"]]
-
-
-def _flag(cls: Any, content: Any) -> Any:
-    from enum import EnumMeta
-
-    return _of_type(cls, EnumMeta)(content["value"])
-
-
 def _namedtuple(cls: Any, content: Any) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, tuple)):
         raise ParamsError(f"{cls!r:.60} is no named tuple any more")
@@ -240,14 +228,20 @@ def _namedtuple(cls: Any, content: Any) -> Any:
     return made._make(value for _, value in content[1])
 
 
-def _of_type(cls: Any, kind: type) -> Any:
-    """`cls` itself. Raises ParamsError for what is no class of that kind: whatever a record names is not called."""
-    if not isinstance(cls, kind):
+def _enum(cls: Any) -> Any:
+    """`cls` itself. Raises ParamsError for what is no enum: whatever a record names is not called."""
+    from enum import EnumMeta
+
+    if not isinstance(cls, EnumMeta):
         raise ParamsError(f"{cls!r:.60} is no enum any more")
     return cls
 
 
-_OF_USERS: dict[str, Any] = {"enum": _enum, "flag": _flag, "namedtuple": _namedtuple}
+_OF_USERS: dict[str, Any] = {
+    "enum": lambda cls, content: _enum(cls)[content["member"]],
+    "flag": lambda cls, content: _enum(cls)(content["value"]),
+    "namedtuple": _namedtuple,
+}
 
 
 def _imported(where: str, spread: bool = False) -> Callable[[Any], Any]:

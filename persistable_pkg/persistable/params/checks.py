@@ -274,19 +274,13 @@ def _each(value: Any, checks: list[Check]) -> list[Any] | None:
 
 def _set(cls: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) -> Check:
     item = inner(arguments[0]) if arguments else ANYTHING
-    kinds: tuple[type, ...] = {
-        set: (set,),
-        frozenset: (frozenset,),
-        collections.abc.Set: (collections.abc.Set,),
-        collections.abc.MutableSet: (collections.abc.MutableSet,),
-    }[cls]
     name = cls.__name__.lower() if cls in (set, frozenset) else cls.__name__
     words = f"{name}[{item.words}]" if arguments else name
 
     def convert(value: Any) -> Any:
         if cls is frozenset and type(value) is set:
             value = frozenset(value)
-        if not isinstance(value, kinds):
+        if not isinstance(value, cls):
             return wrong(value, words, f"write {name}(...) of it" if isinstance(value, list | tuple | set | frozenset) else "")
         if type(value) is not set and type(value) is not frozenset:
             return value
@@ -364,14 +358,6 @@ def _deque(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) ->
     return Check(frozenset(), convert, "deque")
 
 
-def _callable(cls: Any, *_: Any) -> Check:
-    return _unjudged(cls, callable)
-
-
-def _class(cls: Any, *_: Any) -> Check:
-    return _unjudged(cls, lambda value: isinstance(value, type))
-
-
 _GENERIC: dict[Any, Callable[[Any, tuple[Any, ...], Callable[[Any], Check]], Check]] = {
     list: _list,
     tuple: _tuple,
@@ -384,8 +370,8 @@ _GENERIC: dict[Any, Callable[[Any, tuple[Any, ...], Callable[[Any], Check]], Che
     collections.abc.Collection: _sequence,
     collections.abc.Iterable: _sequence,
     collections.deque: _deque,
-    collections.abc.Callable: _callable,
-    type: _class,
+    collections.abc.Callable: lambda cls, *_: _unjudged(cls, callable),
+    type: lambda cls, *_: _unjudged(cls, lambda value: isinstance(value, type)),
 }
 
 # ------------------------------------------------------------------ classes

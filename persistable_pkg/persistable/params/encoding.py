@@ -394,7 +394,7 @@ def encode_with(write: Callable[..., Any], value: Any, place: str, nodes: Nodes)
     where = place or _root_name(value)
     found = _follow(value, path)
     # a value that contains itself has a long way to where that was noticed, of which the start says it all
-    steps = "".join(map(_step, path[:6])) + "…" if len(path) > MAX_DEPTH // 2 else "".join(map(_step, path))
+    steps = "".join(map(step_text, path[:6])) + "…" if len(path) > MAX_DEPTH // 2 else "".join(map(step_text, path))
     full = f"{where}{steps}" or "the value"
     message = f"{full} cannot be part of an identity: {reason}. To go on, {advice}"
     raise UntrackableParam(message, path=full, found=found) from cause
@@ -421,7 +421,8 @@ def _follow(value: Any, path: Path) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _step(step: Any) -> str:
+def step_text(step: Any) -> str:
+    """A step of a path as it stands in errors: ``.name``, ``['key']``, ``[3]``; nothing for what a value is reduced to."""
     if isinstance(step, str):
         return f".{step}"
     if isinstance(step, tuple):

@@ -406,7 +406,7 @@ def markers_of(annotation: Any, place: str = "") -> Markers:
             annotation = annotation.__origin__
         elif type(annotation).__name__ == "TypeAliasType":  # type X = Annotated[...]
             annotation = annotation.__value__
-        elif getattr(annotation, "__origin__", None) is _typing("Final"):
+        elif getattr(annotation, "__origin__", None) is getattr(sys.modules.get("typing"), "Final", NO_PIN):
             annotation = annotation.__args__[0]
         elif type(annotation).__name__ == "InitVar":
             annotation = annotation.type
@@ -414,11 +414,6 @@ def markers_of(annotation: Any, place: str = "") -> Markers:
             break
     _refuse_inner(annotation, place)
     return _read(metadata, place)
-
-
-def _typing(name: str) -> Any:
-    typing = sys.modules.get("typing")
-    return getattr(typing, name, NO_PIN)
 
 
 def _read(metadata: Any, place: str) -> Markers:

@@ -10,6 +10,7 @@ from collections.abc import Sequence, ValuesView
 from typing import Any
 
 from persistable.errors import MistypedParam
+from persistable.params.encoding import step_text
 
 
 class Mismatch(Exception):
@@ -30,17 +31,11 @@ class Mismatch(Exception):
 
     def error(self, place: str) -> MistypedParam:
         """The error for the user; `place` is how the outermost is called."""
-        path = place + "".join(map(_step, self.at))
+        path = place + "".join(map(step_text, self.at))
         shown = f"{self.found!r:.80}" if type(self.found).__module__ == "builtins" else f"{self.found!r:.60}".replace("\n", " ")
         hint = f"; {self.hint}" if self.hint else ""
         text = f"{path} is {shown} ({type(self.found).__qualname__}), and takes {self.wanted}{hint}"
         return MistypedParam(text, path=path, found=f"{type(self.found).__module__}.{type(self.found).__qualname__}", wanted=self.wanted)
-
-
-def _step(step: Any) -> str:
-    if isinstance(step, str):
-        return f".{step}"
-    return f"[{step[0]!r:.60}]" if isinstance(step, tuple) else f"[{step}]"
 
 
 def wrong(value: Any, wanted: str, hint: str = "") -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from persistable.params.encoding import Nodes, Path
+    from persistable.params.encoding import Path
 
 _BIG = 1 << 53
 IDENTITY_ONLY = ClassTable()
@@ -30,12 +30,12 @@ COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozense
 """Collections that stand under tags of their own in trees."""
 
 
-def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> Any:
+def tree(value: Any, place: str = "") -> Any:
     """`value` as JSON-like data: what `encode` makes bytes of, readable.
 
     None, bool, int, float, str and lists are themselves, as is a dict whose keys are all str; a params class at the top is a dict of
-    its tracked fields. Everything else is ``{"$tag": content}``. Long arrays and buffers are digests. `place` and `nodes` are those
-    of `encode`, and so are the errors, except that persistables need no list: they stand as ``{"$node": key}``.
+    its tracked fields. Everything else is ``{"$tag": content}``. Long arrays and buffers are digests. `place` is that of `encode`, and so
+    are the errors; persistables stand as ``{"$node": key}``.
     """
     names = IDENTITY_ONLY.found.get(id(value.__class__))
     if names is not None:  # a params class whose fields are all identity: those that hold numbers and text alone are done here
@@ -55,7 +55,7 @@ def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None
                 break
         else:
             return found
-    return encode_with(_root, value, place, nodes)
+    return encode_with(lambda value, path, _: _root(value, path), value, place, None)
 
 
 def fields_tree(params: Any) -> dict[str, Any]:
@@ -66,21 +66,21 @@ def fields_tree(params: Any) -> dict[str, Any]:
     return own if own.__class__ is dict else {"params": own}
 
 
-def _root(value: Any, path: Path, nodes: Nodes) -> Any:
+def _root(value: Any, path: Path) -> Any:
     cls = type(value)
     if cls not in _PLAIN and not encoding.is_node(cls):
         spec = encoding.fields_of(cls)
         if spec is not None:
             if not spec.extras and not any(field.markers.untracked or field.markers.pin is not NO_PIN for field in spec.fields):
                 IDENTITY_ONLY.set(cls, [(field.attr, field.name) for field in spec.fields])
-            fields = _fields(value, spec, path, nodes)
+            fields = _fields(value, spec, path)
             if any(name.startswith("$") for name in fields):  # undeclared fields of a pydantic model have any name
                 return {"$dict": [[name, fields[name]] for name in sorted(fields)]}
             return fields
-    return _tree(value, path, nodes)
+    return _tree(value, path)
 
 
-def _tree(value: Any, path: Path, nodes: Nodes) -> Any:
+def _tree(value: Any, path: Path) -> Any:
     cls = type(value)
     plain = _PLAIN.get(cls)
     if plain is not None:
@@ -88,16 +88,14 @@ def _tree(value: Any, path: Path, nodes: Nodes) -> Any:
     encoding.check_depth(path)
     container = _CONTAINERS.get(cls)
     if container is not None:
-        return container(value, path, nodes)
+        return container(value, path)
     if encoding.is_node(cls):
-        if nodes is not None:
-            nodes.append((encoding.role_at(path), value))
         return {"$node": str(value.key)}
     spec = encoding.fields_of(cls)
     if spec is not None:
-        return _object(value, spec, path, nodes)
+        return _object(value, spec, path)
     path.append(None)
-    found = _tree(encoding.reducer_of(cls)(value), path, nodes)
+    found = _tree(encoding.reducer_of(cls)(value), path)
     path.pop()
     return found
 
@@ -143,27 +141,27 @@ _PLAIN: dict[type, Any] = {type(None): lambda value: value, bool: lambda value: 
 # ------------------------------------------------------------------ containers
 
 
-def _items(value: Any, path: Path, nodes: Nodes) -> list[Any]:
+def _items(value: Any, path: Path) -> list[Any]:
     out = []
     for i, item in enumerate(value):
         path.append(i)
-        out.append(_tree(item, path, nodes))
+        out.append(_tree(item, path))
         path.pop()
     return out
 
 
-def _sorted_items(value: Any, path: Path, nodes: Nodes) -> list[Any]:
-    # in the order of their bytes, so that the tree of a set does not depend on the hash seed; nodes were found by then
+def _sorted_items(value: Any, path: Path) -> list[Any]:
+    # in the order of their bytes, so that the tree of a set does not depend on the hash seed
     rows = sorted(((encoding.item_bytes(item, path, []), item) for item in value), key=lambda row: row[0])
-    return _items([item for _, item in rows], path, nodes)
+    return _items([item for _, item in rows], path)
 
 
-def _dict(value: Any, path: Path, nodes: Nodes) -> Any:
+def _dict(value: Any, path: Path) -> Any:
     plain = all(type(key) is str and not key.startswith("$") and key.isprintable() for key in value)
     pairs = []
     for key, item in value.items():
         path.append((key,))
-        pairs.append((key if plain else _tree(key, path, nodes), _tree(item, path, nodes)))
+        pairs.append((key if plain else _tree(key, path), _tree(item, path)))
         path.pop()
     if plain:
         return dict(pairs)
@@ -171,40 +169,40 @@ def _dict(value: Any, path: Path, nodes: Nodes) -> Any:
     return {"$dict": [list(pairs[i]) for i in order]}
 
 
-def _parts(value: Any, path: Path, nodes: Nodes) -> Any:
+def _parts(value: Any, path: Path) -> Any:
     out = {}
     for key, item in value.items():
         path.append(key)
-        out[key] = _tree(item, path, nodes)
+        out[key] = _tree(item, path)
         path.pop()
     return out
 
 
-def _tagged(value: Tagged, path: Path, nodes: Nodes) -> Any:
-    data = {f"${value.tag}": _tree(value.content, path, nodes)}
+def _tagged(value: Tagged, path: Path) -> Any:
+    data = {f"${value.tag}": _tree(value.content, path)}
     if value.cls is not None:
         data["$class"] = f"{value.cls.__module__}:{value.cls.__qualname__}"
     return data
 
 
-def _blob(value: Blob, _path: Path, _nodes: Nodes) -> Any:
+def _blob(value: Blob, _path: Path) -> Any:
     if value.raw is None:
         return {"$blob": {"size": value.size, "blake3": value.digest.hex()}}
     return {"$bytes": _base64(value.raw)}
 
 
-def _bulk(value: Bulk, path: Path, nodes: Nodes) -> Any:
+def _bulk(value: Bulk, path: Path) -> Any:
     if len(value) > INLINE_ITEMS:
         return {"$bulk": {"length": len(value), "blake3": encoding.blake3_hex(encoding.item_bytes(value, path, []))}}
-    return _items(value, path, nodes)
+    return _items(value, path)
 
 
 _CONTAINERS: dict[type, Any] = {
     list: _items,
-    tuple: lambda value, path, nodes: {"$tuple": _items(value, path, nodes)},
+    tuple: lambda value, path: {"$tuple": _items(value, path)},
     dict: _dict,
-    set: lambda value, path, nodes: {"$set": _sorted_items(value, path, nodes)},
-    frozenset: lambda value, path, nodes: {"$frozenset": _sorted_items(value, path, nodes)},
+    set: lambda value, path: {"$set": _sorted_items(value, path)},
+    frozenset: lambda value, path: {"$frozenset": _sorted_items(value, path)},
     Parts: _parts,
     Bulk: _bulk,
     Tagged: _tagged,
@@ -214,7 +212,7 @@ _CONTAINERS: dict[type, Any] = {
 # ------------------------------------------------------------------ params classes
 
 
-def _fields(value: Any, spec: Spec, path: Path, nodes: Nodes) -> dict[str, Any]:
+def _fields(value: Any, spec: Spec, path: Path) -> dict[str, Any]:
     out = {}
     for field in spec.fields:
         markers = field.markers
@@ -222,28 +220,28 @@ def _fields(value: Any, spec: Spec, path: Path, nodes: Nodes) -> dict[str, Any]:
             continue
         if markers.pin is not NO_PIN and encoding.field_bytes(value, field.attr, path, []) == encode(markers.pin):
             continue
-        out[field.name] = _attribute(value, field.attr, path, nodes)
+        out[field.name] = _attribute(value, field.attr, path)
     if spec.extras:
         for name in value.__pydantic_extra__ or ():
-            out[name] = _attribute(value, name, path, nodes)
+            out[name] = _attribute(value, name, path)
     return out
 
 
-def _attribute(value: Any, attr: str, path: Path, nodes: Nodes) -> Any:
+def _attribute(value: Any, attr: str, path: Path) -> Any:
     try:
         item = getattr(value, attr)
     except AttributeError:
         raise encoding.unset(attr, path) from None
     path.append(attr)
-    found = _tree(item, path, nodes)
+    found = _tree(item, path)
     path.pop()
     return found
 
 
-def _object(value: Any, spec: Spec, path: Path, nodes: Nodes) -> dict[str, Any]:
+def _object(value: Any, spec: Spec, path: Path) -> dict[str, Any]:
     """The class is named twice: `$object` is identity, `$class` says where to find it."""
     cls = type(value)
-    fields = _fields(value, spec, path, nodes)
+    fields = _fields(value, spec, path)
     head = {"$object": spec.name, "$class": f"{cls.__module__}:{cls.__qualname__}"}
     if any(name.startswith("$") for name in fields):
         return {**head, "$fields": [[name, fields[name]] for name in sorted(fields)]}
