@@ -69,7 +69,7 @@ class _Reduced:
         if tag in COLLECTIONS:
             return COLLECTIONS[tag]([self.value(item, buffered, True) for item in content])
         if tag == "node":
-            return Tagged("node", bytes.fromhex(content.rpartition("/")[2]))
+            return Tagged(tag, bytes.fromhex(content.rpartition("/")[2]))
         return Tagged(tag, self.value(content, buffered or tag in _BUFFERED or tag.startswith(_LIBRARIES)))
 
     def _bytes(self, tag: str, content: Any, buffered: bool, listed: bool) -> Any:
