@@ -60,9 +60,7 @@ def test_what_is_read_quickly_is_what_dis_reads() -> None:
         except (SyntaxError, ValueError):  # examples of what is none
             continue
         for code in [constant for constant in module.co_consts if isinstance(constant, CodeType)]:
-            quick, slow = bytecode.Uses({}, {}, {}, {}), bytecode.Uses({}, {}, {}, {})
-            bytecode._scan(code, quick, bytecode._Opcodes())
-            bytecode._disassemble(code, slow)
+            quick, slow = bytecode.uses_by(bytecode.raw_steps, code), bytecode.uses_by(bytecode.dis_steps, code)
             assert spelled(quick) == spelled(slow), f"{path}:{code.co_firstlineno} {code.co_qualname}"
             many = list(codes(code))
             seen, long = seen + len(many), long + sum(map(long_arguments, many))
@@ -147,5 +145,5 @@ def test_a_later_python_is_read_by_dis(monkeypatch: pytest.MonkeyPatch) -> None:
     code = functions("argparse")[0].__code__
     usual = spelled(bytecode.uses(code))
     monkeypatch.setattr(bytecode, "KNOWN", (3, 0))
-    monkeypatch.delattr(bytecode, "_scan")
+    monkeypatch.delattr(bytecode, "raw_steps")
     assert spelled(bytecode.uses(code)) == usual
