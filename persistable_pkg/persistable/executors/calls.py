@@ -11,6 +11,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
 
 Buffer: TypeAlias = bytes | memoryview
@@ -102,6 +103,13 @@ def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
     raised: BaseException = found[0]
     raised.__cause__ = found[1]
     return None, raised
+
+
+def flush_output() -> None:
+    """Flush what a task printed: it is seen before its result, and is not lost if the next one takes the process down."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, its reader is gone, or a task closed it
+            stream.flush()
 
 
 def name_of(fn: Callable[..., Any]) -> str:

@@ -1,4 +1,4 @@
-"""Resources of this machine, and whether a task can ever have what it asks for here."""
+"""Resources of this machine, and whether a task can ever have what it asks for here; and when its processes began."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def cgroup_limits(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cg
         for depth in range(len(parts) + 1):  # in a container only the root of what it sees may be there
             with suppress(OSError, ValueError), open("/".join([folder, *parts[:depth], name]), encoding="ascii") as file:
                 yield int(file.read())  # "max" is no number
+
+
+def started(pid: int) -> str:
+    """Return when a process was started, in its system's own measure; an empty text if there is none, or it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def check(resources: Resources | None) -> None:

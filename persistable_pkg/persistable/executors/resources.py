@@ -1,10 +1,12 @@
-"""Requests of a node to its run: `Retry` and `Resources`, plain values without behaviour."""
+"""Requests of a node to its run: `Retry` and `Resources`, plain values; and whether anybody has what is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from persistable.errors import Infeasible
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,25 @@ class Resources:
         """The amounts of what has no field of its own, by name."""
         return dict(self._counters)
 
+    @property
+    def amounts(self) -> dict[str, float]:
+        """CPUs, bytes of memory and GPUs, by name, as far as they are asked for."""
+        amounts = {"cpus": self.cpus, "memory": self.memory or 0, "gpus": self.gpus}
+        return {name: float(amount) for name, amount in amounts.items() if amount}
+
     def __repr__(self) -> str:
         amounts = {"cpus": self.cpus, "memory": self.memory, "gpus": self.gpus, "time": self.time, **self.counters}
         return f"Resources({', '.join(f'{name}={amount!r}' for name, amount in amounts.items() if amount is not None)})"
+
+
+def check_offers(wanted: Mapping[str, float], offers: Sequence[Mapping[str, float]], place: str, advice: str) -> None:
+    """Raise Infeasible unless all amounts that are `wanted` are in one of `offers`: of what each `place` has."""
+    if any(all(offer.get(name, 0) >= amount for name, amount in wanted.items()) for offer in offers):
+        return
+    available = {name: max((offer.get(name, 0.0) for offer in offers), default=0.0) for name in wanted}
+    asked, most = (", ".join(f"{name}={amount:g}" for name, amount in amounts.items()) for amounts in (wanted, available))
+    raise Infeasible(
+        f"a task asks for {asked}, and no {place} has that (the most that any one has: {most}); lower its Resources, or {advice}",
+        wanted=dict(wanted),
+        available=available,
+    )

@@ -12,18 +12,18 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from persistable.errors import Infeasible, RunError, WorkerDied, need
+from persistable.errors import RunError, WorkerDied, need
 from persistable.executors import machine, notes
 from persistable.executors.base import Executor, portable
 from persistable.executors.calls import answer, pack, to_bytes
 from persistable.executors.endings import failed, settle
-from persistable.executors.resources import Resources
+from persistable.executors.resources import Resources, check_offers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -270,25 +270,17 @@ def needs_of(resources: Resources | None, workers: list[Mapping[str, Any]]) -> d
         return {}
     if not workers:
         return {"GPU": resources.gpus} if resources.gpus else {}
-    wanted = {"cpus": resources.cpus, "gpus": resources.gpus, "memory": resources.memory or 0, **resources.counters}
-    offers = [_offer(wanted, worker) for worker in workers]
-    best = {name: max((offer[name][1] for offer in offers if name in offer), default=0.0) for name in wanted}
+    offers = [_offer({**_SPELLINGS, **resources.counters}, worker) for worker in workers]
     declared = {name for offer in offers for name, (word, _) in offer.items() if word}
+    wanted = {**resources.amounts, **resources.counters}
     binding = {name: amount for name, amount in wanted.items() if amount and (name in declared or name in ("gpus", "memory"))}
-    if not any(all(offer.get(name, ("", 0.0))[1] >= amount for name, amount in binding.items()) for offer in offers):
-        told = ", ".join(f"{name}={amount:g}" for name, amount in binding.items())
-        most = ", ".join(f"{name}={best[name]:g}" for name in binding)
-        raise Infeasible(
-            f"a task asks for {told}, and no worker of this Dask cluster has that (the most that any one declares: {most}); lower its "
-            "Resources, or start workers with more (dask worker --resources)",
-            wanted=binding,
-            available={name: best[name] for name in binding},
-        )
+    amounts = [{name: amount for name, (_, amount) in offer.items()} for offer in offers]
+    check_offers(binding, amounts, "worker of this Dask cluster", "start workers with more (dask worker --resources)")
     words = {name: word for offer in offers for name, (word, _) in offer.items() if word}
     return {words[name]: float(amount) for name, amount in binding.items() if name in words}
 
 
-def _offer(wanted: Mapping[str, float], worker: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
+def _offer(wanted: Iterable[str], worker: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
     """Map each wanted name that this worker knows to its own name for it, empty where it declares none, and the amount."""
     declared: Mapping[str, float] = worker.get("resources") or {}
     found: dict[str, tuple[str, float]] = {}

@@ -25,6 +25,7 @@ _DELAY = 0.2  # seconds before the second try; doubled for each that follows
 _TIMEOUT = (10.0, 60.0)  # seconds to connect, and to wait for more of an answer
 _SILENT = 600.0  # seconds without a line after which a log is asked for again
 _WATCHED = 240  # seconds of one watch
+_WORDS = {"ConfigMap": "config_map", "Secret": "secret", "Job": "job"}  # kinds in names of calls
 
 
 class Refused(Exception):
@@ -84,16 +85,9 @@ class API:
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
         return bool(self._ask(self._rights.create_self_subject_access_review, review)["status"].get("allowed"))
 
-    def create_secret(self, body: Json) -> None:
-        """Create a Secret; harmless where an earlier try did, whose answer was lost."""
-        self._create(self._core.create_namespaced_secret, body)
-
-    def create_job(self, body: Json) -> None:
-        """Create a Job; harmless where an earlier try did, whose answer was lost."""
-        self._create(self._batch.create_namespaced_job, body)
-
-    def _create(self, create: Callable[..., Any], body: Json) -> None:
-        tries: list[None] = []
+    def create(self, body: Json) -> None:
+        """Create a ConfigMap, Secret or Job; harmless where an earlier try did, whose answer was lost."""
+        create, tries = self._call("create", body["kind"]), list[None]()
 
         def once(*args: Any, **kwargs: Any) -> Any:
             tries.append(None)
@@ -105,51 +99,36 @@ class API:
             if refused.status != 409 or len(tries) == 1:
                 raise
 
-    def create_map(self, body: Json) -> None:
-        """Create a ConfigMap; harmless where an earlier try did, whose answer was lost."""
-        self._create(self._core.create_namespaced_config_map, body)
-
     def patch_map(self, name: str, body: Json) -> Json:
         """Merge `body` into a ConfigMap; with a resourceVersion in it, only if it is still that one."""
         found: Json = self._ask(self._core.patch_namespaced_config_map, name, self.namespace, body)
         return found
 
-    def maps(self, selector: str) -> list[Json]:
-        """Return the ConfigMaps with these labels."""
-        return list(self._ask(self._core.list_namespaced_config_map, self.namespace, label_selector=selector)["items"])
-
-    def delete_map(self, name: str) -> None:
-        """Delete a ConfigMap, and all that it owns."""
-        self._delete(self._core.delete_namespaced_config_map, name, propagation_policy="Background")
-
-    def jobs(self, selector: str) -> list[Json]:
-        """Return the Jobs with these labels."""
-        return list(self._ask(self._batch.list_namespaced_job, self.namespace, label_selector=selector)["items"])
+    def listed(self, kind: str, selector: str) -> list[Json]:
+        """Return the ConfigMaps, Secrets or Jobs with these labels."""
+        return list(self._ask(self._call("list", kind), self.namespace, label_selector=selector)["items"])
 
     def job(self, name: str) -> Json | None:
         """Return a Job; None if there is none."""
-        return self._found(self._batch.read_namespaced_job, name)
-
-    def _found(self, read: Callable[..., Any], name: str) -> Json | None:
         try:
-            found: Json = self._ask(read, name, self.namespace)
+            found: Json = self._ask(self._batch.read_namespaced_job, name, self.namespace)
             return found
         except Refused as refused:
             if refused.status == 404:
                 return None
             raise
 
-    def delete_secret(self, name: str) -> None:
-        """Delete a Secret."""
-        self._delete(self._core.delete_namespaced_secret, name)
-
-    def delete_job(self, name: str) -> None:
-        """Delete a Job; its pods follow."""
-        self._delete(self._batch.delete_namespaced_job, name, propagation_policy="Background")
+    def delete(self, kind: str, name: str) -> None:
+        """Delete a ConfigMap, Secret or Job, and all that it owns."""
+        self._delete(self._call("delete", kind), name, propagation_policy="Background")
 
     def delete_pod(self, name: str, grace: int) -> None:
         """Delete a pod, whose processes have `grace` seconds to end by themselves."""
         self._delete(self._core.delete_namespaced_pod, name, grace_period_seconds=grace)
+
+    def _call(self, verb: str, kind: str) -> Callable[..., Any]:
+        call: Callable[..., Any] = getattr(self._batch if kind == "Job" else self._core, f"{verb}_namespaced_{_WORDS[kind]}")
+        return call
 
     def _delete(self, delete: Callable[..., Any], name: str, **options: Any) -> None:
         with suppress(_NotThere):

@@ -114,8 +114,8 @@ class KubernetesEngine(Engine):
                 raise self._unfit(
                     f"we may not {', '.join(forbidden)}; ask for a Role that lets you, or name another namespace= or context="
                 )
-            api.create_map(manifests.driver(name, owner_now(self._server_time)))
-            (self._drivers[name],) = api.maps(f"{manifests.DRIVER}={name}")
+            api.create(manifests.driver(name, owner_now(self._server_time)))
+            (self._drivers[name],) = api.listed("ConfigMap", f"{manifests.DRIVER}={name}")
         except (Refused, Unreachable) as error:
             api.close()
             raise self._unfit(_told(error)) from error
@@ -128,7 +128,7 @@ class KubernetesEngine(Engine):
 
     def adopt(self) -> Iterable[Job]:
         with suppress(Refused, Unreachable):  # another time, then
-            for driven in self._api.maps(manifests.DRIVER):
+            for driven in self._api.listed("ConfigMap", manifests.DRIVER):
                 name, owner = str(driven["metadata"]["name"]), str(driven["metadata"].get("annotations", {}).get(manifests.OWNER))
                 if name not in self._drivers and is_gone(owner, self._server_time):
                     yield from self._take_over(name, driven)
@@ -143,7 +143,7 @@ class KubernetesEngine(Engine):
             self._drivers[name] = self._api.patch_map(name, body)
         except Refused:
             return  # somebody else was first
-        for found in self._api.jobs(f"{manifests.DRIVER}={name}"):
+        for found in self._api.listed("Job", f"{manifests.DRIVER}={name}"):
             members: list[list[str | None]] = json.loads(found["metadata"].get("annotations", {}).get(manifests.IDENTITIES) or "[]")
             jobs = [Job(f"{found['metadata']['name']}-{number}", None, b"", identities) for number, identities in enumerate(members)]
             self._enter(str(found["metadata"]["name"]), jobs)
@@ -170,7 +170,7 @@ class KubernetesEngine(Engine):
             self._drop(entry)
         for name in self._drivers:
             with suppress(Refused, Unreachable):
-                self._api.delete_map(name)
+                self._api.delete("ConfigMap", name)
         self._api.close()
 
     def _leave(self) -> None:
@@ -178,7 +178,7 @@ class KubernetesEngine(Engine):
         if not self._launched:
             for name in self._drivers:
                 with suppress(Exception):
-                    self._api.delete_map(name)
+                    self._api.delete("ConfigMap", name)
 
     # --- launching
 
@@ -251,8 +251,8 @@ class KubernetesEngine(Engine):
         driven = self._drivers[self._mine]
         identities = [list(job.identities) for job in jobs]
         try:
-            self._api.create_secret(manifests.secret(name, driven, files))
-            self._api.create_job(manifests.job(name, driven, self._pods, jobs[0].resources, list(files), identities))
+            self._api.create(manifests.secret(name, driven, files))
+            self._api.create(manifests.job(name, driven, self._pods, jobs[0].resources, list(files), identities))
         except (Refused, Unreachable) as error:
             self._remove(name)
             raise self._unfit(f"a Job cannot be created: {_told(error)}") from error
@@ -301,7 +301,7 @@ class KubernetesEngine(Engine):
         if not entry.looked:
             entry.looked = time.monotonic()
             with suppress(Refused, Unreachable):
-                self._api.delete_job(entry.name)
+                self._api.delete("Job", entry.name)
 
     def _consider(self, entry: _Launched, state: State) -> None:
         """Give up a pod that has not begun, if it can no longer start, or has taken too long to."""
@@ -341,7 +341,7 @@ class KubernetesEngine(Engine):
             return Infeasible(
                 f"no node took the pod of {entry.name} within {waited}: {state.reason}; lower its Resources, mend node_selector=, or raise "
                 "patience= where nodes take longer to come",
-                wanted=_amounts(entry.job.resources),
+                wanted=entry.job.resources.amounts if entry.job.resources is not None else {},
                 available={},
             )
         if state.cause == "image":
@@ -419,7 +419,7 @@ class KubernetesEngine(Engine):
             entry.killed = True
             if entry.index is None and entry.ended is None:
                 with suppress(Refused, Unreachable):
-                    self._api.delete_job(entry.name)
+                    self._api.delete("Job", entry.name)
         end = time.monotonic() + _KILLED
         for entry in entries:
             if entry.ended is not None:
@@ -486,8 +486,8 @@ class KubernetesEngine(Engine):
             if pod is not None:
                 self._api.delete_pod(pod, _GRACE)
                 return
-            self._api.delete_job(name)
-            self._api.delete_secret(name)
+            self._api.delete("Job", name)
+            self._api.delete("Secret", name)
 
     def _unfit(self, why: str) -> ExecutorUnavailable:
         api = self._api
@@ -505,13 +505,6 @@ def _of(pod: Json) -> tuple[str, int | None]:
     annotations: Json = metadata.get("annotations") or {}
     index: str | None = annotations.get("batch.kubernetes.io/job-completion-index")
     return str(metadata.get("labels", {}).get("job-name", "")), None if index is None else int(index)
-
-
-def _amounts(resources: Resources | None) -> dict[str, float]:
-    if resources is None:
-        return {}
-    wanted = {"cpus": resources.cpus, "gpus": resources.gpus, "memory": resources.memory or 0}
-    return {name: float(amount) for name, amount in wanted.items() if amount}
 
 
 def _told(error: Refused | Unreachable) -> str:

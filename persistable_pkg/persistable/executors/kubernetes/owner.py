@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from contextlib import suppress
+
+from persistable.executors.machine import started
 
 HEARTBEAT = 20.0
 """Seconds between two renewals."""
@@ -14,7 +15,7 @@ _GONE = 6 * HEARTBEAT
 
 def owner_now(server_time: float) -> str:
     """Return the text for this process at a time of the server's clock, which all drivers share."""
-    return json.dumps({"host": platform.node(), "pid": os.getpid(), "began": _began(os.getpid()), "seen": round(server_time, 1)})
+    return json.dumps({"host": platform.node(), "pid": os.getpid(), "began": started(os.getpid()), "seen": round(server_time, 1)})
 
 
 def is_gone(owner: str, server_time: float) -> bool:
@@ -26,11 +27,4 @@ def is_gone(owner: str, server_time: float) -> bool:
         return False  # of a later version, perhaps
     if server_time - seen > _GONE:
         return True
-    return bool(host == platform.node() and began is not None and _began(pid) != began and _began(os.getpid()) is not None)
-
-
-def _began(pid: int) -> int | None:
-    """Return when a process of this host began, in ticks; None where there is no such process, or that is not known."""
-    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return int(file.read().rpartition(")")[2].split()[19])
-    return None
+    return bool(host == platform.node() and began and started(pid) != began and started(os.getpid()))

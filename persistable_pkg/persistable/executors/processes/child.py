@@ -16,7 +16,7 @@ from collections import deque
 from types import FrameType
 
 from persistable.executors import notes
-from persistable.executors.calls import Parts, perform
+from persistable.executors.calls import Parts, flush_output, perform
 from persistable.executors.processes.frames import CALL, ERROR, HELLO, NOTE, RESULT, TOKEN, Frame, Inbox, encoded, readable
 
 
@@ -59,7 +59,7 @@ class _Server:
                 os._exit(0)  # the task forked, and this copy of it came back here
             if self._stopped:
                 sys.exit(128 + signal.SIGTERM)
-            _flush()
+            flush_output()
             self._send(Frame(number, elapsed, RESULT if went_well else ERROR, parts))
             del parts
 
@@ -104,15 +104,6 @@ def _timed(parts: Parts) -> tuple[int, bool, Parts]:
     begun = time.perf_counter_ns()
     went_well, answer = perform(parts)
     return time.perf_counter_ns() - begun, went_well, answer
-
-
-def _flush() -> None:
-    """Flush what the task printed: it is seen before its result, and is not lost if the next one takes the process down."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):  # none, its reader is gone, or a task closed it
-            pass
 
 
 def _die_with_parent(life: int) -> None:

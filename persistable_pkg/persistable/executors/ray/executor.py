@@ -79,9 +79,6 @@ class RayExecutor(DrivenExecutor[Driver]):
         driver.submit(task)
         return cast("futures.Future[T]", task)
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        return self.submit_for(None, fn, *args, **kwargs)
-
     def _begin(self) -> Driver:
         driver = Driver(cluster.join(self._address, self._init), self._max_pending)
         _watch(driver)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from persistable.executors.machine import started
 from persistable.executors.remote.files import FolderFiles
 from persistable.executors.remote.request import DRIVER, REQUEST, TAKEN, Answer, answers_in
 
@@ -168,15 +169,6 @@ class JobFolders:
                 if (folder / _OWNER).read_text() == driver:
                     found.append(folder)
         return found
-
-
-def started(pid: int) -> str:
-    """Return when a process was started, in its system's own measure; an empty text if there is none, or it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
 
 
 def tail(file: Path, size: int = 1 << 16) -> str:

@@ -13,11 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from types import FrameType
 
 from persistable.executors import cores, notes
-from persistable.executors.calls import pack, perform_to_bytes, to_bytes
+from persistable.executors.calls import flush_output, pack, perform_to_bytes, to_bytes
 from persistable.executors.remote import reach
 from persistable.executors.remote.files import FolderFiles, JobFiles
 from persistable.executors.remote.request import ANSWERS, NOTE, REFUSED, REQUEST, TAKEN, WORKER, Answer, Request, answers_in, read
@@ -81,7 +80,7 @@ class _Worker:
                 os._exit(0)  # the call forked, and this copy of the process came back here
             if self._stopped:
                 raise KeyboardInterrupt
-            _flush()
+            flush_output()
             self._gathered.append(Answer(index, seconds, went_well, answer))
             if time.monotonic() - self._written_at >= self._files.flush_after:
                 self._write()
@@ -123,10 +122,3 @@ def _prepare(request: Request) -> None:
     threads = int(os.environ.get("SLURM_CPUS_PER_TASK", "0"))
     if threads:
         os.environ.update(cores.shared(threads, {}))
-
-
-def _flush() -> None:
-    """Flush what the call printed, so that it is not lost if the next one takes the process down."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # none, its reader is gone, or a call closed it
-            stream.flush()

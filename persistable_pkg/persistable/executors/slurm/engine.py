@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 from uuid import uuid4
 
-from persistable.errors import ExecutorUnavailable, Infeasible
+from persistable.errors import ExecutorUnavailable
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.folders import JobFolders, Owner, tail
 from persistable.executors.remote.request import NOTE, REFUSED, Answer
-from persistable.executors.resources import Resources
+from persistable.executors.resources import Resources, check_offers
 from persistable.executors.slurm.commands import ENDED, WAITING, Element, Node, Slurm, options
 
 _PLACE = "place"
@@ -84,18 +84,9 @@ class SlurmEngine(Engine):
         return self._limit or sum(node.cpus for node in self._nodes)
 
     def check(self, resources: Resources) -> None:
-        wanted: dict[str, float] = {"cpus": math.ceil(resources.cpus), "memory": resources.memory or 0, "gpus": resources.gpus}
-        binding = {name: amount for name, amount in wanted.items() if amount}
+        wanted = {name: math.ceil(amount) for name, amount in resources.amounts.items()}
         offers = [{"cpus": node.cpus, "memory": node.memory << 20, "gpus": node.gpus} for node in self._nodes]
-        if any(all(offer[name] >= amount for name, amount in binding.items()) for offer in offers):
-            return
-        available: dict[str, float] = {name: max(offer[name] for offer in offers) for name in binding}
-        raise Infeasible(
-            f"a task asks for {_amounts(binding)}, and no node of the partition has that (the most of any: {_amounts(available)}); "
-            "lower its Resources, or name another partition",
-            wanted=binding,
-            available=available,
-        )
+        check_offers(wanted, offers, "node of the partition", "name another partition")
 
     def launch(self, jobs: Sequence[Job]) -> None:
         for start in range(0, len(jobs), self._array):
@@ -241,7 +232,3 @@ class SlurmEngine(Engine):
 def _place(job: Job) -> Place:
     assert isinstance(job.place, Place)
     return job.place
-
-
-def _amounts(amounts: Mapping[str, float]) -> str:
-    return ", ".join(f"{name}={amount:g}" for name, amount in amounts.items())

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
-from persistable.errors import ExecutorUnavailable, Infeasible
+from persistable.errors import ExecutorUnavailable
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.folders import Adopted, Orphan, Owner
-from persistable.executors.resources import Resources
+from persistable.executors.resources import Resources, check_offers
 from persistable.executors.ssh.client import Client, Connection, Lost
 from persistable.executors.ssh.server import Hello
 from persistable.executors.ssh.spool import State
@@ -59,18 +59,8 @@ class HostsEngine(Engine):
         return sum(host.slots for host in self._hosts)
 
     def check(self, resources: Resources) -> None:
-        wanted = {"cpus": resources.cpus, "gpus": resources.gpus, "memory": resources.memory or 0}
-        binding = {name: amount for name, amount in wanted.items() if amount}
         offers = [host.offer for host in self._hosts]
-        if any(all(offer.get(name, 0) >= amount for name, amount in binding.items()) for offer in offers):
-            return
-        available = {name: max(offer.get(name, 0) for offer in offers) for name in binding}
-        raise Infeasible(
-            f"a task asks for {_amounts(binding)}, and no host has that (the most that any one has: {_amounts(available)}); lower its "
-            "Resources, or say what a host has: Host(name, slots=, gpus=)",
-            wanted=binding,
-            available=available,
-        )
+        check_offers(resources.amounts, offers, "host", "say what a host has: Host(name, slots=, gpus=)")
 
     def room(self, resources: Resources | None, under_way: Collection[Job]) -> int:
         return sum(host.room(resources, [job for job in under_way if job.place is host]) for host in self._hosts)
@@ -151,7 +141,7 @@ class HostsEngine(Engine):
         for host in self._hosts:
             orphans: list[Orphan] = host.call("orphans")
             gone = [orphan.name for orphan in orphans if orphan.is_gone()]
-            adopted: list[Adopted] = host.call("adopt", gone)
+            adopted: list[Adopted] = host.call("adopt_running", gone)
             for name, identities, answered in adopted:
                 job = Job(name, None, b"", identities, place=host)
                 job.open.difference_update(answered)
@@ -275,7 +265,3 @@ def _report(job: Job, state: State) -> Report:
 def _host_of(job: Job) -> _Served:
     assert isinstance(job.place, _Served)
     return job.place
-
-
-def _amounts(amounts: dict[str, float]) -> str:
-    return ", ".join(f"{name}={amount:g}" for name, amount in amounts.items())

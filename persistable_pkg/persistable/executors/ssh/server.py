@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from persistable.executors import cores, machine
 from persistable.executors.remote import worker
-from persistable.executors.remote.folders import Adopted, Orphan, Owner
+from persistable.executors.remote.folders import Owner
 from persistable.executors.remote.request import Versions, versions
 from persistable.executors.ssh.frames import Call, Decoder, Reply, encoded
 from persistable.executors.ssh.spool import Spool
@@ -29,6 +29,7 @@ SILENCE = 120.0
 """Seconds without a word of the driver after which it is taken to be gone."""
 _SHORT, _LONG = 0.005, 0.25  # seconds between two looks at the files of jobs: the longer nothing is new, the fewer
 _CHUNK = 1 << 20
+_OF_JOBS = frozenset({"withdraw", "forget", "orphans", "adopt_running"})
 
 
 class Hello(NamedTuple):
@@ -41,7 +42,7 @@ class Hello(NamedTuple):
 
 
 class Server:
-    """Answers the calls of one driver. Its public methods are what can be called."""
+    """Answers the calls of one driver: of its own public methods, and of those of the `Spool` that are about jobs."""
 
     def __init__(self, reads: int, writes: int) -> None:
         self._reads = reads
@@ -88,25 +89,9 @@ class Server:
         self._attended().launch(jobs)
         self._told_at = time.monotonic()
 
-    def withdraw(self, name: str, numbers: Sequence[int]) -> list[int]:
-        return self._attended().withdraw(name, numbers)
-
     def kill(self, names: Sequence[str]) -> None:
         self._attended().kill(names)
         self._tell()
-
-    def forget(self, name: str) -> None:
-        self._attended().forget(name)
-
-    def orphans(self) -> list[Orphan]:
-        return self._attended().orphans()
-
-    def adopt(self, drivers: Sequence[str]) -> list[Adopted]:
-        return self._attended().adopt(drivers)
-
-    def sees(self, path: str) -> bool:
-        """Tell whether there is a file of that path."""
-        return os.path.exists(path)
 
     def leave(self) -> None:
         """Attend to the jobs no more."""
@@ -128,7 +113,7 @@ class Server:
         if call.method.startswith("_") or call.method == "serve":
             raise ValueError(f"{call.method} cannot be called")
         try:
-            result = getattr(self, call.method)(*call.arguments)
+            result = getattr(self._attended() if call.method in _OF_JOBS else self, call.method)(*call.arguments)
         except OSError as error:
             self._send(Reply(call.number, None, error))
         else:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from persistable.executors.remote.folders import started
+from persistable.executors.machine import started
 
 PROCESS = "process"
 ENDED = "ended"
