@@ -284,7 +284,7 @@ class InFile:
             return loaded
         import shutil
 
-        root = _folder_of_this_process() / "payload"
+        root = folder_of_this_process() / "payload"
         shutil.move(self.path, root)
         return io.load(root)
 
@@ -741,7 +741,7 @@ class _StoredParts:
         return root
 
     def _download(self) -> Path:
-        root = _folder_of_this_process()
+        root = folder_of_this_process()
         for name, fact in self._facts.items():
             target = root / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -751,13 +751,14 @@ class _StoredParts:
         return root
 
 
-def _folder_of_this_process() -> Path:
+def folder_of_this_process() -> Path:
+    """Make a folder on this machine that is there until the process ends: a Path cannot say when it is no longer wanted."""
     import atexit
     import shutil
     import tempfile
 
     root = Path(tempfile.mkdtemp(prefix="persistable-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)  # a Path cannot say when it is no longer wanted
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     return root
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, KeysView, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
 from zlib import crc32
 
@@ -274,10 +274,6 @@ class Collected(Mapping[Any, T], Generic[T]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._entries if self._held is None else self._held)
-
-    def keys(self) -> KeysView[Any]:
-        """All keys, in order; nothing is loaded."""
-        return (self._entries if self._held is None else self._held).keys()
 
     @property
     def entries(self) -> Mapping[Any, Entry]:

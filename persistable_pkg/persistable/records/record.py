@@ -30,12 +30,6 @@ BY_HAND = ("put", "adopted")
 """The values of `Record.made` for payloads that no code here has made."""
 OUTPUT_SUFFIX = ".output.txt"
 """The end of the name of the file with the text that the generating code printed and logged."""
-_FORMER = {
-    "persistable.command.node:Command": "persistable:Command",
-    "persistable.transfer.get:HttpGet": "persistable:HttpGet",
-    "persistable.transfer.upload:Upload": "persistable:Upload",
-}
-"""References of our own classes in records of earlier versions, and those of today."""
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 _made = cast("Any", json.encoder.c_make_encoder)  # type: ignore[attr-defined]
@@ -207,7 +201,7 @@ class Record:
     def class_reference(self) -> str:
         """``module:qualname`` of the class that made it."""
         reference: str = self.head["class"]
-        return _FORMER.get(reference, reference)
+        return reference
 
     @property
     def code(self) -> dict[str, Any] | None:

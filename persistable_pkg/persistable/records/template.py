@@ -37,7 +37,7 @@ class Template:
         """The names of the fields, each once."""
         self.is_folder = text.endswith("/")
         self._frame = text.rstrip("/")
-        check_path(self._filled(dict.fromkeys(self.fields, "x")))
+        check_path(self.filled(dict.fromkeys(self.fields, "x")))
 
     @property
     def prefix(self) -> str:
@@ -53,10 +53,10 @@ class Template:
         if values.keys() != set(self.fields):
             raise TypeError(f"{self.text!r} takes {', '.join(self.fields) or 'no fields'}; it was given {', '.join(values) or 'none'}")
         texts = {name: self._checked(name, value) for name, value in values.items()}
-        path = check_path(self._filled(texts))
+        path = check_path(self.filled(texts))
         if path.partition("/")[0] == HIDDEN:
             raise InvalidName(f"{path!r} is in {HIDDEN}, which is kept for records; choose another name", name=path)
-        again = texts if self._is_certain else self.match(path)
+        again = texts if self.is_certain else self.match(path)
         if again != texts:
             raise InvalidName(
                 f"{_shown(texts)} in {self.text!r} gives {path!r}, which would also be the path of {_shown(again or {})}; "
@@ -65,9 +65,18 @@ class Template:
             )
         return path
 
+    def filled(self, texts: Mapping[str, str]) -> str:
+        """The path of these values as they are, which nobody has looked at."""
+        return self._frame.format_map(texts)
+
     def match(self, path: str) -> dict[str, str] | None:
         """The values of the fields in `path`; None where it is no path of this template."""
         found = self._pattern.fullmatch(path)
+        return found.groupdict() if found is not None else None
+
+    def match_greedily(self, path: str) -> dict[str, str] | None:
+        """The other way to read `path`, where there may be one: its first fields as long as they can be."""
+        found = self._greedy.fullmatch(path)
         return found.groupdict() if found is not None else None
 
     def overlaps(self, other: Template) -> bool:
@@ -86,7 +95,7 @@ class Template:
         return False
 
     @cached_property
-    def _is_certain(self) -> bool:
+    def is_certain(self) -> bool:
         """Tell whether every part of a path has one field at most, so that there is one way to read it."""
         return all(part.count("{") < 2 for part in self.text.replace("{{", "").split("/"))
 
@@ -101,12 +110,13 @@ class Template:
                 known.add(field)
         return re.compile("".join(parts), re.DOTALL)
 
+    @cached_property
+    def _greedy(self) -> re.Pattern[str]:
+        return re.compile(self._pattern.pattern.replace("[^/]+?)", "[^/]+)"), re.DOTALL)
+
     def _without_end(self) -> Iterator[tuple[str, str | None]]:
         for literal, field in self.parts:
             yield (literal.rstrip("/") if field is None else literal), field
-
-    def _filled(self, texts: Mapping[str, str]) -> str:
-        return self._frame.format_map(texts)
 
     def _checked(self, name: str, value: object) -> str:
         if not isinstance(value, str | int) or isinstance(value, bool):
