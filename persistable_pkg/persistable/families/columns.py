@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from persistable.nodes.label import label, shown_fields, value_in_words
+from persistable.nodes.types import is_node
 from persistable.params.credentials import given_under
 from persistable.params.encoding import fields_of
 from persistable.params.words import MASK
@@ -31,22 +32,18 @@ def columns_of(name: str, values: Sequence[Any]) -> dict[str, list[Any]]:
 def _is_plain(value: Any) -> bool:
     kind: Any = value.__class__
     nested = kind in (list, tuple, set, frozenset) or isinstance(value, Mapping) or getattr(kind, "_node_is_family", False)
-    return not (nested or _is_node(value) or fields_of(kind) is not None)
-
-
-def _is_node(value: Any) -> bool:
-    return getattr(value.__class__, "_node_is_node", False) is True
+    return not (nested or is_node(value) or fields_of(kind) is not None)
 
 
 def words(value: Any) -> str:
     """A value on an axis in words: of a node its label."""
-    return label(value) if _is_node(value) else value_in_words(value)
+    return label(value) if is_node(value) else value_in_words(value)
 
 
 def _leaves(value: Any, path: str, depth: int) -> list[tuple[str, Any]]:
     """The leaves below `value` by path; none where it has no fields."""
     fields: Mapping[Any, Any] = {}
-    if _is_node(value):
+    if is_node(value):
         fields = shown_fields(value)
     elif isinstance(value, Mapping):
         fields = dict(value)  # pyright: ignore[reportUnknownArgumentType]

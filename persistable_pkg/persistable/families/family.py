@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from persistable.errors import UnknownMember
 from persistable.families import table
@@ -24,9 +24,6 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.types import own_store
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.open import open_store
-
-if TYPE_CHECKING:
-    pass
 
 PayloadT = TypeVar("PayloadT")
 OtherT = TypeVar("OtherT")
@@ -296,20 +293,13 @@ class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
     def __getitem__(self, index: slice) -> list[Persistable[PayloadT, Any]]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return list(self._made(map(self._indices, range(len(self))[index])))
-        return self._family.at(self._indices(range(len(self))[index]), self._view)
+            return list(self._made(map(self._view.nth, range(len(self))[index])))
+        return self._family.at(self._view.nth(range(len(self))[index]), self._view)
 
     @property
     def targets(self) -> list[Persistable[PayloadT, Any]]:
         """The nodes that `run` and `plan` take it for."""
         return list(self)
-
-    def _indices(self, rest: int) -> tuple[int, ...]:
-        indices: list[int] = []
-        for length in reversed(self._view.shape):
-            rest, index = divmod(rest, length)
-            indices.append(index)
-        return tuple(indices[::-1])
 
     def __iter__(self) -> Iterator[Persistable[PayloadT, Any]]:
         return self._made(itertools.product(*map(range, self._view.shape)))

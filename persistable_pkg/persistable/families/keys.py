@@ -44,8 +44,8 @@ def keys_of(view: View) -> Keys | None:
     """The maker of the digests of the members of `view`; None where only nodes can."""
     factory = view.factory
     if factory.given or not isinstance(factory.maker, type | Step):
-        known: Keys | None = getattr(factory.maker, "keys", None)  # a factory that knows the keys of what it makes
-        return known if len(view.factory.axes[0]) else None
+        known: Any = factory.maker  # one that knows the keys of what it makes
+        return known if hasattr(known, "digests") and len(factory.axes[0]) else None
     if not all(map(len, factory.axes)) or not _is_plain(factory):
         return None
     upstream: dict[str, tuple[UpstreamFamily, Keys]] = {}
@@ -159,11 +159,7 @@ class KeyChunks:
         """The indices of this member on the axes of the factory."""
         if self._is_range:
             return (number,)
-        indices: list[int] = []
-        for length in reversed(self._view.shape):
-            number, index = divmod(number, length)
-            indices.append(index)
-        return self._view.full(indices[::-1])
+        return self._view.full(self._view.nth(number))
 
 
 def key_chunks_of(view: View, nodes: Sequence[Any], store: Any) -> KeyChunks | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from weakref import WeakValueDictionary
 
@@ -44,6 +45,14 @@ class View(NamedTuple):
         """The indices in the factory of the member at `indices` on the axes."""
         rest = iter(indices)
         return tuple([index if isinstance(index, int) else index[next(rest)] for index in self.indices])
+
+    def nth(self, number: int) -> tuple[int, ...]:
+        """The indices on the axes of the member of that number; the last axis varies fastest."""
+        indices: list[int] = []
+        for length in reversed(self.shape):
+            number, index = divmod(number, length)
+            indices.append(index)
+        return tuple(indices[::-1])
 
     def part(self, chosen: Sequence[Indices]) -> View:
         """The part at these indices on each axis."""
@@ -210,18 +219,11 @@ class LiveView:
 
     def changed(self, change: Callable[[View], View], *more: DataSource) -> LiveView:
         """A view that follows the same sources, and `more`, and makes `change` to each view of this."""
-        return LiveView(tuple(dict.fromkeys((*self.sources, *more))), _Changed(self, change))
+        return LiveView(tuple(dict.fromkeys((*self.sources, *more))), partial(_changed, self, change))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
 
 
-class _Changed:
-    """A view made of another one; picklable where the change is."""
-
-    def __init__(self, before: LiveView, change: Callable[[View], View]) -> None:
-        self._before = before
-        self._change = change
-
-    def __call__(self) -> View:
-        return self._change(self._before.view())
+def _changed(before: LiveView, change: Callable[[View], View]) -> View:
+    return change(before.view())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from blake3 import blake3
 
@@ -19,24 +16,21 @@ from persistable.families.sources import content as contents
 from persistable.families.sources.inputs import Values, changed, vanished
 from persistable.families.sources.scan import Shelf, segments_of
 from persistable.fileio.base import FileIO
+from persistable.records.files import folder_of_this_process
 from persistable.records.template import Template
 
+T = TypeVar("T")
+R = TypeVar("R")
 Keys = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
 class Files:
-    """One file for each way to fill in `template`. keys: instead of a listing, what there is (see `given`)."""
+    """One file for each way to fill in `template`, the one there is where it has no fields. keys: instead of a listing (see `given`)."""
 
     def __init__(self, shelf: Shelf, template: Template, keys: Keys | None = None) -> None:
-        if not template.fields:
-            raise InvalidName(
-                f"{template.text!r} has no field in braces, so it names one input and tells it by nothing; write one, as in {{book}}.txt",
-                name=template.text,
-            )
         self._shelf = shelf
         self._template = template
         self._keys = keys
-        self._greedy = _greedy(template)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -49,7 +43,7 @@ class Files:
     def stamps(self) -> Mapping[Values, Any]:
         if self._keys is not None:
             every = given(self._keys, self.fields)
-            return dict(zip(every, _each(self._stamp, every, self.at_once), strict=True))
+            return dict(zip(every, each(self._stamp, every, self.at_once), strict=True))
         return dict(sorted(self._listed(), key=itemgetter(0)))
 
     def _listed(self) -> Iterator[tuple[Values, Any]]:
@@ -63,10 +57,10 @@ class Files:
         found = self._template.match(path)
         if found is None:
             return None
-        other = self._greedy.fullmatch(path) if self._greedy is not None else None
-        if other is not None and other.groupdict() != found:
+        other = found if self._template.is_certain else self._template.match_greedily(path)
+        if other != found:
             raise InvalidName(
-                f"{self._shelf.shown(path)} can be read in two ways by {self._template.text!r}: as {found} and as {other.groupdict()}; "
+                f"{self._shelf.shown(path)} can be read in two ways by {self._template.text!r}: as {found} and as {other}; "
                 "put a separator between the fields, or take both for one field and split it by rekey()",
                 name=path,
             )
@@ -81,7 +75,7 @@ class Files:
     def _path(self, values: Values) -> str:
         filled = dict(zip(self.fields, values, strict=True))
         # what was listed is a path that is there, however odd; what was given is checked
-        return self._template.format(**filled) if self._keys is not None else _filled(self._template, filled)
+        return self._template.format(**filled) if self._keys is not None else self._template.filled(filled)
 
     def content(self, values: Values, stamp: Any) -> str:
         path = self._path(values)
@@ -194,36 +188,34 @@ class Folders(Files):
         known = _copies.get(content)
         if known is not None and os.path.isdir(known):
             return known
-        root = tempfile.mkdtemp(prefix="persistable-")
-        atexit.register(shutil.rmtree, root, ignore_errors=True)
-        hasher = blake3()
+        root, hasher = folder_of_this_process(), blake3()
         files = self._inside(path)
         if not files:
             raise FileNotFoundError(path)
         for name, _ in files:
-            target = os.path.join(root, *_checked_parts(name))
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            with self._shelf.reading(f"{path}/{name}") as source, open(target, "xb") as copy:
+            target = root.joinpath(*_checked_parts(name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._shelf.reading(f"{path}/{name}") as source, target.open("xb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
-            os.chmod(target, 0o444)
-            with open(target, "rb") as copied:
+            target.chmod(0o444)
+            with target.open("rb") as copied:
                 hasher.update(_line(name, contents.digest_of(copied)))
         if hasher.hexdigest() != content:
             shutil.rmtree(root, ignore_errors=True)
             raise changed(self._shelf.shown(path))
-        _copies[content] = root
-        return root
+        _copies[content] = str(root)
+        return str(root)
 
 
 _copies: dict[str, str] = {}
 
 
-def _each(call: Callable[[Values], Any], every: list[Values], at_once: int) -> list[Any]:
+def each(call: Callable[[T], R], items: Sequence[T], at_once: int) -> list[R]:
     """The results of `call` for each, several at a time in threads."""
-    if at_once < 2 or len(every) < 2:
-        return [call(values) for values in every]
-    with ThreadPoolExecutor(min(at_once, len(every)), thread_name_prefix="persistable-source") as pool:
-        return list(pool.map(call, every))
+    if at_once < 2 or len(items) < 2:
+        return [call(item) for item in items]
+    with ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="persistable-source") as pool:
+        return list(pool.map(call, items))
 
 
 def given(keys: Keys, fields: tuple[str, ...]) -> list[Values]:
@@ -247,11 +239,6 @@ def _given(key: Any, fields: tuple[str, ...]) -> Values:
     return values
 
 
-def _filled(template: Template, values: Mapping[str, Any]) -> str:
-    text = "".join([literal + (str(values[field]) if field is not None else "") for literal, field in template.parts])
-    return text.rstrip("/") if template.is_folder else text
-
-
 def _checked(values: Values, path: str) -> Values:
     try:
         for value in values:
@@ -266,20 +253,6 @@ def _checked_parts(name: str) -> list[str]:
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         raise InvalidName(f"{name!r} cannot be copied to a folder here: a part of it is empty, or leads out of it", name=name)
     return parts
-
-
-def _greedy(template: Template) -> re.Pattern[str] | None:
-    """The other way to read a path, where there may be one: its first fields as long as they can be."""
-    if all(len(segment.fields) < 2 for segment in segments_of(template)):
-        return None
-    seen: set[str] = set()
-    parts: list[str] = []
-    for literal, field in template.parts:
-        parts.append(re.escape(literal if field is not None else literal.rstrip("/")))
-        if field is not None:
-            parts.append(f"(?P={field})" if field in seen else f"(?P<{field}>[^/]+)")
-            seen.add(field)
-    return re.compile("".join(parts), re.DOTALL)
 
 
 def _together(files: Iterable[tuple[str, Any]]) -> str | None:

@@ -89,23 +89,6 @@ class Input(Persistable[PayloadT, InputParams]):
         return f"<input {self.payload_name}: {self._inputs.shown(self._values)} [{self.key.digest[:8]}]>"
 
 
-class InputKeys:
-    """The keys of the inputs of one listing, without their nodes."""
-
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
-        self._every = list(seen.stamps)
-
-    @property
-    def model(self) -> Any:
-        return self._seen(self._every[0])
-
-    def digests(self, members: Sequence[tuple[int, ...]]) -> list[str]:
-        wanted = [self._every[index] for (index,) in members]
-        self._seen.prepare(wanted)
-        return [self._seen.digest(values) for values in wanted]
-
-
 class Seen:
     """One listing, which stays as it is, and what was found out about its inputs since. Calling it with values makes that input's node."""
 
@@ -118,6 +101,18 @@ class Seen:
         """True once a content was read that may be another than that of the listing."""
         self._contents: dict[Values, str] = {}
         self._template = Input.template(inputs, name, io)
+        self._every = list(stamps)
+
+    @property
+    def model(self) -> Input[Any]:
+        """The node of the first input."""
+        return self(self._every[0])
+
+    def digests(self, members: Sequence[tuple[int, ...]]) -> list[str]:
+        """The digests of the keys of the nodes at these indices, without the nodes."""
+        wanted = [self._every[index] for (index,) in members]
+        self.prepare(wanted)
+        return [self._template.digest(self._fields(values)) for values in wanted]
 
     def __call__(self, values: Values) -> Input[Any]:
         made: Input[Any] = self._template.node(self._fields(values), {}, {"_values": values, "_node_store": enclosing_store()})
@@ -125,15 +120,6 @@ class Seen:
 
     def _fields(self, values: Values) -> dict[str, Any]:
         return {"key": dict(zip(self._inputs.fields, values, strict=True)), "content": self._content(values)}
-
-    @property
-    def keys(self) -> InputKeys:
-        """The parts of the keys of the nodes."""
-        return InputKeys(self)
-
-    def digest(self, values: Values) -> str:
-        """Digest of the key of the node at `values`."""
-        return self._template.digest(self._fields(values))
 
     def _content(self, values: Values) -> str:
         found = self._contents.get(values)
@@ -167,8 +153,7 @@ class Seen:
 
     def view(self) -> View:
         """A family of all of them, on one axis."""
-        every: Sequence[Values] = list(self.stamps)
-        fields = self._inputs.fields
+        every, fields = self._every, self._inputs.fields
         axis = Axis({field: [values[number] for values in every] for number, field in enumerate(fields)}, found=True)
         return view_of(NodeFactory(self, self._name, [None], {}, [Column(0, 0, every)], [], [axis]))
 

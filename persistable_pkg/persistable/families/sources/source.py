@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from persistable.errors import UnknownParam
-from persistable.families.axis import Axis, frozen
-from persistable.families.view import View
-
-if TYPE_CHECKING:
-    from persistable.families import Family
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast, overload
 
-from persistable.errors import InvalidName, UnknownFormat
+from persistable.errors import InvalidName, UnknownFormat, UnknownParam
 from persistable.families import Family
+from persistable.families.axis import Axis, frozen
 from persistable.families.sources.files import Files, Folders, Keys
 from persistable.families.sources.inputs import Inputs, Objects, Values
 from persistable.families.sources.listing import Listing, Seen
 from persistable.families.sources.rows import Rows, rows_at
 from persistable.families.sources.scan import shelf_of
-from persistable.families.view import LiveView
+from persistable.families.view import LiveView, View
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.params.masking import masked
 from persistable.records.key import check_payload_name
@@ -121,6 +113,11 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
     else:
         source, text = _split(where, scheme[0] if scheme is not None else "")
         shelf, template = shelf_of(open_store(source, **options)), Template(text)
+    if not template.fields:
+        raise InvalidName(
+            f"{template.text!r} has no field in braces, so it names one input and tells it by nothing; write one, as in {{book}}.txt",
+            name=template.text,
+        )
     return (Folders if template.is_folder else Files)(shelf, template, keys)
 
 

@@ -10,9 +10,10 @@ from persistable.families.workspaces.files import SeedFiles
 from persistable.families.workspaces.graph import NodeName
 from persistable.families.workspaces.ids import Listing, id_of, part
 from persistable.families.workspaces.layout import Layout
-from persistable.families.workspaces.seeds import FileSeed, FileSeeds, GivenSeed, Seed
+from persistable.families.workspaces.seeds import FileSeed, GivenSeed, Seed
 from persistable.families.workspaces.workflow import Binding, unstored
 from persistable.nodes.binding import move_to
+from persistable.nodes.template import NodeTemplate
 from persistable.nodes.types import Node
 from persistable.stores.base import Store
 
@@ -36,7 +37,7 @@ class Snapshot:
         self._makers = layout.workflow._makers  # pyright: ignore[reportPrivateUsage]
         self._definitions = layout.workflow._graph.needed(*names)  # pyright: ignore[reportPrivateUsage]
         self._contents: dict[str, dict[Values, str]] = {}
-        self._seeds: dict[str, FileSeeds] = {}
+        self._templates: dict[str, NodeTemplate] = {}
         self._shared: dict[tuple[str, Values], Any] = {}
         for name in [definition.node_name for definition in self._definitions if isinstance(definition.template, Seed)]:
             seed = files.get(str(name))
@@ -47,7 +48,7 @@ class Snapshot:
                 stamps = {(): seed.stamp(())} if seed.exists(()) else {}
             own = dict.fromkeys(part(layout.fields, values, seed.fields) for values in ids)
             self._contents[seed.name] = seed.contents([(values, stamps[values]) for values in own if values in stamps])
-            self._seeds[seed.name] = FileSeeds(seed, self._kinds[seed.name])
+            self._templates[seed.name] = NodeTemplate(FileSeed(seed, (), "", self._kinds[seed.name]), ("content",))
 
     def missing(self) -> set[str]:
         """The seeds of all ids that are not there, and have no default."""
@@ -87,7 +88,7 @@ class Snapshot:
     def _made(self, name: str, files: SeedFiles | None, own: Values) -> Any:
         content = self._contents.get(name, {}).get(own)
         if content is not None:
-            return self._seeds[name].node(own, content)
+            return self._templates[name].node({"content": content}, {}, {"_values": own})
         if files is None or self._default(name):
             return GivenSeed(name, self._layout.workflow._seed_members[name].default)  # pyright: ignore[reportPrivateUsage]
         return FileSeed(files, own, files.content(own, files.stamp(own)), self._kinds[name])

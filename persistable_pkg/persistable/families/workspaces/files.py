@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from persistable.errors import InputChanged, InputVanished
-from persistable.families.sources.files import Files, Folders
+from persistable.families.sources.files import Files, Folders, each
 from persistable.families.sources.inputs import Values
-from persistable.families.sources.scan import Shelf, shelf_of
+from persistable.families.sources.scan import shelf_of
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.records import files
 from persistable.records.template import Template
 from persistable.stores.base import Store
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class _One(Files):
-    """Files of a template that may be without fields: then there is one, whatever the id."""
-
-    def __init__(self, shelf: Shelf, template: Template) -> None:
-        if template.fields:
-            super().__init__(shelf, template)
-        else:
-            self._shelf, self._template, self._keys, self._greedy = shelf, template, None, None
-
-
-class _OneFolder(_One, Folders):
-    pass
 
 
 class SeedFiles:
@@ -51,9 +31,9 @@ class SeedFiles:
         self._store = store
         shelf = shelf_of(store)
         if isinstance(io, PartsFileIO):
-            self._inputs: Files = _OneFolder(shelf, template if template.is_folder else Template(template.text + "/"))
+            self._inputs: Files = Folders(shelf, template if template.is_folder else Template(template.text + "/"))
         else:
-            self._inputs = _One(shelf, template)
+            self._inputs = Files(shelf, template)
         self._shelf = shelf
 
     @property
@@ -103,9 +83,7 @@ class SeedFiles:
     def contents(self, listed: Iterable[tuple[Values, Any]]) -> dict[Values, str]:
         """The tokens that `content` gives, for many at once."""
         wanted = list(listed)
-        return dict(
-            zip([values for values, _ in wanted], _together(lambda one: self.content(*one), wanted, self._shelf.at_once), strict=True)
-        )
+        return dict(zip([values for values, _ in wanted], each(lambda one: self.content(*one), wanted, self._shelf.at_once), strict=True))
 
     def load(self, values: Values, content: str) -> Any:
         """The payload of exactly that content. Raises InputVanished, InputChanged, MalformedFile."""
@@ -125,9 +103,7 @@ class SeedFiles:
         local = self._shelf.local(path)
         if local is not None:
             return Path(local)
-        folder = tempfile.mkdtemp(prefix="persistable-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a Path cannot say when it is no longer wanted
-        target = Path(folder, path.rpartition("/")[2])
+        target = files.folder_of_this_process() / path.rpartition("/")[2]
         with self._shelf.reading(path) as source, target.open("xb") as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
         return target
@@ -136,7 +112,7 @@ class SeedFiles:
         """Write `value` there, in place of what is there. Raises what its format raises for a value that it cannot hold."""
         path = self.path(values)
         if self._as_path:
-            value = files.InFile(_copied(Path(value)))
+            value = files.InFile(shutil.copy2(value, files.folder_of_this_process()))  # a copy that may be moved away
         written = files.write(self._store, path, self.io, value)
         if isinstance(self.io, PartsFileIO):
             kept = {file.path for file in written.files}
@@ -152,17 +128,3 @@ class SeedFiles:
         return InputChanged(
             f"the seed {self.name} at {where} has changed while it was used; ask again, which takes it as it is now", place=where
         )
-
-
-def _copied(source: Path) -> Path:
-    """A copy that may be moved away."""
-    folder = tempfile.mkdtemp(prefix="persistable-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(shutil.copy2(source, folder))
-
-
-def _together(call: Callable[[T], R], items: list[T], at_once: int) -> list[R]:
-    if at_once <= 1 or len(items) <= 1:
-        return [call(item) for item in items]
-    with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(call, items))

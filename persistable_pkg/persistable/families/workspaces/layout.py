@@ -32,7 +32,7 @@ def format_of_seed(template: Template, kind: Any) -> FileIO[Any]:
     """The format of files that people put there. Tables have no index of their own."""
     if _plain(kind) is Path and not template.is_folder:
         return BytesFileIO()  # of which the path is taken, and not the content
-    found = _chosen(template, kind, None)
+    found = format_of_node(template, kind, None)
     if type(found).__name__ == "CsvFileIO":
         from persistable.fileio import CsvFileIO
 
@@ -42,10 +42,6 @@ def format_of_seed(template: Template, kind: Any) -> FileIO[Any]:
 
 def format_of_node(template: Template, kind: Any, own: Any) -> FileIO[Any]:
     """The format of a computed node; `own` is the ``io`` of its step or class."""
-    return _chosen(template, kind, own)
-
-
-def _chosen(template: Template, kind: Any, own: Any) -> FileIO[Any]:
     name = template.text.rstrip("/").rpartition("/")[2]
     origin = _plain(kind)
     if template.is_folder:

@@ -10,12 +10,11 @@ from typing import Any, Final, Generic, NoReturn, TypeVar, cast, overload
 from persistable.errors import InputVanished, MalformedFile, NotGeneratable
 from persistable.families.sources.inputs import Unlocated, Values
 from persistable.families.workspaces.files import SeedFiles
-from persistable.fileio.pickle import PickleFileIO
+from persistable.fileio.original import private
 from persistable.fileio.plain import KINDS
 from persistable.nodes.binding import move_to
 from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
-from persistable.nodes.template import NodeTemplate
 
 
 @dataclass(frozen=True)
@@ -96,18 +95,6 @@ class _Unlocated(Unlocated):
         return None
 
 
-class FileSeeds:
-    """Makes the nodes of one seed, of which only values and content differ."""
-
-    def __init__(self, files: SeedFiles, kind: Any) -> None:
-        self._template = NodeTemplate(FileSeed(files, (), "", kind), ("content",))
-
-    def node(self, values: Values, content: str) -> FileSeed:
-        """The seed of these values, which has that content."""
-        made: FileSeed = self._template.node({"content": content}, {}, {"_values": values})
-        return made
-
-
 @dataclass(frozen=True)
 class GivenSeedParams:
     """Its name and value."""
@@ -133,17 +120,7 @@ class GivenSeed(Persistable[Any, GivenSeedParams]):
         return Construction("persistable:GivenSeed", (recorded.params.seed, recorded.params.value), {})
 
     def _generate_payload(self, **_: Any) -> Any:
-        value = self.params.value
-        return value if type(value) in _PLAIN else copied(value)
-
-
-_PLAIN = (type(None), bool, int, float, complex, str, bytes)
-
-
-def copied(value: Any) -> Any:
-    """A value equal to it, which shares nothing with it."""
-    io = PickleFileIO()
-    return io.loads(bytearray(io.dumps(value)))
+        return private(self.params.value)
 
 
 PayloadT = TypeVar("PayloadT")

@@ -12,7 +12,7 @@ from persistable.errors import InputMissing, UnknownMember, UnknownParam
 from persistable.families.workspaces.graph import NodeMaker, NodeName, WorkflowGraph, WorkflowNode
 from persistable.families.workspaces.members import Member, all_members, check, declared, kind_of, names_of, own_members
 from persistable.families.workspaces.seeds import GivenSeed, Seed
-from persistable.fileio.pickle import PickleFileIO
+from persistable.fileio.original import Original
 from persistable.nodes import generation
 from persistable.nodes.binding import bound_to, move_to
 from persistable.nodes.generation import default_store
@@ -27,25 +27,6 @@ from persistable.runs.result import RunResult
 
 if TYPE_CHECKING:
     from persistable.graph import Graph
-
-
-class Memo:
-    """One payload. Each who asks gets a copy, unless it is something that cannot be copied."""
-
-    def __init__(self, payload: Any) -> None:
-        self._io = PickleFileIO()
-        self._payload: Any = None
-        self._data: bytes | None = None
-        try:
-            self._data = self._io.dumps(payload)
-        except Exception:  # noqa: BLE001 - any exception of a user's object means that it cannot be pickled
-            self._payload = payload
-
-    def read(self, writable: bool) -> Any:
-        """The payload, its arrays writable or not."""
-        if self._data is None:
-            return self._payload
-        return self._io.loads(bytearray(self._data) if writable else self._data)
 
 
 class Binding(ABC):
@@ -151,7 +132,7 @@ class Workflow:
         self.workflow_id = workflow_id
         self._lock = threading.RLock()
         self._nodes: dict[NodeName, Any] = {}
-        self._memo: dict[NodeName, Memo] = {}
+        self._memo: dict[NodeName, Original] = {}
 
     # nodes
 
@@ -242,19 +223,19 @@ class Workflow:
             if definition.node_name in missing:
                 self._compute(definition)
         if not self._nodes[name].is_persisted:
-            hold(self._nodes[name], self._memo[name].read(writable=True))
+            hold(self._nodes[name], self._memo[name].copy(writable=True))
 
     def _compute(self, definition: WorkflowNode) -> None:
         node = self._nodes[definition.node_name]
         given = {
-            self._nodes[node_name].key: self._memo[node_name].read(writable=False)
+            self._nodes[node_name].key: self._memo[node_name].copy(writable=False)
             for node_name in definition.upstream.values()
             if node_name in self._memo
         }
         store = _store_of(node)
         payload = generation.generate(bound_to(node, store), store, {}, seen=(None,), given=given, writable=False)
         if not node.is_persisted:
-            self._memo[definition.node_name] = Memo(payload)
+            self._memo[definition.node_name] = Original(payload, node.key)
 
     # used
 
