@@ -94,8 +94,13 @@ def _tree(value: Any, path: Path) -> Any:
     spec = encoding.fields_of(cls)
     if spec is not None:
         return _object(value, spec, path)
-    path.append(None)
-    found = _tree(encoding.reducer_of(cls)(value), path)
+    return _at(None, encoding.reducer_of(cls)(value), path)
+
+
+def _at(step: Any, value: Any, path: Path) -> Any:
+    """The tree of a value that is at `step` of another."""
+    path.append(step)
+    found = _tree(value, path)
     path.pop()
     return found
 
@@ -142,12 +147,7 @@ _PLAIN: dict[type, Any] = {type(None): lambda value: value, bool: lambda value: 
 
 
 def _items(value: Any, path: Path) -> list[Any]:
-    out = []
-    for i, item in enumerate(value):
-        path.append(i)
-        out.append(_tree(item, path))
-        path.pop()
-    return out
+    return [_at(i, item, path) for i, item in enumerate(value)]
 
 
 def _sorted_items(value: Any, path: Path) -> list[Any]:
@@ -158,11 +158,7 @@ def _sorted_items(value: Any, path: Path) -> list[Any]:
 
 def _dict(value: Any, path: Path) -> Any:
     plain = all(type(key) is str and not key.startswith("$") and key.isprintable() for key in value)
-    pairs = []
-    for key, item in value.items():
-        path.append((key,))
-        pairs.append((key if plain else _tree(key, path), _tree(item, path)))
-        path.pop()
+    pairs = [(key if plain else _at((key,), key, path), _at((key,), item, path)) for key, item in value.items()]
     if plain:
         return dict(pairs)
     order = sorted(range(len(pairs)), key=[encoding.item_bytes(key, path, []) for key in value].__getitem__)
@@ -170,12 +166,7 @@ def _dict(value: Any, path: Path) -> Any:
 
 
 def _parts(value: Any, path: Path) -> Any:
-    out = {}
-    for key, item in value.items():
-        path.append(key)
-        out[key] = _tree(item, path)
-        path.pop()
-    return out
+    return {key: _at(key, item, path) for key, item in value.items()}
 
 
 def _tagged(value: Tagged, path: Path) -> Any:
@@ -232,10 +223,7 @@ def _attribute(value: Any, attr: str, path: Path) -> Any:
         item = getattr(value, attr)
     except AttributeError:
         raise encoding.unset(attr, path) from None
-    path.append(attr)
-    found = _tree(item, path)
-    path.pop()
-    return found
+    return _at(attr, item, path)
 
 
 def _object(value: Any, spec: Spec, path: Path) -> dict[str, Any]:

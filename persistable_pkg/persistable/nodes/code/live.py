@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import (
     BuiltinFunctionType,
-    CodeType,
     FunctionType,
     GenericAlias,
     MappingProxyType,
@@ -23,6 +22,7 @@ from persistable.nodes.code.annotations import maker_of
 from persistable.nodes.code.constants import digest, exact_dict, exact_tuple, kind_of, plain_bytes
 from persistable.nodes.code.fingerprint import IMPORT, LIBRARY, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.nodes.code.given import Thing
+from persistable.nodes.code.normal import bytecode_text, shape
 from persistable.nodes.code.objects import (
     BUILTIN_VALUES,
     LRU,
@@ -191,7 +191,7 @@ def _raw(unit: Unit, walk: Walk) -> bytes | None:
     if unit.kind == "function":
         attached = _attached_bytes(unit.value)
         captured = captured_bytes(unit.value, walk.stored)
-        return None if attached is None else marshal.dumps(_bare(unit.value.__code__), 2) + (captured or b"") + attached
+        return None if attached is None else marshal.dumps(shape(unit.value.__code__, _constant), 2) + (captured or b"") + attached
     if unit.kind == "class":
         return _class_bytes(unit.value)
     if unit.kind == "import":
@@ -221,26 +221,8 @@ def _library_name(value: Any) -> bytes | None:
     return f"import {module}.{name}".encode() if there is value or ("." in name and "<locals>" not in name and there is not UNSET) else None
 
 
-def _bare(code: CodeType) -> tuple[Any, ...]:
-    """A code object without file, lines and place."""
-    constants = tuple([_constant(item) for item in code.co_consts])
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    return (
-        code.co_name,
-        code.co_code,
-        code.co_names,
-        code.co_varnames,
-        code.co_freevars,
-        code.co_cellvars,
-        counts,
-        code.co_exceptiontable,
-        constants,
-    )
-
-
 def _constant(item: Any) -> Any:
-    if type(item) is CodeType:
-        return _bare(item)
+    """A constant as `marshal` takes it."""
     return ("slice", item.start, item.stop, item.step) if type(item) is slice else item
 
 
@@ -379,7 +361,7 @@ def _qualname(cls: type) -> str:
 def _annotations(attributes: Mapping[str, Any]) -> Any:
     made = exact_dict(attributes.get("__annotations__"))
     if made is None and (maker := maker_of(attributes)) is not None:
-        return _bare(maker.__code__)
+        return shape(maker.__code__, _constant)
     return [(name, _value_bytes(value, "") or _qualname(kind_of(value))) for name, value in (made or {}).items() if type(name) is str]
 
 
@@ -430,7 +412,7 @@ def _part(unit: Unit, walk: Walk) -> str | None:
     if unit.kind == "import":
         return _imported(unit, sources)
     if unit.kind == "function":
-        found, fallback = sources.of_function(unit.value), _bytecode(unit.value.__code__)
+        found, fallback = sources.of_function(unit.value), bytecode_text(unit.value.__code__).encode("utf-8", "surrogatepass")
     elif unit.kind == "class":
         found, fallback = sources.of_class(unit.value, unit.owner, False), _class_bytes(unit.value)
     elif unit.kind == "attribute":
@@ -459,9 +441,3 @@ def _part(unit: Unit, walk: Walk) -> str | None:
 def _imported(unit: Unit, sources: Any) -> str | None:
     found = sources.library_of(unit.owner, unit.name)
     return f"{LIBRARY}{found}" if found is not None else None
-
-
-def _bytecode(code: CodeType) -> bytes:
-    from persistable.nodes.code.normal import bytecode_text
-
-    return bytecode_text(code).encode("utf-8", "surrogatepass")
