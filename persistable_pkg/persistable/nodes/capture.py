@@ -24,6 +24,7 @@ from persistable.params.secret import redact
 if TYPE_CHECKING:
     import logging
 
+    from persistable.nodes.generation import Generation
     from persistable.nodes.types import Node
 
 LIMIT = 1 << 16
@@ -76,24 +77,9 @@ class Relay(Protocol):
         ...
 
 
-class Speaker(Protocol):
-    """A generation, as far as it takes what its code says. Both tell whether that is not to be passed on any more."""
-
-    def prints(self, stream: str, text: str | bytes) -> bool:
-        """Take what was written to ``"stdout"`` or ``"stderr"``."""
-        ...
-
-    def logs(self, record: logging.LogRecord) -> None:
-        """Take a log record."""
-        ...
-
-
-def _nobody() -> Speaker | None:
+def speaker() -> Generation | None:
+    """Return the generation that the calling code belongs to; set by the module that knows, as is `is_busy`."""
     return None
-
-
-speaker: Callable[[], Speaker | None] = _nobody
-"""Return the generation that the calling code belongs to; set by the module that knows, as is `is_busy`."""
 
 
 def is_busy() -> bool:

@@ -19,7 +19,7 @@ from persistable.fileio.base import FileIO
 from persistable.nodes.connections import connection
 from persistable.nodes.transfer.client import Request, check_address, check_headers, fetch, look, new_client
 from persistable.params.masking import masked
-from persistable.params.secret import Secret, revealed
+from persistable.params.secret import Secret
 
 _GONE = (404, 410)
 
@@ -111,8 +111,7 @@ class Pages:
         return Request(
             url=url,
             shown=url,
-            headers={name: revealed(value) for name, value in self._headers.items()},
-            private=frozenset(name for name, value in self._headers.items() if isinstance(value, Secret)),
+            headers=self._headers,
             timeout=self._timeout,
             attempts=self._attempts,
         )

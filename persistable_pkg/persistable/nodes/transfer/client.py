@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from persistable.errors import HttpFailed, ParamsError, UnknownParam, need
 from persistable.params.credentials import given_under, of_url
-from persistable.params.secret import Secret, redact, redacted_logs
+from persistable.params.secret import Secret, redact, redacted_logs, revealed
 from persistable.stores.retries import PASSING, retry_after
 
 ResultT = TypeVar("ResultT")
@@ -29,14 +29,12 @@ _ADVICE = {
 
 
 class Request(NamedTuple):
-    """The request, secrets filled in: never shown, logged or kept. `shown` is the URL as anybody may see it."""
+    """The request, secrets filled into its URL: never shown, logged or kept. `shown` is the URL as anybody may see it."""
 
     url: str
     shown: str
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    private: frozenset[str]
-    """Names of headers that no other host may see after a redirect."""
+    headers: Mapping[str, str | Secret]
+    """Names in lower case; those that are secrets no other host may see after a redirect."""
     timeout: float
     attempts: int
     auth: tuple[str, str] | None = None
@@ -133,6 +131,7 @@ class _Exchange:
         self.request = request
         self._known = known
         self._progress = progress
+        self._headers = {"accept-encoding": "gzip", **{name: revealed(value) for name, value in request.headers.items()}}
         self._body = folder / "body"
         self._state = folder / "body.json"
         self._decoded = folder / "decoded"
@@ -170,16 +169,16 @@ class _Exchange:
             raise self._failed(
                 None, f"it redirects to {origin[0]}://{origin[1]}, which is not encrypted; ask for that address if you trust it"
             )
-        for name in self.request.private:
-            request.headers.pop(name, None)
+        for name, value in self.request.headers.items():
+            if isinstance(value, Secret):
+                request.headers.pop(name, None)
 
     def head(self) -> dict[str, Any]:
         """One try at what is said of the body."""
         # a server that gives no answer to HEAD, or another one, is asked for the whole, and left when it begins to send
-        headers = {"accept-encoding": "gzip", **self.request.headers}
         for method in ("HEAD", "GET"):
             self._origin = None
-            with self._asked(method, headers) as response:
+            with self._asked(method, self._headers) as response:
                 if method == "HEAD" and response.status_code not in self.request.expect:
                     continue
                 self._check_status(response, resuming=False)
@@ -192,8 +191,7 @@ class _Exchange:
         """One try at the body."""
         self._origin = None
         state = self._unfinished()
-        headers = {"accept-encoding": "gzip", **self.request.headers}
-        offset = 0
+        headers, offset = dict(self._headers), 0
         if state is not None:
             offset = self._body.stat().st_size
             headers |= {"range": f"bytes={offset}-", "if-range": state["etag"]}

@@ -16,7 +16,7 @@ from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
 from persistable.params.fields import omit_when, untracked
-from persistable.params.secret import Secret, revealed
+from persistable.params.secret import Secret
 from persistable.params.streams import digest_rest
 from persistable.records.access import find_record, missing_file
 from persistable.records.files import InFile
@@ -204,8 +204,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         return Request(
             url=filled(params.url, params.secrets),
             shown=params.url,
-            headers={name: revealed(value) for name, value in params.headers.items()},
-            private=frozenset(name for name, value in params.headers.items() if isinstance(value, Secret)),
+            headers=params.headers,
             auth=(params.auth[0], params.auth[1].reveal()) if params.auth else None,
             expect=params.expect,
             content_type=params.content_type,
