@@ -148,7 +148,7 @@ class Items:
         token = found.attempt_token if found is not None else None
         if token is not None and token == self._seen[0]:
             return
-        entries = follow.entries(self.node, self.store)
+        entries = follow.entries_at(self.store, self.node.place)
         if token is None and not entries and not self._seen[1]:
             return
         if entries != self._seen[1]:

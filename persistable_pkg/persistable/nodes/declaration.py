@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from persistable.fileio.base import FileIO
+from persistable.nodes.returned import evaluated
 from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
 from persistable.params.fields import name_in_identity
 from persistable.records.key import check_payload_name
@@ -207,12 +208,7 @@ def is_collection(annotation: Any) -> bool:
 
 def _role_kind(annotation: Any, names: dict[str, Any], root: type) -> bool | None:
     """True for an annotation that demands a node, False for one that allows it, None for any other."""
-    if isinstance(annotation, str | typing.ForwardRef):
-        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
-        try:
-            annotation = eval(text, names)
-        except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
-            return None  # a name that only a type checker knows: the value passed decides
+    annotation = evaluated(annotation, names)  # where a name in it is one that only a type checker knows, the value passed decides
     if isinstance(annotation, type) and issubclass(annotation, root):
         return True
     arguments = typing.get_args(annotation)

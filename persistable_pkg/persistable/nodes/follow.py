@@ -23,16 +23,11 @@ _LISTED_EVERY = 0.25
 
 def committed(node: Node, store: Store) -> KeysView[Any]:
     """Keys of the items of `node` that are there, sealed or not. Raises PayloadCorrupted."""
-    return entries(node, store).keys()
-
-
-def entries(node: Node, store: Store) -> dict[Any, Entry]:
-    """Key to item, of all that are there, in order."""
-    return entries_at(store, node.place)
+    return entries_at(store, node.place).keys()
 
 
 def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
-    """Key to item, of all that are there of the node whose place this is."""
+    """Key to item, of all that are there of the node whose place this is, in order."""
     record = access.find_record(store, place)
     if record is not None:
         return read_index(store, record) if folder_of(record) is not None else {}

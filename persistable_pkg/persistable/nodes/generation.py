@@ -653,7 +653,7 @@ def persist(node: Node, store: Store, result: Any, made: str = "generated", note
 
 def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
     """As `prerequisites.prepare`, after which it is said what of the stored upstream is stale."""
-    given = prerequisites.prepare(node, store, _generate_ahead, _load_ahead)
+    given = prerequisites.prepare(node, store, _generate_ahead, lambda each, where: load_or_generate(each, where, {}, writable=False)[0])
     if not looked:
         say_stale(origin.direct(node, store))
     return given
@@ -664,10 +664,6 @@ def _generate_ahead(node: Node, store: Store, given: dict[Key, Any] | None) -> A
     if node.is_persisted:
         return generate(node, store, {}, seen=(None,), writable=False, read=False, given=given, looked=True)
     return _perform(node, store, None, {}, given or {}, False)
-
-
-def _load_ahead(node: Node, store: Store) -> Any:
-    return load_or_generate(node, store, {}, writable=False)[0]
 
 
 def perform_into(

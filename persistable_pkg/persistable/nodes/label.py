@@ -135,17 +135,13 @@ def _upstream(nodes: list[Any], many: bool, columns: int, depth: int) -> str:
     first = nodes[0]
     if depth >= _DEEPEST:
         text = f"{first.payload_name}(…)"
-    elif len(nodes) == 1 or not _alike(nodes):
+    elif len(nodes) == 1 or len(nodes) > _COMPARED or len({node.payload_name for node in nodes}) > 1:
         text = line(_node(first, columns, depth), columns)
     else:
         different = list({node.key: node for node in nodes}.values())
         text = line(_node(first, columns, depth, different[1:]), columns)
         return f"[{len(nodes):,} {TIMES} {text}]" if many else text
     return (f"[{text}, … {len(nodes):,} nodes]" if len(nodes) > 1 else f"[{text}]") if many else text
-
-
-def _alike(nodes: list[Any]) -> bool:
-    return len(nodes) <= _COMPARED and len({node.payload_name for node in nodes}) == 1
 
 
 def _params(fields: dict[str, Any], columns: int, depth: int, last: Mapping[str, Any] = _NONE) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
 from persistable.nodes.declaration import Declaration, declaration_of
+from persistable.nodes.returned import written
 from persistable.nodes.types import Node
 from persistable.params.building import did_you_mean
 from persistable.params.mismatch import Mismatch
@@ -81,7 +82,7 @@ def admitted(cls: Any, value: Any) -> Any:
         given, wanted = value._node_payload_type(), declaration_of(cls).payload_type
         if fits(given, wanted):
             return value
-        raise Mismatch(value, f"a node of {name}", f"its payload is declared {_words(given)}, that of {name} {_words(wanted)}")
+        raise Mismatch(value, f"a node of {name}", f"its payload is declared {written(given)}, that of {name} {written(wanted)}")
     raise Mismatch(value, f"a node of {name}")
 
 
@@ -93,10 +94,6 @@ def is_known_by_class(node: Node) -> bool:
 
 def _name(cls: Any) -> str:
     return str(cls.__qualname__).rpartition("<locals>.")[2]
-
-
-def _words(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
 
 
 def _instead_of_node(value: Any) -> str:

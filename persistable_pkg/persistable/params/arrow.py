@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persistable.errors import ParamsError
-from persistable.params.columns import masked, values
-from persistable.params.reduced import Parts, Refused, Tagged
+from persistable.params.columns import masked
+from persistable.params.reduced import Bulk, Parts, Refused, Tagged
 
 if TYPE_CHECKING:
     from persistable.params.reduced import Reduce
@@ -87,12 +87,12 @@ def _polars_column(series: Any) -> Parts:
     if name == "List":
         lengths = series.list.len()
         inner = series.filter((lengths > 0).fill_null(value=False)).explode()
-        return Parts(dtype=described, lengths=values(lengths.to_list()), items=_polars_column(inner))
+        return Parts(dtype=described, lengths=Bulk(lengths.to_list()), items=_polars_column(inner))
     if name == "Struct":
         fields = [_polars_column(series.struct.field(field.name)) for field in dtype.fields]
-        return Parts(dtype=described, items=fields, missing=values(series.is_null().to_list()))
+        return Parts(dtype=described, items=fields, missing=Bulk(series.is_null().to_list()))
     if name in ("String", "Binary", "Categorical", "Enum", "Decimal", "Null", "Object", "Int128", "UInt128"):
-        return Parts(dtype=described, items=values(series.to_list()))
+        return Parts(dtype=described, items=Bulk(series.to_list()))
     raise Refused(f"it has a column of dtype {dtype}, which is not known here", "convert the column with cast")
 
 
@@ -238,7 +238,7 @@ def _storage(column: Any) -> Any:
 def _arrow_objects(column: Any, kind: Any) -> Any:
     """Items one by one, as Python objects; times inside lists and structs as they are counted, as versions make other objects of them."""
     plain = _without_times(kind)
-    return values((column if plain == kind else _one(column).cast(plain)).to_pylist())
+    return Bulk((column if plain == kind else _one(column).cast(plain)).to_pylist())
 
 
 def _without_times(kind: Any) -> Any:

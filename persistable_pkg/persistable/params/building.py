@@ -290,15 +290,6 @@ def _partial(content: Any) -> Any:
     return partial(content["func"], *content["args"], **content["keywords"])
 
 
-def _of_items(name: str, content: Any) -> Any:
-    """A ``defaultdict`` or ``deque``."""
-    import collections
-
-    if name == "deque":
-        return collections.deque(content["items"], content["maxlen"])
-    return collections.defaultdict(content["default_factory"], content["items"])
-
-
 def _union(content: Any) -> Any:
     from functools import reduce
     from operator import or_
@@ -387,8 +378,8 @@ _REBUILD: dict[str, Any] = {
     "date": _imported("datetime:date.fromisoformat"),
     "datetime": lambda content: _clock("datetime", content),
     "decimal": _decimal,
-    "defaultdict": lambda content: _of_items("defaultdict", content),
-    "deque": lambda content: _of_items("deque", content),
+    "defaultdict": lambda content: _imported("collections:defaultdict", spread=True)([content["default_factory"], content["items"]]),
+    "deque": lambda content: _imported("collections:deque", spread=True)(_renamed(content, items="iterable")),
     "estimator": _estimator,
     "fraction": _imported("fractions:Fraction", spread=True),
     "ipaddress": _imported("ipaddress:ip_address"),

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from persistable.params.numpy import CHUNK_BYTES
-from persistable.params.reduced import Blob, Bulk, blob
+from persistable.params.reduced import Blob, blob
 
 
 def numbers(array: Any) -> Blob:
@@ -43,8 +43,3 @@ def masked(array: Any, missing: Any) -> tuple[Blob, Blob]:
     if missing.any():
         array = np.where(missing, np.zeros((), array.dtype), array)
     return numbers(array), numbers(missing)
-
-
-def values(items: Sequence[Any]) -> Bulk:
-    """Python objects, one by one."""
-    return Bulk(items)

@@ -268,17 +268,11 @@ def _reducing(reduce: Reduce) -> Writer:
     return write
 
 
-def node_digest(persistable: Any) -> bytes:
-    """The digest of a persistable as bytes."""
-    digest = persistable.key.digest
-    return digest if isinstance(digest, bytes) else bytes.fromhex(digest)
-
-
 def _node(value: Any, path: Path, nodes: Nodes) -> bytes:
     if nodes is None:
         raise Refused("it is a persistable, and none may stand here", "pass it as an upstream of its own")
     nodes.append((role_at(path), value))
-    return b"@s4:node" + _bytes(node_digest(value))
+    return b"@s4:node" + _bytes(bytes.fromhex(value.key.digest))
 
 
 def blake3_hex(raw: bytes) -> str:

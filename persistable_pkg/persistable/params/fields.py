@@ -15,7 +15,6 @@ from persistable.params.registry import ClassTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, TypeVar
 
     ClassT = TypeVar("ClassT")
@@ -239,7 +238,8 @@ def _undecorated(cls: type) -> Spec | None:
     """A class that inherits fields from a decorated one and adds none is as good as decorated; one that adds some was forgotten."""
     for attribute, decorator, inspect in (("__dataclass_fields__", "@dataclass", _dataclass), ("__attrs_attrs__", "@attrs.define", _attrs)):
         if hasattr(cls, attribute):
-            added = [name for base in _undecorated_bases(cls, attribute) for name in _own_fields(base)]
+            decorated = next((at for at, base in enumerate(cls.__mro__) if attribute in base.__dict__), None)
+            added = [name for base in cls.__mro__[:decorated] for name, raw in own_annotations(base).items() if "ClassVar" not in str(raw)]
             if added:
                 raise Refused(
                     f"class {cls.__qualname__} declares {', '.join(added)} but has no {decorator} of its own, so they would not be tracked",
@@ -251,17 +251,6 @@ def _undecorated(cls: type) -> Spec | None:
             f"class {cls.__qualname__} has no @dataclass, so its fields are not known", f"put @dataclass above class {cls.__qualname__}"
         )
     return None
-
-
-def _undecorated_bases(cls: type, attribute: str) -> Iterator[type]:
-    for base in cls.__mro__:
-        if attribute in base.__dict__:
-            return
-        yield base
-
-
-def _own_fields(cls: type) -> list[str]:
-    return [name for name, raw in own_annotations(cls).items() if "ClassVar" not in str(raw)]
 
 
 def _check(cls: type, spec: Spec) -> None:

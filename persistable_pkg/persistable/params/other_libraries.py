@@ -23,26 +23,9 @@ if TYPE_CHECKING:
 def reducer(cls: type) -> Reduce | None:
     """The function that reduces values of `cls`; None if nothing here does."""
     names = {f"{base.__module__.partition('.')[0]}:{base.__name__}" for base in cls.__mro__}
-    if "sklearn:BaseEstimator" in names:
-        return _estimator
-    if "sklearn:Kernel" in names:
-        return _kernel
-    if names & {"sklearn:_BaseScorer"}:
-        return _scorer
-    if names & {"sklearn:BaseCrossValidator", "sklearn:BaseShuffleSplit", "sklearn:_RepeatedSplits", "sklearn:_UnsupportedGroupCVMixin"}:
-        return _splitter
-    if names & {"omegaconf:DictConfig", "omegaconf:ListConfig"}:
-        return _omegaconf
-    if "pytz:BaseTzInfo" in names:
-        return _pytz
-    if "torch:Tensor" in names:
-        return _tensor
-    if names & {"pydantic:_SecretBase", "pydantic:_SecretField", "pydantic:SecretStr", "pydantic:SecretBytes"}:
-        return _secret
-    if names & {"pydantic:_BaseUrl", "pydantic:_BaseMultiHostUrl", "pydantic_core:Url", "pydantic_core:MultiHostUrl"}:
-        return _url
-    if "torch:Module" in names:
-        return _module
+    for bases, reduce in _BY_BASE:
+        if not names.isdisjoint(bases):
+            return reduce
     found = _EXACT.get(f"{cls.__module__.partition('.')[0]}:{cls.__name__}")
     if found is None and cls.__module__.partition(".")[0] == "upath" and cls.__name__.endswith("Path"):
         return _upath
@@ -194,6 +177,19 @@ def _torch(tag: str) -> Reduce:
     return lambda value: Tagged(tag, str(value))
 
 
+_BY_BASE: tuple[tuple[tuple[str, ...], Reduce], ...] = (
+    (("sklearn:BaseEstimator",), _estimator),
+    (("sklearn:Kernel",), _kernel),
+    (("sklearn:_BaseScorer",), _scorer),
+    (("sklearn:BaseCrossValidator", "sklearn:BaseShuffleSplit", "sklearn:_RepeatedSplits", "sklearn:_UnsupportedGroupCVMixin"), _splitter),
+    (("omegaconf:DictConfig", "omegaconf:ListConfig"), _omegaconf),
+    (("pytz:BaseTzInfo",), _pytz),
+    (("torch:Tensor",), _tensor),
+    (("pydantic:_SecretBase", "pydantic:_SecretField", "pydantic:SecretStr", "pydantic:SecretBytes"), _secret),
+    (("pydantic:_BaseUrl", "pydantic:_BaseMultiHostUrl", "pydantic_core:Url", "pydantic_core:MultiHostUrl"), _url),
+    (("torch:Module",), _module),
+)
+"""By the names of classes that are among the bases of a value's."""
 _EXACT: dict[str, Reduce] = {
     "httpx:URL": lambda value: Tagged("httpx.url", str(value)),
     "yarl:URL": lambda value: Tagged("yarl.url", str(value)),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from persistable.params.columns import masked, numbers, values
+from persistable.params.columns import masked, numbers
 from persistable.params.numpy import objects, typed
-from persistable.params.reduced import Parts, Refused, Tagged
+from persistable.params.reduced import Bulk, Parts, Refused, Tagged
 from persistable.params.stdlib import fixed_offset
 from persistable.params.undeclared import rebuilt
 
@@ -127,7 +127,7 @@ def _objects(items: list[Any]) -> Parts:
     if str in kinds and kinds - {str}:
         texts = [item if type(item) is str else np.nan if _is_missing(item) else None for item in items]
         items = items if None in texts else texts
-    return Parts(dtype="object", items=values(objects(items)))
+    return Parts(dtype="object", items=Bulk(objects(items)))
 
 
 def _is_missing(item: Any) -> bool:
@@ -139,7 +139,7 @@ def _text(array: Any, dtype: Any) -> Parts:
     items = array.tolist()
     if dtype.na_value is not pd.NA:
         return _objects(items)
-    return Parts(dtype="string", items=values([None if gone else text for gone, text in zip(array.isna().tolist(), items, strict=True)]))
+    return Parts(dtype="string", items=Bulk([None if gone else text for gone, text in zip(array.isna().tolist(), items, strict=True)]))
 
 
 def _categorical(array: Any, dtype: Any) -> Parts:

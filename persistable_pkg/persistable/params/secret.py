@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import is_
@@ -261,10 +261,8 @@ def _cleaned(error: Any, seen: set[int]) -> Any:
 
 
 def _set(error: BaseException, name: str, value: Any) -> None:
-    try:
+    with suppress(AttributeError, TypeError):  # it shows in the text, which is looked at in the end
         setattr(error, name, value)
-    except (AttributeError, TypeError):
-        pass  # it shows in the text, which is looked at in the end
 
 
 def _replaced(value: Any) -> Any:

@@ -135,10 +135,6 @@ def _module(value: Any) -> Tagged:
     return Tagged("module", value.__name__)
 
 
-def _singleton(tag: str) -> Reduce:
-    return lambda _: Tagged(tag, None)
-
-
 def _content(tag: str, content: Callable[[Any], Any]) -> Reduce:
     return lambda value: Tagged(tag, content(value))
 
@@ -150,10 +146,10 @@ _EXACT: dict[str, Reduce] = {
     **{f"{module}:{name}": _PATH for module in ("pathlib", "pathlib._local") for name in _PATHS},
     "argparse:Namespace": _content("argparse.Namespace", lambda n: dict(vars(n))),
     "array:array": _content("array.array", lambda a: (a.typecode, a.tolist())),
-    "builtins:NotImplementedType": _singleton("NotImplemented"),
+    "builtins:NotImplementedType": _content("NotImplemented", lambda _: None),
     "builtins:bytearray": _content("bytearray", bytes),
     "builtins:complex": _content("complex", lambda c: (c.real, c.imag)),
-    "builtins:ellipsis": _singleton("Ellipsis"),
+    "builtins:ellipsis": _content("Ellipsis", lambda _: None),
     "builtins:mappingproxy": _content("mappingproxy", dict),
     "builtins:module": _module,
     "builtins:range": _content("range", lambda r: (r.start, r.stop, r.step)),

@@ -101,19 +101,17 @@ def _rebuild_of(kind: type) -> Callable[[Any, Convert], Any] | bool:
 _ESTIMATORS = ("BaseEstimator", "Kernel")
 
 
-def _sequence(value: Any, convert: Convert) -> Any:
-    changed = items(value, convert)
-    return value if changed is None else type(value)(changed)
+def _of_items(make: Callable[[Any, list[Any]], Any]) -> Callable[[Any, Convert], Any]:
+    """A function that converts the items of a value; `make` makes another of its kind of them."""
+
+    def rebuild(value: Any, convert: Convert) -> Any:
+        changed = items(value, convert)
+        return value if changed is None else make(value, changed)
+
+    return rebuild
 
 
-def _deque(value: Any, convert: Convert) -> Any:
-    changed = items(value, convert)
-    return value if changed is None else collections.deque(changed, value.maxlen)
-
-
-def _named_tuple(value: Any, convert: Convert) -> Any:
-    changed = items(value, convert)
-    return value if changed is None else type(value)._make(changed)
+_named_tuple = _of_items(lambda value, changed: type(value)._make(changed))
 
 
 def _dict(value: Any, convert: Convert) -> Any:
@@ -160,9 +158,9 @@ def _estimator(value: Any, convert: Convert) -> Any:
 
 
 _EXACT: dict[Any, Callable[[Any, Convert], Any]] = {
-    **dict.fromkeys((list, tuple, set, frozenset), _sequence),
+    **dict.fromkeys((list, tuple, set, frozenset), _of_items(lambda value, changed: type(value)(changed))),
     **dict.fromkeys((dict, collections.OrderedDict, collections.defaultdict, collections.Counter), _dict),
-    collections.deque: _deque,
+    collections.deque: _of_items(lambda value, changed: collections.deque(changed, value.maxlen)),
     types.MappingProxyType: _proxy,
     slice: _slice,
     functools.partial: _partial,
