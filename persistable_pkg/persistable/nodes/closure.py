@@ -189,18 +189,13 @@ def _behind(thing: Any) -> Iterator[FunctionType]:
         if isinstance(each, FunctionType):
             yield each
             waiting += closure_values(each).values()
-        waiting += [inner for name in ("__wrapped__", "__func__", "func", "fget") if (inner := _attribute(each, name)) is not None]
+        names = ("__wrapped__", "__func__", "func", "fget") if isinstance(each, _HOLDERS) else ("__wrapped__",)
+        waiting += [inner for name in names if (inner := getattr(each, name, None)) is not None]
         if not isinstance(each, FunctionType | type | ModuleType):
             waiting += [inner for inner in getattr(each, "__dict__", {}).values() if isinstance(inner, FunctionType)]
 
 
 _HOLDERS: tuple[type[Any], ...] = (FunctionType, functools.partial, classmethod, staticmethod, property)
-
-
-def _attribute(thing: Any, name: str) -> Any:
-    if isinstance(thing, _HOLDERS) or name == "__wrapped__":
-        return getattr(thing, name, None)
-    return None
 
 
 def _local(code: CodeType | None, module: str, place: str, held: Any = None) -> str:

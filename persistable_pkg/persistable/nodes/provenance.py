@@ -209,9 +209,6 @@ def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
         return {}
 
 
-_commits: dict[str, Checkout | None] = {}
-
-
 def commit_of(cls: type) -> Checkout | None:
     """The git work tree of the code that a class is in."""
     sent = code.sent_main()
@@ -225,7 +222,4 @@ def main_program() -> code.Main:
 
 def _commit_in(module: str) -> Checkout | None:
     file = getattr(sys.modules.get(module), "__file__", None)
-    folder = os.path.dirname(os.path.abspath(file)) if file else os.getcwd()
-    if folder not in _commits:
-        _commits[folder] = checkout_of(folder)
-    return _commits[folder]
+    return checkout_of(os.path.dirname(os.path.abspath(file)) if file else os.getcwd())

@@ -19,11 +19,7 @@ _said: set[tuple[str, tuple[str, ...]]] = set()
 def warn(node: Node, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
     """Warn where the generating code of `node` reaches what cannot be compared. Reads the parts of `own`."""
     unknown = own.unknown
-    if not unknown:
-        return
-    once = (code.class_reference(node.__class__), unknown)
-    if once not in _said:
-        _said.add(once)
+    if unknown and _is_new(node, unknown):
         warnings.warn(
             f"code not watched: {', '.join(unknown)}, which {node.key.name} uses, has no fingerprint (compiled, or without a source), so "
             "changes of it are not noticed; raise `version` when it changes",
@@ -32,17 +28,20 @@ def warn(node: Node, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
         )
 
 
+def _is_new(node: Node, what: tuple[str, ...]) -> bool:
+    once, before = (code.class_reference(node.__class__), what), len(_said)
+    _said.add(once)
+    return len(_said) > before
+
+
 def warn_of_files(node: Node) -> None:
     """Warn where a param of `node` is the path of a file that is there: the path is part of the key, and what the file holds is not."""
     for field, value, _ in node._node_snapshot.rows:
-        if isinstance(value, PurePath) and os.path.isfile(value):
-            once = (code.class_reference(node.__class__), (field,))
-            if once not in _said:
-                _said.add(once)
-                warnings.warn(
-                    f"{field} of {node.key.name} names a file, {value}: the key has its path, and not what is in it, so changes of the "
-                    "file are not noticed. Give a `Source` of it instead, whose content is part of the key; for a path that is only "
-                    "written to, or never changes, ignore this warning",
-                    UnwatchedFileWarning,
-                    stacklevel=depth_of_user(),
-                )
+        if isinstance(value, PurePath) and os.path.isfile(value) and _is_new(node, (field,)):
+            warnings.warn(
+                f"{field} of {node.key.name} names a file, {value}: the key has its path, and not what is in it, so changes of the "
+                "file are not noticed. Give a `Source` of it instead, whose content is part of the key; for a path that is only "
+                "written to, or never changes, ignore this warning",
+                UnwatchedFileWarning,
+                stacklevel=depth_of_user(),
+            )

@@ -117,7 +117,7 @@ class CodeOf:
         return unwatched(self.parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unknown, ()  # where a class goes that keeps it, the code is looked at anew
+        return type(None), ()  # where a class goes that keeps it, the code is looked at anew
 
     def fingerprint(self) -> Fingerprint:
         """The facts that a record keeps."""
@@ -144,10 +144,6 @@ class CodeOf:
             elif value is not weak() or (code is not None and (value is None or value.__code__ is not code)):
                 return False
         return True
-
-
-def _unknown() -> None:
-    return None
 
 
 def _walked(target: Code, key: Key, sources: Any = None) -> Walk:

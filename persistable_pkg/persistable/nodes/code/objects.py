@@ -141,14 +141,6 @@ def strings_in(code: CodeType) -> Iterable[str]:
         yield from (part for part in text.split(".") if part.isidentifier() and part.strip("_"))
 
 
-def subclasses_of(classes: Iterable[type]) -> list[type]:
-    """The direct subclasses of some classes."""
-    found: list[type] = []
-    for cls in classes:
-        found += type.__subclasses__(cls)
-    return found
-
-
 BY_NAME = frozenset({operator.attrgetter, operator.methodcaller})
 
 
@@ -217,11 +209,6 @@ def _carried(value: Any) -> bytes | None:
 def module_dict(module: Any) -> Namespace:
     """The namespace of a module, whatever its class makes of attributes."""
     return ModuleType.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
-
-
-def builtin_names() -> Mapping[str, Any]:
-    """The names that every module has."""
-    return module_dict(sys.modules["builtins"])
 
 
 def is_wrapper(kind: type[Any]) -> bool:

@@ -24,7 +24,8 @@ class Project:
 
     def __init__(self, namespaces: Iterable[Namespace]) -> None:
         self._roots: set[str] = set()
-        self._folders: list[str] = []
+        self.folders: list[str] = []
+        """The folders of single-file modules of the project, each ending in a separator."""
         self._own: dict[int, Namespace] = {}
         self._known: dict[str, bool] = {}
         for namespace in namespaces:
@@ -53,12 +54,7 @@ class Project:
 
     def _add_folder(self, folder: str) -> None:
         if folder and os.path.dirname(folder) != folder and not is_installed(folder + os.sep):
-            self._folders.append(folder + os.sep)
-
-    @property
-    def folders(self) -> list[str]:
-        """The folders of single-file modules of the project, each ending in a separator."""
-        return self._folders
+            self.folders.append(folder + os.sep)
 
     def owns(self, namespace: Namespace) -> bool:
         """Tell whether the module (or exec'd) namespace is the user's own."""
@@ -81,19 +77,19 @@ class Project:
         if root in self._roots:
             return True
         ends = (root + ".py", os.path.join(root, "__init__.py"))
-        return root != _OURSELVES and any(os.path.isfile(folder + end) for folder in self._folders for end in ends)
+        return root != _OURSELVES and any(os.path.isfile(folder + end) for folder in self.folders for end in ends)
 
     def _decide(self, name: str, namespace: Namespace) -> bool:
         root = name.partition(".")[0]
         if root in self._roots:
             return True
-        if root == _OURSELVES or not self._folders:
+        if root == _OURSELVES or not self.folders:
             return False
         file = namespace.get("__file__")
         if not isinstance(file, str):
             return False
         file = os.path.abspath(file)
-        return file.startswith(tuple(self._folders)) and not is_installed(file)
+        return file.startswith(tuple(self.folders)) and not is_installed(file)
 
 
 def module_name(namespace: Namespace) -> str:

@@ -5,6 +5,7 @@ Objects are looked at, never asked: types are compared by identity, attributes r
 
 from __future__ import annotations
 
+import builtins
 import functools
 import weakref
 from collections import deque
@@ -27,7 +28,6 @@ from persistable.nodes.code.objects import (
     PROPERTY_PARTS,
     REGISTRIES,
     Watch,
-    builtin_names,
     class_dict,
     class_mro,
     class_namespace,
@@ -49,7 +49,6 @@ from persistable.nodes.code.objects import (
     partial_keywords,
     raw_function,
     strings_in,
-    subclasses_of,
     title,
 )
 from persistable.nodes.code.ownership import Namespace, Project, module_name
@@ -163,8 +162,12 @@ class Walk:
                     self.blind = True
                     self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
             before = (len(self._seen), len(self._classes), len(self._attributes), len(self._modules))
-            for below in subclasses_of(self._classes) if "__subclasses__" in self._attributes else ():
-                self._class(below)
+            if "__subclasses__" in self._attributes:
+                below: list[type] = []
+                for cls in self._classes:
+                    below += type.__subclasses__(cls)
+                for cls in below:
+                    self._class(cls)
             self._meet()
             if (len(self._seen), len(self._classes), len(self._attributes), len(self._modules)) == before and not self._queue:
                 return
@@ -232,7 +235,7 @@ class Walk:
             value = place.get(name, UNSET)
             value, place = self._imports.imported_later(value, place)
             if value is UNSET:
-                if depth or name not in builtin_names():
+                if depth or name not in vars(builtins):
                     self._watch(place, name, value)
                 break
             self._watch(place, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from persistable.stores.open import open_store
 if TYPE_CHECKING:
     from persistable.executors.resources import Resources, Retry
     from persistable.stores.base import Store
+
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -153,10 +156,10 @@ class _Target:
             with self._replacing() as create:
                 for part, opened in files:
                     with opened as source, create(part) as target:
-                        _copy(source, target)
+                        shutil.copyfileobj(source, target, _PIECE)
         else:
             with files[0][1] as source, self._store.write(self._name) as target:
-                _copy(source, target)
+                shutil.copyfileobj(source, target, _PIECE)
         self._describe(io, schema)
 
     def _describe(self, io: FileIO[Any], schema: dict[str, Any] | None) -> None:
@@ -187,11 +190,6 @@ class _Target:
         yield create_there
         for path in set(self._store.list(self._name)) - written:
             self._store.delete(path)
-
-
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
-    while piece := source.read(1 << 20):
-        target.write(piece)
 
 
 def _url_of(target: object) -> tuple[str, dict[str, Any]]:
