@@ -75,9 +75,9 @@ class _Extract:
         while getattr(inner, "__module__", None) in MAINS or getattr(kind_of(inner), "_is_step", False):
             kind = kind_of(inner)
             if kind is FunctionType:
-                return source.function_node(inner)
+                return source.function_node(inner)[0]
             if issubclass(kind, type):
-                return source.class_node(inner, self.namespace)
+                return source.class_node(inner, self.namespace)[0]
             wrapped = getattr(inner, "__wrapped__", None)
             if wrapped is None:
                 return None

@@ -72,7 +72,7 @@ def _class(cls: type) -> str:
     from persistable.nodes.code import source
     from persistable.nodes.code.normal import bytecode_text, source_text
 
-    node = source.class_node(cls, vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {})
+    node, _ = source.class_node(cls, vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {})
     if node is not None:
         text = source_text(node)
     else:

@@ -273,12 +273,8 @@ def _binds(node: ast.stmt, name: str) -> bool:
     return stored or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom))
 
 
-def function_node(function: FunctionType) -> ast.AST | None:
-    """The definition of a function, where a source says exactly what it does."""
-    return _function_node(function)[0]
-
-
-def _function_node(function: FunctionType) -> tuple[ast.AST | None, SourceFile | None]:
+def function_node(function: FunctionType) -> tuple[ast.AST | None, SourceFile | None]:
+    """The definition of a function, where a source says exactly what it does, and that source."""
     for file in _texts(function.__code__.co_filename, function.__globals__):
         node = file.function(function.__code__)
         if node is not None:
@@ -288,7 +284,7 @@ def _function_node(function: FunctionType) -> tuple[ast.AST | None, SourceFile |
 
 def of_function(function: FunctionType) -> Found | None:
     """The source of a function, with the names its decorators and defaults evaluate."""
-    node, file = _function_node(function)
+    node, file = function_node(function)
     if node is None or file is None:
         return None
     outside: list[ast.AST] = [*getattr(node, "decorator_list", ())]
@@ -334,7 +330,7 @@ def _texts(filename: str, namespace: Namespace) -> Iterator[SourceFile]:
 
 def of_class(cls: type, namespace: Namespace, annotated: bool) -> Found | None:
     """The source of a class without its methods, with the names its bases, decorators and body (`annotated`: and annotations) evaluate."""
-    node, file = _class_node(cls, namespace)
+    node, file = class_node(cls, namespace)
     if node is None or file is None:
         return None
     body = [part for part in node.body if not isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
@@ -344,7 +340,7 @@ def of_class(cls: type, namespace: Namespace, annotated: bool) -> Found | None:
 
 def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:
     """The assignments to one name in a class body."""
-    node, file = _class_node(cls, namespace)
+    node, file = class_node(cls, namespace)
     if node is None or file is None:
         return None
     return _joined([part for part in node.body if name in set(_targets(part))], namespace)
@@ -389,12 +385,8 @@ def _said(node: ast.Import | ast.ImportFrom, alias: ast.alias, name: str, namesp
     return f"{absolute_name(node.module or '', node.level, namespace)}:{alias.name}"
 
 
-def class_node(cls: type, namespace: Namespace) -> ast.ClassDef | None:
-    """The definition of a class, with its methods, in a source that is as it was when the module ran."""
-    return _class_node(cls, namespace)[0]
-
-
-def _class_node(cls: type, namespace: Namespace) -> tuple[ast.ClassDef | None, SourceFile | None]:
+def class_node(cls: type, namespace: Namespace) -> tuple[ast.ClassDef | None, SourceFile | None]:
+    """The definition of a class, with its methods, in a source that is as it was when the module ran, and that source."""
     for file in files_of(namespace):
         node = file.class_(type.__getattribute__(cls, "__qualname__"))
         if node is not None:
