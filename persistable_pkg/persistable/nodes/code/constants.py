@@ -7,7 +7,8 @@ code of the value: types are compared by identity, so subclasses, proxies and ar
 from __future__ import annotations
 
 import marshal
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from types import CodeType
 from typing import Any, cast
 
 from blake3 import blake3
@@ -37,6 +38,14 @@ def exact_tuple(value: Any) -> tuple[Any, ...]:
 def digest(data: bytes) -> str:
     """32 hexadecimal digits."""
     return blake3(data).hexdigest(16)
+
+
+def code_facts(code: CodeType, constant: Callable[[Any], object]) -> tuple[Any, ...]:
+    """All that a code object does, without the lines and file it came from. constant: what stands for one of its constants."""
+    constants = tuple([code_facts(item, constant) if type(item) is CodeType else constant(item) for item in code.co_consts])
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    variables = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return (code.co_name, code.co_code, *variables, counts, code.co_exceptiontable, constants)
 
 
 def plain_bytes(value: object, mutable: bool = False, budget: int = _BUDGET) -> bytes | None:

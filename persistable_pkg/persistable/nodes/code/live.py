@@ -19,10 +19,9 @@ from types import (
 from typing import Any, NewType, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from persistable.nodes.code.annotations import maker_of
-from persistable.nodes.code.constants import digest, exact_dict, exact_tuple, kind_of, plain_bytes
+from persistable.nodes.code.constants import code_facts, digest, exact_dict, exact_tuple, kind_of, plain_bytes
 from persistable.nodes.code.fingerprint import IMPORT, LIBRARY, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.nodes.code.given import Thing
-from persistable.nodes.code.normal import bytecode_text, shape
 from persistable.nodes.code.objects import (
     BUILTIN_VALUES,
     LRU,
@@ -187,7 +186,7 @@ def _raw(unit: Unit, walk: Walk) -> bytes | None:
     if unit.kind == "function":
         attached = _attached_bytes(unit.value)
         captured = captured_bytes(unit.value, walk.stored)
-        return None if attached is None else marshal.dumps(shape(unit.value.__code__, _constant), 2) + (captured or b"") + attached
+        return None if attached is None else marshal.dumps(code_facts(unit.value.__code__, _constant), 2) + (captured or b"") + attached
     if unit.kind == "class":
         return _class_bytes(unit.value)
     if unit.kind == "import":
@@ -357,7 +356,7 @@ def _qualname(cls: type) -> str:
 def _annotations(attributes: Mapping[str, Any]) -> Any:
     made = exact_dict(attributes.get("__annotations__"))
     if made is None and (maker := maker_of(attributes)) is not None:
-        return shape(maker.__code__, _constant)
+        return code_facts(maker.__code__, _constant)
     return [(name, _value_bytes(value, "") or _qualname(kind_of(value))) for name, value in (made or {}).items() if type(name) is str]
 
 
@@ -402,6 +401,8 @@ def _repeats(known: str, part: str, kind: str) -> bool:
 
 
 def _part(unit: Unit, walk: Walk) -> str | None:
+    from persistable.nodes.code.normal import bytecode_text
+
     sources, found = walk.sources, None
     fallback: bytes | None
     said: list[str] = []

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import dis
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import CodeType
 from typing import Any, cast
+
+from persistable.nodes.code.constants import code_facts
 
 _DROPPED = frozenset({"ctx", "type_comment", "kind", "returns", "type_params", "type_ignores"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -161,9 +163,6 @@ def bytecode_text(code: CodeType) -> str:
     return "\n".join(lines)
 
 
-def shape(code: CodeType, constant: Callable[[Any], object] = _constant) -> tuple[Any, ...]:
-    """All that a code object does, without the lines and file it came from. constant: what stands for one of its constants."""
-    constants = tuple([shape(item, constant) if type(item) is CodeType else constant(item) for item in code.co_consts])
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    variables = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    return (code.co_name, code.co_code, *variables, counts, code.co_exceptiontable, constants)
+def shape(code: CodeType) -> tuple[Any, ...]:
+    """All that a code object does, in a form in which equal code is equal."""
+    return code_facts(code, _constant)
