@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.errors import need
-from persistable.fileio.base import Buffer, FileIO, Sink, read_all
+from persistable.fileio.base import Buffer, BufferFileIO, Sink
 from persistable.fileio.tables import from_table, to_table, why_not
 
 if TYPE_CHECKING:
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from persistable.fileio.journal import Appending
 
 _BATCH = 1 << 20
+_FLAWS = (OSError, MemoryError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError, RuntimeError)
+"""Errors that pyarrow raises, besides its own, over bytes that are not whole."""
 
 
-class ArrowFileIO(FileIO[Any]):
+class ArrowFileIO(BufferFileIO[Any]):
     """DataFrames and Series of pandas and polars, pyarrow Tables and RecordBatches; the kind that was written comes back.
 
     Maps: pyarrow and polars use the file's bytes in place and never write them; pandas columns are copied, and so writable.
@@ -29,10 +31,6 @@ class ArrowFileIO(FileIO[Any]):
     name: ClassVar[str] = "ArrowFileIO"
     needs = (("pyarrow", "pyarrow", "arrow"),)
     suffix = ".arrow"
-    maps = True
-
-    def __init__(self, mmap: bool = True) -> None:
-        self.mmap = mmap
 
     def check(self, payload: Any) -> None:
         need("pyarrow", "pyarrow", "arrow", "ArrowFileIO")
@@ -56,9 +54,6 @@ class ArrowFileIO(FileIO[Any]):
 
         return AppendedTable(self, folder)
 
-    def load(self, file: Any) -> Any:
-        return self.loads(read_all(file))
-
     def loads(self, data: Buffer) -> Any:
         pa = need("pyarrow", "pyarrow", "arrow", "ArrowFileIO")
         ipc = need("pyarrow.ipc", "pyarrow", "arrow", "ArrowFileIO")
@@ -66,15 +61,5 @@ class ArrowFileIO(FileIO[Any]):
             table = ipc.open_file(pa.py_buffer(data)).read_all()
             table.validate(full=True)  # Arrow has no checksums; a wrong offset would be read out of bounds later. Numbers cost nothing
             return from_table(table, "ArrowFileIO")
-        except (
-            pa.ArrowException,
-            OSError,
-            MemoryError,
-            ValueError,
-            LookupError,
-            NotImplementedError,
-            TypeError,
-            AttributeError,
-            RuntimeError,
-        ) as error:
+        except (pa.ArrowException, *_FLAWS) as error:
             raise self._malformed(f"{type(error).__name__}: {error}") from error

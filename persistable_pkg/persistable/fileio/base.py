@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from persistable.fileio.journal import Appending
+    from persistable.fileio.location import Place
 
 P = TypeVar("P")
 Buffer = bytes | bytearray | memoryview
@@ -112,8 +113,7 @@ class FileIO(ABC, Generic[P]):
         schema = self.schema(payload)
         with without_passwords():
             at = place(target)
-            with at.replacing() as file:
-                self.dump(payload, file)
+            self._dump_at(at, payload)
             if self._keeps_schema():
                 at.write_schema(schema)
 
@@ -162,11 +162,17 @@ class FileIO(ABC, Generic[P]):
 
         at = place(target)
         schema = at.read_schema() if self._keeps_schema() else None
-        format_ = self if schema is None else self.with_schema(schema)
-        if format_.maps:
-            return format_.loads(at.buffer(map_from=MAP_FROM if format_.mmap else None))
+        return (self if schema is None else self.with_schema(schema))._load_from(at)
+
+    def _dump_at(self, at: Place, payload: P) -> None:
+        with at.replacing() as file:
+            self.dump(payload, file)
+
+    def _load_from(self, at: Place) -> P:
+        if self.maps:
+            return self.loads(at.buffer(map_from=MAP_FROM if self.mmap else None))
         with at.open() as file:
-            return format_.load(file)
+            return self.load(file)
 
     def _refuse(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise PayloadNotRepresentable: `reason` says what would be lost, and what to do."""
@@ -309,11 +315,28 @@ class Allocation(Protocol):
         ...
 
 
+class BufferFileIO(FileIO[P]):
+    """A format that is read from one buffer, into which its payload may be a view. Writing a new one is: a `suffix`, `dump`, `loads`."""
+
+    maps = True
+
+    def __init__(self, mmap: bool = True) -> None:
+        self.mmap = mmap
+
+    def load(self, file: Any) -> P:
+        return self.loads(read_all(file))
+
+    @abstractmethod
+    def loads(self, data: Buffer) -> P:
+        """The payload in `data`. Raises MalformedFile."""
+
+
 class PartsFileIO(FileIO[P]):
     """A format whose payload is several files under one folder. Writing a new one is: a `suffix`, `dump_parts`, `load_parts`.
 
-    In a store each part is a file; `save` and `load` take a folder's path or URL. As one stream (`dump`, `dumps`) the parts
-    become an uncompressed zip with fixed dates.
+    In a store each part is a file; `save` and `load` take a folder's path or URL. `save` replaces what was there: on a local path the
+    folder appears whole; elsewhere all parts are made first, then copied one by one. As one stream (`dump`, `dumps`) the parts become an
+    uncompressed zip with fixed dates.
     """
 
     @abstractmethod
@@ -335,37 +358,17 @@ class PartsFileIO(FileIO[P]):
 
         return self.load_parts(ZipParts(file, type(self).__name__))
 
-    def save(self, payload: P, target: object) -> None:
-        """Write the parts into the folder `target` (path, UPath or URL), replacing what was there.
-
-        On a local path the folder appears whole; elsewhere all parts are made first, then copied one by one.
-        """
+    def _dump_at(self, at: Place, payload: P) -> None:
         from persistable.fileio.folders import replacing_folder
-        from persistable.fileio.location import place, without_passwords
 
-        self.check(payload)
-        schema = self.schema(payload)
-        with without_passwords():
-            at = place(target)
-            with replacing_folder(at) as create:
-                self.dump_parts(payload, create)
-            if self._keeps_schema():
-                at.write_schema(schema)
+        with replacing_folder(at) as create:
+            self.dump_parts(payload, create)
 
-    def _load_at(self, target: object) -> P:
+    def _load_from(self, at: Place) -> P:
         from persistable.fileio.folders import folder_parts
-        from persistable.fileio.location import place
 
-        at = place(target)
-        schema = at.read_schema() if self._keeps_schema() else None
-        format_ = self if schema is None else self.with_schema(schema)
-        assert isinstance(format_, PartsFileIO)
-        if at.is_folder():
-            payload: P = format_.load_parts(folder_parts(at))
-        else:  # `dump` into a file makes a zip
-            with at.open() as file:
-                payload = format_.load(file)
-        return payload
+        # `dump` into a file makes a zip
+        return self.load_parts(folder_parts(at)) if at.is_folder() else super()._load_from(at)
 
 
 class Parts(Protocol):

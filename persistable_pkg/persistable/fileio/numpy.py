@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from persistable.fileio.base import Allocation, Buffer, FileIO, read_all
+from persistable.fileio.base import Allocation, Buffer, BufferFileIO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ _SLICE = 1 << 22
 _LONGEST_HEADER = 1 << 20
 
 
-class NumpyFileIO(FileIO["NDArray[Any]"]):
+class NumpyFileIO(BufferFileIO["NDArray[Any]"]):
     """One array. Maps; C and Fortran order kept, other layouts come back in C order.
 
     Refuses object and string-object dtypes, dtypes npy has no word for, and subclasses such as masked arrays. `mmap=False` reads instead.
@@ -33,10 +33,6 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
 
     name: ClassVar[str] = "NumpyFileIO"
     suffix = ".npy"
-    maps = True
-
-    def __init__(self, mmap: bool = True) -> None:
-        self.mmap = mmap
 
     def check(self, payload: Any) -> None:
         import numpy as np
@@ -52,9 +48,6 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
         file.write(header_of(payload.dtype, payload.shape, fortran))
         for piece in contiguous_pieces(payload.T if fortran else payload):
             file.write(piece)
-
-    def load(self, file: Any) -> NDArray[Any]:
-        return self.loads(read_all(file))
 
     def loads(self, data: Buffer) -> NDArray[Any]:
         import numpy as np

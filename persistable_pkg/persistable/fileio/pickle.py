@@ -42,7 +42,7 @@ from zlib import crc32
 
 from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError, check_installed, need
 from persistable.fileio import pickle_views
-from persistable.fileio.base import Allocation, Buffer, FileIO, careful, read_all
+from persistable.fileio.base import Allocation, Buffer, BufferFileIO, careful
 
 _MAGIC = b"\x93PERSIST"
 _HEAD = struct.Struct("<8sHHIQQQQQI")
@@ -57,7 +57,7 @@ _ALIGN = 64
 _ZEROS = bytes(_ALIGN)
 
 
-class PickleFileIO(FileIO[Any]):
+class PickleFileIO(BufferFileIO[Any]):
     """Any payload that pickle or cloudpickle can take; arrays inside are mapped, not read.
 
     `mmap=False` reads instead of mapping. `compress="zstd"` at `level` makes smaller files that cannot be mapped (extra: zstd).
@@ -68,12 +68,11 @@ class PickleFileIO(FileIO[Any]):
 
     name: ClassVar[str] = "PickleFileIO"
     suffix = ".pickle"
-    maps = True
 
     def __init__(self, mmap: bool = True, compress: Literal["zstd"] | None = None, level: int = 3) -> None:
         if compress not in (None, "zstd"):
             raise ValueError(f"compress is 'zstd' or None, not {compress!r}")
-        self.mmap = mmap
+        super().__init__(mmap)
         self.compress = compress
         self.level = level
 
@@ -110,9 +109,6 @@ class PickleFileIO(FileIO[Any]):
                 _write(packed, head, buffers, places, size)
         else:
             _write(file, head, buffers, places, size)
-
-    def load(self, file: Any) -> Any:
-        return self.loads(read_all(file))
 
     def loads(self, data: Buffer) -> Any:
         size = len(data)

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.errors import need
-from persistable.fileio.base import Buffer, FileIO, read_all
+from persistable.fileio.base import Buffer, BufferFileIO
 from persistable.fileio.json import encodable
 from persistable.fileio.numpy import contiguous_pieces
 
@@ -34,7 +34,7 @@ _ALONE = "tensor"
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 
 
-class SafetensorsFileIO(FileIO[Any]):
+class SafetensorsFileIO(BufferFileIO[Any]):
     """A dict of names to plain arrays or to torch tensors, or one tensor. Maps; the dict's order is kept, arrays come back in C order.
 
     Of bools or little-endian numbers; tensors on the CPU without gradients. Written and read here (the format is a header and bytes), so it
@@ -43,10 +43,6 @@ class SafetensorsFileIO(FileIO[Any]):
 
     name: ClassVar[str] = "SafetensorsFileIO"
     suffix = ".safetensors"
-    maps = True
-
-    def __init__(self, mmap: bool = True) -> None:
-        self.mmap = mmap
 
     def check(self, payload: Any) -> None:
         import numpy as np
@@ -93,9 +89,6 @@ class SafetensorsFileIO(FileIO[Any]):
         for name in order:
             for piece in contiguous_pieces(arrays[name]):
                 file.write(piece)
-
-    def load(self, file: Any) -> Any:
-        return self.loads(read_all(file))
 
     def loads(self, data: Buffer) -> Any:
         view = memoryview(data).cast("B")
@@ -144,13 +137,11 @@ def _tensor(data: memoryview, dtype: str, shape: list[int], data_offsets: list[i
     import numpy as np
 
     torch = need("torch", "torch", "", "SafetensorsFileIO")
-    first, last = data_offsets
     kind = getattr(torch, {name: kind for kind, name in _TENSORS.items()}[dtype].removeprefix("torch."))
-    if min(shape, default=0) < 0 or not 0 <= first <= last <= len(data) or last - first != math.prod(shape) * kind.itemsize:
-        raise ValueError(f"a tensor at {data_offsets} of {len(data)} bytes, shape {shape}")
-    if first == last:
+    piece = _piece(data, kind.itemsize, shape, data_offsets)
+    if not piece:
         return torch.empty(shape, dtype=kind)
-    array = np.frombuffer(data[first:last], np.uint8)
+    array = np.frombuffer(piece, np.uint8)
     flat = torch.from_numpy(array if array.flags.writeable else array.copy())  # torch knows no read-only memory
     return flat.view(kind).reshape(shape)
 
@@ -158,10 +149,15 @@ def _tensor(data: memoryview, dtype: str, shape: list[int], data_offsets: list[i
 def _array(data: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[Any]:
     import numpy as np
 
-    first, last = data_offsets
     kind = np.dtype(_DTYPES[dtype])
-    count = math.prod(shape)
-    if min(shape, default=0) < 0 or not 0 <= first <= last <= len(data) or last - first != count * kind.itemsize:
-        raise ValueError(f"an array at {data_offsets} of {len(data)} bytes, shape {shape}")
-    array: NDArray[Any] = np.frombuffer(data[first:last], kind, count) if count else np.zeros(0, kind)
+    piece = _piece(data, kind.itemsize, shape, data_offsets)
+    array: NDArray[Any] = np.frombuffer(piece, kind) if piece else np.zeros(0, kind)
     return array.reshape(shape)
+
+
+def _piece(data: memoryview, itemsize: int, shape: list[int], data_offsets: list[int]) -> memoryview:
+    """The bytes of one array in those of all. Raises ValueError where its header contradicts itself."""
+    first, last = data_offsets
+    if min(shape, default=0) < 0 or not 0 <= first <= last <= len(data) or last - first != math.prod(shape) * itemsize:
+        raise ValueError(f"an array at {data_offsets} of {len(data)} bytes, shape {shape}")
+    return data[first:last]
