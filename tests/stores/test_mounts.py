@@ -12,8 +12,9 @@ import pytest
 
 from persistable import step
 from persistable.errors import StoreError
-from persistable.stores import LayeredStore, LocalStore, MemoryStore, ObjectStore, SQLiteStore, mounts, open_store
-from persistable.stores.mounts import network_of
+from persistable.params import mounts
+from persistable.params.mounts import network_of
+from persistable.stores import LayeredStore, LocalStore, MemoryStore, ObjectStore, SQLiteStore, open_store
 
 
 @step
@@ -21,48 +22,24 @@ def square(n: int) -> int:
     return n * n
 
 
-MOUNTS = """\
-/dev/vda / ext4 rw 0 0
-server:/home /home nfs4 rw 0 0
-//nas/share /mnt/the\\040share cifs rw 0 0
-me@host: /mnt/ssh fuse.sshfs rw 0 0
-tmpfs /home/local tmpfs rw 0 0
-overlay /over overlay rw 0 0
-server:/x /over nfs rw 0 0
-drvfs /mnt/c 9p rw 0 0
-broken
-"""
-
-
-@pytest.fixture
-def mounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "_mounts", lambda: MOUNTS)
-    monkeypatch.setattr(sys, "platform", "linux")
-
-
-@pytest.mark.usefixtures("mounted")
+@pytest.mark.skipif(sys.platform != "linux", reason="what Linux tells of devices")
 @pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        *[("/home/me/data", "nfs4"), ("/home", "nfs4"), ("/homes/me", None), ("/home/local/x", None), ("/var", None), ("/", None)],
-        *[("/mnt/the share/a", "cifs"), ("/mnt/ssh", "fuse.sshfs"), ("/over/x", "nfs"), ("/mnt/c/x", None)],
-    ],
+    ("kind", "told"),
+    [*[(kind, kind) for kind in ("nfs", "nfs4", "cifs", "fuse.sshfs")], *[(kind, None) for kind in ("ext4", "tmpfs", "overlay", "9p", "")]],
 )
-def test_the_longest_mount_point_tells(path: str, kind: str | None) -> None:
-    assert network_of(path) == kind
-
-
-@pytest.mark.usefixtures("mounted")
-def test_a_link_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "_mounts", lambda: f"/dev/vda / ext4\nserver:/x {tmp_path}/far nfs rw\n")
+def test_the_device_of_the_nearest_folder_tells(kind: str, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(mounts, "kind_of", lambda device: asked.append(device) or kind)
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to(tmp_path / "far")
-    assert network_of(str(tmp_path / "near/a")) == "nfs"
+    for place in (tmp_path, tmp_path / "not/there/yet", tmp_path / "near/a"):
+        assert network_of(str(place)) == told
+    assert asked == [os.stat(tmp_path).st_dev] * 3
 
 
 def test_without_proc_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.open", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
-    assert mounts._mounts() == ""  # pyright: ignore[reportPrivateUsage]
+    assert mounts.kind_of(os.stat("/").st_dev) == ""
     assert network_of("/home") is None
 
 
@@ -92,7 +69,7 @@ def test_an_sqlite_file_on_a_network_file_system_is_refused(tmp_path: Path, monk
     file = tmp_path / "items.db"
     square.step(2).bind(SQLiteStore(file)).load_generate()
     before = set(tmp_path.iterdir())
-    monkeypatch.setattr(mounts, "_mounts", lambda: f"/dev/vda / ext4 rw\nserver:/x {tmp_path} {kind} rw\n")
+    monkeypatch.setattr(mounts, "kind_of", lambda _: kind)
     store = SQLiteStore(file)
     for ask in (lambda: square.step(2).bind(store).load(), lambda: square.step(3).bind(store).load_generate(), lambda: list(store.list())):
         with pytest.raises(StoreError, match="network=True") as raised:

@@ -19,6 +19,7 @@ import pytest
 from persistable import Persistable, Status, open_store, run, step
 from persistable.errors import FileInUseWarning, StoreReadOnly, StoreUnavailable
 from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, maps
+from persistable.params import mounts
 from persistable.records import claim_watch, owners
 from persistable.records.failure import Failure
 from persistable.stores import LayeredStore, LocalStore, local
@@ -428,7 +429,7 @@ def mapped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_nothing_is_mapped_on_a_network_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: list[int], name: str, kind: str
 ) -> None:
-    monkeypatch.setattr(maps, "_kind_of", lambda _: kind)
+    monkeypatch.setattr(maps, "kind_of", lambda _: kind)
     node = large(name, tmp_path)
     mapped.clear()
     assert len(run(node, store=tmp_path)[node].payload) == 400_000
@@ -440,8 +441,8 @@ def test_nothing_is_mapped_on_a_network_file_system(
 
 def test_the_kind_of_a_file_system_is_what_the_kernel_says(tmp_path: Path) -> None:
     kinds = {line.split()[line.split().index("-") + 1] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    assert maps._kind_of(os.stat("/proc").st_dev) == "proc" and "proc" in kinds
-    assert maps._kind_of(1 << 40) == ""
+    assert mounts.kind_of(os.stat("/proc").st_dev) == "proc" and "proc" in kinds
+    assert mounts.kind_of(1 << 40) == ""
 
 
 @pytest.mark.parametrize("kind", ["store", "layer", "readonly", "pickled"])

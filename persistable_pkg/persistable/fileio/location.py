@@ -15,6 +15,7 @@ from persistable.errors import MalformedFile, PersistableError, StoreError
 from persistable.fileio.base import Buffer, read_all
 from persistable.fileio.maps import is_on_network, private_map
 from persistable.params.masking import check_user, masked, unmasked
+from persistable.params.url import check_exact
 
 _LOCAL = ("file://", "local://")
 
@@ -37,18 +38,8 @@ def place(where: Any) -> Place:
 
     check_user(where)
     fs, path = fsspec.core.url_to_fs(where)
-    _check_exact(where, str(path))
+    check_exact(where, str(path))
     return RemotePlace(fs, path, is_folder=where.endswith("/"))
-
-
-def _check_exact(url: str, path: str) -> None:
-    """Raise StoreError where a file system reads another path out of a URL than it spells: what follows a question mark, say."""
-    if "::" in url or path.startswith(url.partition("://")[0] + "://"):
-        return
-    written = url.partition("://")[2].partition("/")[2].strip("/")
-    if not path.rstrip("/").endswith(written) or "?versionId=" in written or not {".", ".."}.isdisjoint(written.split("/")):
-        url, path = masked(url), masked(path)
-        raise StoreError(f"{url} would become {path!r}, which is not what it spells; choose a name without ?, # and ..", url=url, path=path)
 
 
 @contextmanager

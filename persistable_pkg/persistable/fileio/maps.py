@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any
 
+from persistable.params.mounts import kind_of
+
 _NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 _TRACKS = sys.version_info < (3, 13)
 """True if a map always keeps a descriptor of its own."""
@@ -45,26 +47,12 @@ def is_on_network(descriptor: int) -> bool:
     device = os.fstat(descriptor).st_dev
     found = _on_network.get(device)
     if found is None:
-        found = _on_network[device] = _is_network(_kind_of(device))
+        found = _on_network[device] = _is_network(kind_of(device))
     return found
 
 
 def _is_network(kind: str) -> bool:
     return kind in _NETWORK or (kind.startswith("fuse") and kind not in _LOCAL_FUSE)
-
-
-def _kind_of(device: int) -> str:
-    """The kind of the file system mounted as `device`; nothing where that is not told."""
-    try:
-        wanted = f"{os.major(device)}:{os.minor(device)}"
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                fields = line.split()
-                if fields[2] == wanted:
-                    return fields[fields.index("-") + 1]
-    except (OSError, AttributeError, LookupError, ValueError):
-        pass
-    return ""
 
 
 def _next(descriptor: int) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from persistable.stores.base import Bytes, Stat
-from persistable.stores.filesystem import Remote, Result, Stamped
-from persistable.stores.remote_errors import kind_of
+from persistable.stores.filesystem import Page, Remote, Result, Stamped
+from persistable.stores.remote_errors import facts, kind_of
 
 CREATION = "persistable-creation"
 """The metadata that tells one creation from every other."""
@@ -39,8 +40,16 @@ class Bucket(Remote):
         """The facts of an object. Raises FileNotFoundError."""
 
     @abstractmethod
-    async def _create(self, key: str, data: bytes) -> bool:
-        """Put an object unless there is one; True if this call did it."""
+    async def _send_new(self, key: str, data: bytes, mark: Mapping[str, str]) -> object:
+        """Put an object with that metadata, in one request. Refused by FileExistsError, or the status 412, where there is one."""
+
+    @abstractmethod
+    async def _metadata(self, key: str) -> Mapping[str, str]:
+        """The metadata of an object."""
+
+    @abstractmethod
+    def _pages(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[Page]:
+        """The objects whose keys begin so, in the order of their keys, and what a delimiter ends, as folders; those `after` a key only."""
 
     @abstractmethod
     def _look(self) -> None:
@@ -59,11 +68,41 @@ class Bucket(Remote):
         found = self.gather(self._head, [(self.key_of(place),) for place in places])
         return [None if isinstance(each, FileNotFoundError) else each for each in found]
 
+    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
+        prefix = self.key_of(folder)
+        for page in self._pages(prefix + "/" if prefix else ""):
+            yield from page.files.items()
+
+    def pages(self, folder: str, after: str) -> Iterator[Page]:
+        return self._pages(self.key_of(folder) + "/", "/", self.key_of(after))
+
     def create(self, place: str, data: Bytes) -> bool:
         return self.wait_for(self._create(self.key_of(place), bytes(data)))
 
     def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
         return self.gather(self._create, [(self.key_of(place), bytes(data)) for place, data in items.items()])
+
+    async def _create(self, key: str, data: bytes) -> bool:
+        """Put an object unless there is one; True if this call did it."""
+        mark = {CREATION: os.urandom(16).hex()}
+        try:
+            await self._send_new(key, data, mark)
+        except Exception as error:
+            found = facts(error)
+            if isinstance(error, FileExistsError) or found.status == 412 or found.code == "PreconditionFailed":
+                return await self._created(key, mark)
+            raise
+        return True
+
+    async def _created(self, key: str, mark: Mapping[str, str]) -> bool:
+        """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
+        try:
+            found = await self._metadata(key)
+        except Exception as error:
+            if kind_of(error) not in ("missing", "denied"):
+                raise
+            return False  # deleted since, or we may write and not read: then the refusal is all we know
+        return {name.lower(): value for name, value in found.items()}.items() >= mark.items()
 
     def root_exists(self) -> bool:
         try:

@@ -1,17 +1,12 @@
-"""Large items in a database: sent in chunks before what names them is written, and read in blocks of some chunks."""
+"""Large items in a database: sent in chunks before what names them is written, and read some chunks at a time."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
-from persistable.params.streams import SeekableReader
-from persistable.stores.filesystem import Upload
-
-BLOCK = 8 << 20
-"""Bytes of an item that are read at a time."""
+from persistable.stores.filesystem import Ranges, Upload
 
 Start = Callable[[int, bytes], "Future[None]"]
 """Sends the chunk of that number while the caller goes on."""
@@ -67,44 +62,12 @@ class ChunkedUpload(Upload):
         self.settle()
 
 
-class BlockReader(SeekableReader):
-    """One item, read block by block; reading on, the next one is asked for while the caller works on this one.
+class Blocks(Ranges):
+    """The chunks of one item, some of them at a time, and one block of them ahead."""
 
-    start: gives a future of the bytes from one place up to another, which fails once the item was replaced.
-    """
-
-    def __init__(self, size: int, start: Callable[[int, int], Future[bytes]]) -> None:
-        super().__init__(size)
-        self._start = start
-        self._blocks: dict[int, Future[bytes]] = {}
-        self._last = -1
-
-    def readinto(self, buffer: Any) -> int:
-        if self._at >= self._size:
-            return 0
-        number, skip = divmod(self._at, BLOCK)
-        self._plan(number)
-        view = memoryview(buffer).cast("B")
-        piece = memoryview(self._blocks[number].result())[skip : skip + len(view)]
-        view[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
-
-    def _plan(self, number: int) -> None:
-        """Ask for a block, and for the next where the one before it was read."""
-        ahead = 1 if number in (0, self._last, self._last + 1) else 0
-        self._last = number
-        for known in [known for known in self._blocks if not number <= known <= number + 1]:
-            self._blocks.pop(known).cancel()
-        for block in range(number, number + ahead + 1):
-            if block not in self._blocks and block * BLOCK < self._size:
-                self._blocks[block] = self._start(block * BLOCK, min((block + 1) * BLOCK, self._size))
-
-    def close(self) -> None:
-        for pending in self._blocks.values():
-            pending.cancel()
-        self._blocks.clear()
-        super().close()
+    block = 8 << 20
+    ahead = span = 1
+    ahead_from = 0
 
 
 def random_number() -> int:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, Self, TypeVar, 
 from persistable.errors import StoreError, StoreFull, StoreUnavailable
 from persistable.params.masking import masked
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, check_paths, check_prefix
-from persistable.stores.chunked import BlockReader, ChunkedUpload
+from persistable.stores.chunked import Blocks, ChunkedUpload
 from persistable.stores.connections import Reopened, Shared
 
 PAGE = 10_000
@@ -245,7 +245,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
         def start(first: int, stop: int) -> Future[bytes]:
             return self.threads().submit(self._part, path, body, first, stop)
 
-        return io.BufferedReader(BlockReader(size, start), 1 << 18)
+        return io.BufferedReader(Blocks(size, start), 1 << 18)
 
     def read_range(self, path: str, first: int, last: int) -> bytes:
         size, data, body = self._item(path)

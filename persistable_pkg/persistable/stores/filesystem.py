@@ -10,9 +10,9 @@ import asyncio
 import io
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from itertools import count
 from tempfile import SpooledTemporaryFile
@@ -23,8 +23,6 @@ from persistable.stores.base import Bytes, Stat, byte_view, is_temporary
 
 AT_ONCE = 32  # requests in flight for a batch
 BLOCK = 16 << 20  # bytes of one ranged read
-SPAN = 3  # blocks in one request, reading on
-_AHEAD = 6  # blocks asked for before they are wanted
 _SPOOL = 8 << 20
 _THREADS = 16
 _LOOK = 1.0
@@ -59,16 +57,9 @@ class Remote:
 
     def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
         """Bytes with their stamp, None where it is not told with them, or the error, for each place."""
-        if self.asynchronous:
-            found = self.gather(self.fs._cat_file, [(place,) for place in places])
-            return [each if isinstance(each, BaseException) else (each, None) for each in found]
-        answers: list[Stamped | BaseException] = []
-        for place in places:
-            try:
-                answers.append((self.get(place), None))
-            except Exception as error:  # noqa: BLE001 - the caller tells absent from broken
-                answers.append(error)
-        return answers
+        asked = [(place,) for place in places]
+        found = self.gather(self.fs._cat_file, asked) if self.asynchronous else [_tried(self.get, *each) for each in asked]
+        return [each if isinstance(each, BaseException) else (each, None) for each in found]
 
     def put(self, place: str, data: Bytes) -> object | None:
         """Put it; the value is its stamp, as `info` gives it, where the answer tells that."""
@@ -138,13 +129,7 @@ class Remote:
 
     def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
         """The result of `create` for each item, or its error."""
-        answers: list[bool | BaseException] = []
-        for place, data in items.items():
-            try:
-                answers.append(self.create(place, data))
-            except Exception as error:  # noqa: BLE001 - the caller raises it once all were tried
-                answers.append(error)
-        return answers
+        return [_tried(self.create, place, data) for place, data in items.items()]
 
     def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
         """The result of `info` for each place, or its error."""
@@ -311,16 +296,14 @@ class Files(Remote):
             self.discard(temporary)
 
     def _plain_rename(self, old: str, new: str) -> None:
-        if not self.asynchronous:
-            self.fs.ftp.rename(old, new)
-            return
-        sync = foreign("fsspec.asyn").sync
-
         async def rename() -> None:
             async with self.fs._pool.get() as channel:
                 await channel.rename(old, new)
 
-        sync(self.fs.loop, rename)
+        if self.asynchronous:
+            self.wait_for(rename())
+        else:
+            self.fs.ftp.rename(old, new)
 
     def info(self, place: str) -> Stat | None:
         try:
@@ -416,6 +399,17 @@ class Upload(io.BufferedIOBase):
     def accept(self, data: memoryview) -> None:
         raise NotImplementedError(f"{type(self).__name__}.accept")
 
+    @contextmanager
+    def sending(self) -> Generator[BinaryIO]:
+        """The block around writing it: it appears when the block ends well."""
+        try:
+            yield cast(BinaryIO, self)
+        except BaseException:
+            self.abort()
+            raise
+        with self.guard():
+            self.commit()
+
     def commit(self) -> None:
         raise NotImplementedError(f"{type(self).__name__}.commit")
 
@@ -477,6 +471,15 @@ class Ranges(SeekableReader):
     Reading on, the next blocks are asked for while the caller works on this one. `beginning`: the first block, or a future of it.
     """
 
+    block = BLOCK
+    """Bytes of a block."""
+    ahead = 6
+    """Blocks that are asked for before they are wanted."""
+    span = 3
+    """Blocks in one request, reading on."""
+    ahead_from = 1
+    """The first block at which others are asked for before they are wanted: who has read the beginning may go elsewhere."""
+
     def __init__(self, size: int, start: Callable[[int, int], Any], beginning: Any = b"") -> None:
         super().__init__(size)
         self._start = start
@@ -488,11 +491,11 @@ class Ranges(SeekableReader):
     def readinto(self, buffer: Any) -> int:
         if self._at >= self._size:
             return 0
-        number = self._at // BLOCK
+        number = self._at // self.block
         with self.guard():
             self._plan(number)
             if number or not self._beginning:
-                data, first = self._blocks[number].future.result(), self._blocks[number].first * BLOCK
+                data, first = self._blocks[number].future.result(), self._blocks[number].first * self.block
             else:
                 data, first = self._beginning, 0
         view = memoryview(buffer).cast("B")
@@ -504,21 +507,21 @@ class Ranges(SeekableReader):
 
     def _plan(self, number: int) -> None:
         """Ask for a block, and, where the blocks before it were read, for those after it, some in one request."""
-        ahead = _AHEAD if number and number in (self._last, self._last + 1) else 0  # who has read the beginning may go elsewhere
+        ahead = self.ahead if number >= self.ahead_from and number in (self._last, self._last + 1) else 0
         self._last = number
-        for known in [known for known in self._blocks if not number <= known <= number + _AHEAD + SPAN]:
+        for known in [known for known in self._blocks if not number <= known <= number + self.ahead + self.span]:
             self._drop(known)
         missing = [block for block in range(number, number + ahead + 1) if self._is_missing(block)]
         while missing:
             first, count = missing[0], 1
-            while ahead and first and count < SPAN and self._is_missing(first + count):
+            while ahead and first and count < self.span and self._is_missing(first + count):
                 count += 1
-            span = Span(self._start(first * BLOCK, min((first + count) * BLOCK, self._size)), first)
+            span = Span(self._start(first * self.block, min((first + count) * self.block, self._size)), first)
             self._blocks.update(dict.fromkeys(range(first, first + count), span))
             missing = [block for block in missing if block >= first + count]
 
     def _is_missing(self, block: int) -> bool:
-        return block * BLOCK < self._size and block not in self._blocks and bool(block or not self._beginning)
+        return block * self.block < self._size and block not in self._blocks and bool(block or not self._beginning)
 
     def _drop(self, block: int) -> None:
         span = self._blocks.pop(block)
@@ -530,6 +533,14 @@ class Ranges(SeekableReader):
             span.future.cancel()
         self._blocks.clear()
         super().close()
+
+
+def _tried(call: Callable[..., Result], *given: Any) -> Result | BaseException:
+    """The result of a call, or its error, which the caller tells absent from broken by."""
+    try:
+        return call(*given)
+    except Exception as error:  # noqa: BLE001 - of any library
+        return error
 
 
 class Span(NamedTuple):

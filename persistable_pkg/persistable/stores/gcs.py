@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from persistable.stores.base import Stat
-from persistable.stores.bucket import CREATION, Bucket
+from persistable.stores.bucket import Bucket
 from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Stamped, Upload
-from persistable.stores.remote_errors import facts, kind_of
 
 _PIECE = 16 << 20
 _REQUEST = "_call"  # the coroutine function behind gcsfs's `call`
@@ -29,29 +27,12 @@ class GCS(Bucket):
     def _call(self, *arguments: Any, **more: Any) -> Any:
         return self.fs.call(*arguments, json_out=True, **more)
 
-    async def _create(self, key: str, data: bytes) -> bool:
-        mark = os.urandom(16).hex()
-        try:
-            await self.fs._pipe_file(f"{self.bucket}/{key}", data, mode="create", metadata={CREATION: mark})
-        except FileExistsError:
-            return await self._created(key, mark)
-        except Exception as error:
-            if facts(error).status == 412:
-                return await self._created(key, mark)
-            raise
-        return True
+    async def _send_new(self, key: str, data: bytes, mark: Mapping[str, str]) -> object:
+        return await self.fs._pipe_file(f"{self.bucket}/{key}", data, mode="create", metadata=dict(mark))
 
-    async def _created(self, key: str, mark: str) -> bool:
-        """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
-        try:
-            found = await self._request("GET", "b/{}/o/{}", self.bucket, key, json_out=True)
-        except FileNotFoundError:
-            return False
-        except Exception as error:
-            if kind_of(error) != "denied":  # we may write and not read: then the refusal is all we know
-                raise
-            return False
-        return bool(found.get("metadata", {}).get(CREATION) == mark)
+    async def _metadata(self, key: str) -> Mapping[str, str]:
+        found: dict[str, Any] = await self._request("GET", "b/{}/o/{}", self.bucket, key, json_out=True)
+        return cast("Mapping[str, str]", found.get("metadata", {}))
 
     def delete(self, place: str) -> bool:
         try:
@@ -75,27 +56,15 @@ class GCS(Bucket):
         found = zip(left, self.gather(self.fs._rm_file, [(place,) for place in left]), strict=True)
         return [(place, each) for place, each in found if isinstance(each, BaseException) and not isinstance(each, FileNotFoundError)]
 
-    def pages(self, folder: str, after: str) -> Iterator[Page]:
-        more = {"startOffset": self.key_of(after)}
-        token = True
-        while token:
-            page = self._call("GET", "b/{}/o", self.bucket, prefix=self.key_of(folder) + "/", delimiter="/", **more)
+    def _pages(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[Page]:
+        about = {"prefix": prefix, **({"delimiter": delimiter} if delimiter else {}), **({"startOffset": after} if after else {})}
+        more: dict[str, str] | None = {}
+        while more is not None:
+            page = self._call("GET", "b/{}/o", self.bucket, **about, **more)
             found = {f"{self.bucket}/{entry['name']}": _stat_of(entry) for entry in page.get("items", ())}
-            folders = {f"{self.bucket}/{name}": FOLDER for name in page.get("prefixes", ())}
-            token = bool(page.get("nextPageToken"))
-            more = {**more, "pageToken": page["nextPageToken"]} if token else more
-            yield Page(found | folders, max(found | folders, default=None) if token else None)
-
-    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
-        prefix = self.key_of(folder)
-        more: dict[str, str] = {}
-        while True:
-            page = self._call("GET", "b/{}/o", self.bucket, prefix=prefix + "/" if prefix else "", **more)
-            for entry in page.get("items", ()):
-                yield f"{self.bucket}/{entry['name']}", _stat_of(entry)
-            if not page.get("nextPageToken"):
-                return
-            more = {"pageToken": page["nextPageToken"]}
+            found |= {f"{self.bucket}/{name}": FOLDER for name in page.get("prefixes", ())}
+            more = {"pageToken": page["nextPageToken"]} if page.get("nextPageToken") else None
+            yield Page(found, max(found, default=None) if more is not None else None)
 
     def reader(self, place: str) -> BinaryIO:
         found = self.info(place)

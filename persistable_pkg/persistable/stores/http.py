@@ -22,6 +22,7 @@ from zlib import crc32
 
 from persistable.errors import StoreError, StoreUnavailable, need
 from persistable.params.masking import masked
+from persistable.params.secret import said_without_secrets
 from persistable.stores.base import Stat, check_path, check_prefix, in_folder
 from persistable.stores.connections import Reopened
 from persistable.stores.filesystem import BLOCK, Ranges
@@ -88,12 +89,12 @@ class _Web(Reopened):
         headers = {"accept-encoding": "identity", "user-agent": "persistable"}
         client = httpx.Client(follow_redirects=True, timeout=self.timeout, headers=headers)
         self._held = os.getpid(), client
-        logging.getLogger("httpx").addFilter(_without_secrets)  # once: it is told the URL of each request
+        logging.getLogger("httpx").addFilter(said_without_secrets)  # once: it is told the URL of each request
         return client
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> _Answer:
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> _Answer:
         """The answer, whatever its status but those that may pass. Raises StoreUnavailable, StoreError."""
-        with self.stream(url, headers, method=method) as response:
+        with self.stream(url, headers) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return _Answer(response.status_code, headers, self.body(response))
 
@@ -111,7 +112,7 @@ class _Web(Reopened):
             raise unreachable(str(response.url), f"its answer was cut off ({type(error).__name__})") from None
 
     @contextmanager
-    def stream(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> Generator[Any]:
+    def stream(self, url: str, headers: Mapping[str, str] | None = None) -> Generator[Any]:
         """The answer, its body not read yet."""
         import httpx
 
@@ -119,7 +120,7 @@ class _Web(Reopened):
         for attempt in range(TRIES):
             problem: StoreError
             try:
-                request = client.build_request(method, url, headers=headers)
+                request = client.build_request("GET", url, headers=headers)
                 response = client.send(request, stream=True)
             except httpx.InvalidURL:
                 raise StoreError(f"{masked(url)} is no URL; correct it", url=masked(url), path="") from None
@@ -134,21 +135,15 @@ class _Web(Reopened):
                 finally:
                     response.close()
                 problem = unreachable(url, f"it answers {response.status_code}")
-            if attempt < TRIES - 1:
-                time.sleep(_DELAY * 2**attempt)
-                continue
-            raise problem
+            if attempt == TRIES - 1:
+                raise problem
+            time.sleep(_DELAY * 2**attempt)
 
     def close(self) -> None:
         """Close the connections; they are made again when used."""
         held, self._held = self._held, None
         if held is not None and held[0] == os.getpid():
             held[1].close()
-
-
-def _without_secrets(record: logging.LogRecord) -> bool:
-    record.msg, record.args = masked(record.getMessage()), ()
-    return True
 
 
 def _check(url: str, response: Any) -> None:
@@ -367,7 +362,7 @@ def opened(web: _Web, url: str, check: Callable[[int, Mapping[str, str]], None])
             answer = _Answer(206, found, web.body(response))
             if answer.total <= len(answer.body):
                 return io.BytesIO(answer.body)
-            return io.BufferedReader(Ranges(answer.total, _Blocks(web, url, answer.tag), answer.body), 1 << 18)
+            return io.BufferedReader(Ranges(answer.total, partial(_Block, web, url, answer.tag), answer.body), 1 << 18)
         spool = SpooledTemporaryFile[bytes](_SPOOL, prefix="persistable-")
         for piece in web.pieces(response):
             spool.write(piece)
@@ -375,31 +370,23 @@ def opened(web: _Web, url: str, check: Callable[[int, Mapping[str, str]], None])
         return cast("BinaryIO", spool)
 
 
-class _Blocks:
-    """Gives the blocks of one file, each asked for when its bytes are wanted."""
+class _Block:
+    """A block of a file that is asked for when its bytes are wanted, as a future."""
 
-    def __init__(self, web: _Web, url: str, tag: str) -> None:
+    def __init__(self, web: _Web, url: str, tag: str, first: int, last: int) -> None:
         self._web = web
         self._url = url
         self._tag = tag
+        self._first = first
+        self._last = last
 
-    def __call__(self, first: int, last: int) -> _Block:
-        return _Block(partial(self.read, first, last))
-
-    def read(self, first: int, last: int) -> bytes:
-        """The bytes from one place up to another. Raises StoreError where the file was replaced."""
-        answer = self._web.get(self._url, {"range": f"bytes={first}-{last - 1}"})
-        if answer.status != 206 or answer.tag != self._tag or len(answer.body) != last - first:
+    def result(self) -> bytes:
+        """The bytes from the first place up to the last. Raises StoreError where the file was replaced."""
+        answer = self._web.get(self._url, {"range": f"bytes={self._first}-{self._last - 1}"})
+        if answer.status != 206 or answer.tag != self._tag or len(answer.body) != self._last - self._first:
             shown = masked(self._url)
             raise StoreError(f"{shown} was replaced or deleted while it was being read; read it again", url=shown, path="")
         return answer.body
-
-
-class _Block:
-    """One block, as a future is."""
-
-    def __init__(self, result: Callable[[], bytes]) -> None:
-        self.result = result
 
     def cancel(self) -> None:
         return None

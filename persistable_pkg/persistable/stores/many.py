@@ -61,13 +61,8 @@ class ManyAtOnce(BaseStore):
             return found
         with self.errors(listed.unknown[0], writing=False):
             answers = self.remote.info_many([self._placed(path) for path in listed.unknown])
-        for path, answer in zip(listed.unknown, answers, strict=True):
-            if isinstance(answer, BaseException):
-                with self.errors(path, writing=False):
-                    raise answer
-            elif answer is not None:
-                found[path] = answer
-        return found
+        self._refuse(listed.unknown, answers, writing=False)
+        return found | {path: answer for path, answer in zip(listed.unknown, answers, strict=True) if isinstance(answer, Stat)}
 
     def list_around(self, paths: Iterable[str]) -> Listed:
         return self._list_around(paths, WORTH)
@@ -92,7 +87,7 @@ class ManyAtOnce(BaseStore):
     def _list_folder(self, folder: str, order: Sequence[str], found: dict[str, Stat], worth: int) -> int:
         """List `folder` into `found` while that pays; the number of stems in `order` of which all is known then."""
         ends = [_end(stem) for stem in order]
-        wanted, skip, known = set(order), len(self._root) + 1 if self._root else 0, 0
+        wanted, skip, known = set(order), self._skipped, 0
         for page in self.remote.pages(self._placed(folder), self._placed(min(order)[:-1])):
             for place, stat in page.files.items():
                 path = place[skip:]
@@ -112,7 +107,7 @@ class ManyAtOnce(BaseStore):
         with self.errors(next(iter(items)), writing=True):
             answers = self.remote.put_many({self._placed(path): data for path, data in items.items()})
         self._written({path: (data, stamp) for (path, data), stamp in zip(items.items(), answers, strict=True)})
-        self._refuse([(self._placed(path), each) for path, each in zip(items, answers, strict=True) if isinstance(each, BaseException)])
+        self._refuse(items, answers)
 
     def _written(self, items: Mapping[str, tuple[Bytes, object | None]]) -> None:
         """Tell of what was put, where its stamp was told."""
@@ -124,10 +119,7 @@ class ManyAtOnce(BaseStore):
             return set()
         with self.errors(next(iter(items)), writing=True):
             answers = self.remote.create_many({self._placed(path): data for path, data in items.items()})
-        for path, answer in zip(items, answers, strict=True):
-            if isinstance(answer, BaseException):
-                with self.errors(path, writing=True):
-                    raise answer
+        self._refuse(items, answers)
         return {path for path, answer in zip(items, answers, strict=True) if answer is True}
 
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
@@ -143,15 +135,22 @@ class ManyAtOnce(BaseStore):
         if gone:
             with self.errors(gone[0], writing=True, absent_is_error=False):
                 failed = self.remote.delete_many([self._placed(path) for path in gone])
-            self._refuse(failed)
+            self._refuse([place[self._skipped :] for place, _ in failed], [error for _, error in failed])
 
-    def _refuse(self, failed: Sequence[tuple[str, BaseException]]) -> None:
-        for place, error in failed:
-            with self.errors(place[len(self._root) + 1 :] if self._root else place, writing=True):
-                raise error
+    def _refuse(self, paths: Iterable[str], answers: Sequence[object], writing: bool = True) -> None:
+        """Raise the first error among the answers about these paths."""
+        for path, answer in zip(paths, answers, strict=True):
+            if isinstance(answer, BaseException):
+                with self.errors(path, writing=writing):
+                    raise answer
 
     def _placed(self, path: str) -> str:
         return f"{self._root}/{path}" if self._root else path
+
+    @property
+    def _skipped(self) -> int:
+        """The length of what a place has before its path."""
+        return len(self._root) + 1 if self._root else 0
 
 
 def _end(stem: str) -> str:

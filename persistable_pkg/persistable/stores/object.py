@@ -5,20 +5,19 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from textwrap import shorten
-from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from persistable.errors import MissingExtra, PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.params.masking import check_user, masked, unmasked
+from persistable.params.url import check_exact
 from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder
 from persistable.stores.connections import Shared
-from persistable.stores.filesystem import Ranges, Remote, Upload, foreign
+from persistable.stores.filesystem import Ranges, Remote, foreign
 from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options, check_options
 from persistable.stores.remote_errors import kind_of
-from persistable.stores.url import check_exact
 
 _S3 = {"s3", "s3a"}
 _GCS = {"gs", "gcs"}
@@ -161,9 +160,6 @@ class ObjectStore(ManyAtOnce):
     def _replaced(self, path: str) -> StoreError:
         return StoreError(f"{self.url}/{path} was replaced or deleted while it was being read; read it again", url=self.url, path=path)
 
-    def exists(self, path: str) -> bool:
-        return self.stat(path) is not None
-
     def stat(self, path: str) -> Stat | None:
         place = self._place(path)
         with self.errors(path, writing=False):
@@ -180,11 +176,10 @@ class ObjectStore(ManyAtOnce):
 
     def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
         folder = f"{self._root}/{prefix}" if prefix and self._root else prefix or self._root
-        skip = len(self._root) + 1 if self._root else 0
         try:
             with self.errors(prefix, writing=False):
                 for place, found in self.remote.scan(folder):
-                    path = place[skip:]
+                    path = place[self._skipped :]
                     if in_folder(path, prefix) and _is_listable(path):
                         yield path, found
         except FileNotFoundError:
@@ -203,8 +198,16 @@ class ObjectStore(ManyAtOnce):
         with self.errors(path, writing=True):
             return self.remote.create(place, data)
 
-    def write(self, path: str) -> _Write:
-        return _Write(self, path, self._place(path))
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._write(path, self._place(path))
+
+    @contextmanager
+    def _write(self, path: str, place: str) -> Generator[BinaryIO]:
+        with self.errors(path, writing=True):
+            upload = self.remote.writer(place)
+        upload.guard = lambda: self.errors(path, writing=True)
+        with upload.sending() as file:
+            yield file
 
     def delete(self, path: str) -> bool:
         place = self._place(path)
@@ -332,28 +335,6 @@ class ObjectStore(ManyAtOnce):
         # SFTP has one answer for a full disk, a read-only one and much else
         hint = "; the server says no more: see whether its disk is full or read-only" if type(error).__name__ == "SFTPFailure" else ""
         return StoreError(f"{where} failed: {reason}{hint}", **about)
-
-
-class _Write:
-    """An upload that becomes visible when the block ends well."""
-
-    def __init__(self, store: ObjectStore, path: str, place: str) -> None:
-        self._store = store
-        self._path = path
-        self._place = place
-
-    def __enter__(self) -> BinaryIO:
-        with self._store.errors(self._path, writing=True):
-            self._upload: Upload = self._store.remote.writer(self._place)
-        self._upload.guard = lambda: self._store.errors(self._path, writing=True)
-        return cast(BinaryIO, self._upload)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            with self._store.errors(self._path, writing=True):
-                self._upload.commit()
-            return
-        self._upload.abort()
 
 
 def _remote_for(scheme: str, fs: Any, root: str) -> Remote:

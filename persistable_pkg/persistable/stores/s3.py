@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ from functools import partial
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from persistable.stores.base import Bytes, Stat, byte_view
-from persistable.stores.bucket import CREATION, Bucket, again
+from persistable.stores.bucket import Bucket, again
 from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Result, Stamped, Upload, foreign
 from persistable.stores.remote_errors import facts, is_transient
 
@@ -31,14 +30,8 @@ PAGE = 1000  # objects that a listing tells of in one answer
 class S3(Bucket):
     """A bucket through s3fs; `create` asks that there is nothing (``If-None-Match: *``)."""
 
-    def call(self, method: str, **arguments: Any) -> Any:
-        return foreign("fsspec.asyn").sync(self.fs.loop, self.ask, method, **arguments)
-
     async def ask(self, method: str, **arguments: Any) -> Any:
         return await patiently(partial(self.fs._call_s3, method, Bucket=self.bucket, **arguments))
-
-    def _run(self, call: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
-        return foreign("fsspec.asyn").sync(self.fs.loop, call, *arguments)
 
     # --- reading
 
@@ -77,7 +70,7 @@ class S3(Bucket):
 
     def reader(self, place: str) -> BinaryIO:
         key = self.key_of(place)
-        size, etag, beginning = self._run(self._begin, key)
+        size, etag, beginning = self.wait_for(self._begin(key))
         if isinstance(beginning, bytes):
             return io.BytesIO(beginning)
 
@@ -111,40 +104,29 @@ class S3(Bucket):
                 raise
             return await self._range(key, 0, BLOCK, opened.etag)
 
-    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
-        prefix = self.key_of(folder)
-        more: dict[str, str] = {}
-        while True:
-            page = self.call("list_objects_v2", Prefix=prefix + "/" if prefix else "", **more)
-            for entry in page.get("Contents", ()):
-                yield f"{self.bucket}/{entry['Key']}", Stat(entry["Size"], entry["ETag"])
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-
     async def _head(self, key: str) -> Stat:
         found = await self.ask("head_object", Key=key)
         return Stat(found["ContentLength"], found["ETag"])
 
-    def pages(self, folder: str, after: str) -> Iterator[Page]:
-        prefix = self.key_of(folder) + "/"
-        more = {"StartAfter": self.key_of(after)}
-        while more:
-            page = self.call("list_objects_v2", Prefix=prefix, Delimiter="/", MaxKeys=PAGE, **more)
+    def _pages(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[Page]:
+        about = {"Prefix": prefix, "MaxKeys": PAGE, **({"Delimiter": delimiter} if delimiter else {})}
+        more: dict[str, str] | None = {"StartAfter": after} if after else {}
+        while more is not None:
+            page = self.wait_for(self.ask("list_objects_v2", **about, **more))
             found = {f"{self.bucket}/{entry['Key']}": Stat(entry["Size"], entry["ETag"]) for entry in page.get("Contents", ())}
-            folders = {f"{self.bucket}/{entry['Prefix']}": FOLDER for entry in page.get("CommonPrefixes", ())}
-            more = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else {}
-            yield Page(found | folders, max(found | folders, default=None) if more else None)
+            found |= {f"{self.bucket}/{entry['Prefix']}": FOLDER for entry in page.get("CommonPrefixes", ())}
+            more = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else None
+            yield Page(found, max(found, default=None) if more is not None else None)
 
     def _look(self) -> None:
-        self.call("head_bucket")
+        self.wait_for(self.ask("head_bucket"))
 
     # --- writing
 
     def put(self, place: str, data: Bytes) -> object | None:
         view = byte_view(data)
         if len(view) <= 2 * PART:
-            return cast(str, self._run(self._send, self.key_of(place), bytes(data)))
+            return self.wait_for(self._send(self.key_of(place), bytes(data)))
         upload = self.writer(place)
         try:
             upload.write(view)
@@ -164,25 +146,9 @@ class S3(Bucket):
         more = {"IfNoneMatch": "*", "Metadata": dict(mark)} if mark is not None else {}
         return str((await self.ask("put_object", Key=key, Body=data, **more))["ETag"])
 
-    async def _create(self, key: str, data: bytes) -> bool:
+    async def _send_new(self, key: str, data: bytes, mark: Mapping[str, str]) -> str:
         # one request whatever the size: some servers ignore the condition when the parts of an upload are joined
-        mark = {CREATION: os.urandom(16).hex()}
-        try:
-            await again(partial(self._send, key, data, mark), _is_contended)
-        except Exception as error:
-            found = facts(error)
-            if found.status == 412 or found.code == "PreconditionFailed":
-                return await self._created(key, mark)
-            raise
-        return True
-
-    async def _created(self, key: str, mark: dict[str, str]) -> bool:
-        """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
-        try:
-            found = await self._metadata(key)
-        except (FileNotFoundError, PermissionError):
-            return False  # deleted since, or we may write and not read: then the refusal is all we know
-        return {name.lower(): value for name, value in found.items()}.items() >= mark.items()
+        return await again(partial(self._send, key, data, mark), _is_contended)
 
     async def _metadata(self, key: str) -> dict[str, str]:
         return cast(dict[str, str], (await self.ask("head_object", Key=key)).get("Metadata", {}))
@@ -190,7 +156,7 @@ class S3(Bucket):
     def delete(self, place: str) -> bool:
         if self.info(place) is None:
             return False
-        self._run(self._remove, self.key_of(place))
+        self.wait_for(self._remove(self.key_of(place)))
         return True
 
     async def _remove(self, key: str) -> None:

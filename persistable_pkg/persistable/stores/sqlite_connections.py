@@ -14,9 +14,9 @@ from tempfile import TemporaryFile
 from typing import NoReturn, TypeVar
 
 from persistable.errors import CorruptPayloadWarning, StoreError, StoreFull, StoreReadOnly, StoreTooNew, StoreUnavailable
+from persistable.params.mounts import network_of
 from persistable.stores import sqlite_packs
 from persistable.stores.base import FULL
-from persistable.stores.mounts import network_of
 from persistable.stores.sqlite_connection import Connection, Database, Foreign, TooNew, Transaction, place_of, size_of
 
 _T = TypeVar("_T")

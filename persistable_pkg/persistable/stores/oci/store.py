@@ -180,16 +180,7 @@ class OCIStore(BaseStore):
         at_once(lambda path: self.put(path, items[path]), items)
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
-        return self._write(_Spooled(self.url, check_path(path), self._upload))
-
-    @contextmanager
-    def _write(self, upload: Upload) -> Generator[BinaryIO]:
-        try:
-            yield cast("BinaryIO", upload)
-        except BaseException:
-            upload.abort()
-            raise
-        upload.commit()
+        return _Spooled(self.url, check_path(path), self._upload).sending()
 
     def _upload(self, path: str, source: Source) -> None:
         with self._errors(path):

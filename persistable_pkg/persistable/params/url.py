@@ -8,12 +8,12 @@ from persistable.params.masking import masked
 
 def check_exact(url: str, place: str) -> None:
     """Raise StoreError unless `place`, which a file system made of `url`, is what is written there behind bucket or host."""
-    if "::" in url:
-        return  # several URLs in one: only fsspec can tell
     scheme, _, rest = url.partition("://")
+    if "::" in url or place.startswith(scheme + "://"):
+        return  # several URLs in one: only fsspec can tell; or paths there are URLs
     shown = masked(url)
-    written = rest.partition("/")[2].rstrip("/")
-    if not place.rstrip("/").endswith(written.lstrip("/")):
+    written = rest.partition("/")[2].strip("/")
+    if not place.rstrip("/").endswith(written) or "?versionId=" in written:
         raise StoreError(
             f"{shown} would become {masked(place)!r} on {scheme}://, which is not what it spells; choose a name without ? and #",
             url=shown,

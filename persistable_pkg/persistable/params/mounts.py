@@ -22,43 +22,30 @@ def network_of(path: str) -> str | None:
     if sys.platform == "win32":
         return _windows(path)
     place = os.path.realpath(path)
-    kind = _mac(place) if sys.platform == "darwin" else _linux(place)
+    while not os.path.exists(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    kind = _mac(place) if sys.platform == "darwin" else kind_of(os.stat(place).st_dev)
     return kind if kind in NETWORK else None
 
 
-def _linux(place: str) -> str | None:
-    """The kind of the mount whose point is the longest beginning of `place`; of several at one point the last counts."""
-    found, longest = None, -1
-    for line in _mounts().splitlines():
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        point = _unescaped(fields[1]).rstrip("/")
-        if len(point) >= longest and (place == point or place.startswith(point + "/")):
-            found, longest = fields[2], len(point)
-    return found
-
-
-def _mounts() -> str:
+def kind_of(device: int) -> str:
+    """The kind of the file system mounted as `device`; nothing where Linux does not tell."""
     try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def _unescaped(point: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        point = point.replace(code, character)
-    return point
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                fields = line.split()
+                if fields[2] == wanted:
+                    return fields[fields.index("-") + 1]
+    except (OSError, AttributeError, LookupError, ValueError):
+        pass
+    return ""
 
 
 def _mac(place: str) -> str | None:
     """As ``statfs`` says: the name stands behind six numbers and some bytes of ``struct statfs``."""
     import ctypes
 
-    while not os.path.exists(place) and place != os.path.dirname(place):
-        place = os.path.dirname(place)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         buffer = ctypes.create_string_buffer(4096)
