@@ -7,17 +7,20 @@ whole. What is larger than a document may be goes to GridFS first, under an id t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from persistable.errors import StoreError, StoreUnavailable
 from persistable.params.secret import Secret
 from persistable.stores.base import Bytes, Stat, byte_view, check_path, check_paths
-from persistable.stores.chunked import random_number
-from persistable.stores.database import DatabaseStore, Item, portions
+from persistable.stores.chunked import ChunkedUpload, random_number
+from persistable.stores.database import LAST, DatabaseStore, Item, portions
 from persistable.stores.mongo.address import PIECE, address_of
 
 if TYPE_CHECKING:
     from persistable.stores.mongo.client import Document, Place
-    from persistable.stores.mongo.large import Body
 
 _NAMES_AT_ONCE = 10_000
 
@@ -33,7 +36,7 @@ class MongoStore(DatabaseStore["Body"]):
     """
 
     chunk = PIECE
-    not_pickled = ("_link", "_do", "large")
+    not_pickled = ("_link", "_do")
 
     def __init__(self, url: str, *, password: str | Secret | None = None, timeout: float = 20.0) -> None:
         self._address = address_of(url)
@@ -48,11 +51,9 @@ class MongoStore(DatabaseStore["Body"]):
 
     def _reset(self) -> None:
         from persistable.stores.mongo.client import Connection
-        from persistable.stores.mongo.large import LargeItems
 
         self._link = link = Connection(self._address, self._password, self.timeout)
         self._do = link.do
-        self.large = LargeItems(link, self.url)
 
     # --- reading
 
@@ -61,7 +62,11 @@ class MongoStore(DatabaseStore["Body"]):
         return {each["_id"]: Item(each["size"], each["data"], each["body"]) for each in found}
 
     def _chunks(self, path: str, body: Any, start: int, stop: int) -> Sequence[bytes]:
-        return self.large.chunks(path, body, start, stop)
+        def look(place: Place) -> Sequence[bytes]:
+            found = place.chunks.find({"files_id": body, "n": {"$gte": start, "$lt": stop}}, {"n": 1, "data": 1}).sort("n", 1)
+            return [chunk["data"] for chunk in found]
+
+        return self._do(look, path)
 
     def _documents(self, paths: Iterable[str], fields: Iterable[str]) -> Iterator[Document]:
         wanted = check_paths(dict.fromkeys(paths))
@@ -118,21 +123,21 @@ class MongoStore(DatabaseStore["Body"]):
 
     def _replace(self, document: Document) -> None:
         """Put one document in the place of what is there, and remove the bytes that only that had."""
-        self.large.check(document)
+        self._check_large(document)
 
         def work(place: Place) -> Document | None:
             return place.items.find_one_and_replace({"_id": document["_id"]}, document, {"body": 1}, upsert=True)
 
         before = self._do(work, document["_id"], writing=True)
         if before is not None and before["body"] not in (None, document["body"]):
-            self.large.drop([before["body"]])
+            self._drop([before["body"]])
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
         documents = self._made(items)
         created = set[str]()
         for some in portions(documents, _size_of):
             created |= self._create(some)
-        self.large.drop([each["body"] for each in documents if each["body"] is not None and each["_id"] not in created])
+        self._drop([each["body"] for each in documents if each["body"] is not None and each["_id"] not in created])
         return created
 
     def _create(self, documents: Sequence[Document]) -> set[str]:
@@ -141,7 +146,7 @@ class MongoStore(DatabaseStore["Body"]):
         from persistable.stores.mongo.errors import duplicates
 
         for document in documents:
-            self.large.check(document)
+            self._check_large(document)
         stamps = {document["_id"]: document["stamp"] for document in documents}
         tries = 0
 
@@ -173,20 +178,62 @@ class MongoStore(DatabaseStore["Body"]):
         if data.nbytes <= PIECE:
             return new_document(path, data.nbytes, data=bytes(data))
 
-        body = self.large.upload(path)
+        body = Body(self, path)
         body.write(data)
-        self.large.finish(body)
+        self._finish(body)
         return new_document(path, data.nbytes, body=body.id)
 
     def upload(self, path: str) -> Body:
-        return self.large.upload(path)
+        return Body(self, path)
+
+    def start(self, body: str, number: int, path: str, data: bytes) -> Future[None]:
+        """Send one chunk of a large item while the caller goes on."""
+        return self.threads().submit(self._send, body, number, path, data)
+
+    def _send(self, body: str, number: int, path: str, data: bytes) -> None:
+        from pymongo.errors import DuplicateKeyError
+
+        def work(place: Place) -> None:
+            if number == 0:
+                place.chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
+            with suppress(DuplicateKeyError):  # sent before, by a request whose answer was lost
+                place.chunks.insert_one({"files_id": body, "n": number, "data": data})
+
+        self._do(work, path, writing=True)
+
+    def _finish(self, body: Body) -> None:
+        """Note the file, as GridFS has it, when all its chunks are there."""
+        body.flush_all()
+        file = {"_id": body.id, "length": body.size, "chunkSize": PIECE, "uploadDate": datetime.now(UTC), "filename": body.place}
+        self._do(lambda place: place.files.replace_one({"_id": body.id}, file, upsert=True), body.place, writing=True)
+        body.is_committing = True
 
     def commit(self, body: Body) -> None:
-        self.large.finish(body)
+        self._finish(body)
         self._replace(new_document(body.place, body.size, body=body.id))
 
     def abort(self, body: Body, error: BaseException) -> None:
-        self.large.abort(body)
+        if body.count and not body.is_committing:  # else a document may name its bytes
+            with suppress(StoreError):
+                body.settle()
+            self._drop([body.id])
+
+    def _check_large(self, document: Document) -> None:
+        """Raise StoreUnavailable for a document whose large item was lost meanwhile, or taken for that of a dead writer."""
+        body, path = document["body"], document["_id"]
+        if body is None:
+            return
+        count = self._do(lambda place: place.chunks.count_documents({"files_id": body}), path)
+        if count != -(-document["size"] // PIECE):
+            message = f"{self.url} ({path}): a part of it was lost meanwhile; write it again"
+            raise StoreUnavailable(message, url=self.url, path=path)
+
+    def _drop(self, bodies: Iterable[str]) -> None:
+        """Remove large items that no document names. Where that fails, `clear_temporary` does it later."""
+        gone = list(bodies)
+        if gone:
+            with suppress(StoreError):
+                self._do(lambda place: _remove(place, gone), "", writing=True)
 
     def delete(self, path: str) -> bool:
         check_path(path)
@@ -196,7 +243,7 @@ class MongoStore(DatabaseStore["Body"]):
 
         before = self._do(work, path, writing=True)
         if before is not None and before["body"] is not None:
-            self.large.drop([before["body"]])
+            self._drop([before["body"]])
         return before is not None
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
@@ -211,10 +258,34 @@ class MongoStore(DatabaseStore["Body"]):
             place.items.delete_many({"_id": {"$in": gone}})
 
         self._do(work, gone[0], writing=True)
-        self.large.drop(bodies)
+        self._drop(bodies)
 
     def clear_temporary(self, path: str) -> None:
-        self.large.clear(check_path(path))
+        def work(place: Place) -> None:
+            inside = {"$gte": path, "$lt": path + LAST}
+            found: set[str] = set(place.chunks.distinct("files_id", {"files_id": inside}))
+            used = {each["body"] for each in place.items.find({"_id": inside, "body": {"$ne": None}}, {"body": 1})}
+            _remove(place, list(found - used))
+
+        self._do(work, check_path(path), writing=True)
+
+
+class Body(ChunkedUpload):
+    """The bytes of an item that are being sent to GridFS.
+
+    id: that of the file. It begins with the path, so that what a killed writer left is found.
+    """
+
+    def __init__(self, store: MongoStore, path: str) -> None:
+        self.id = f"{path}\n{random_number():016x}"
+        super().__init__(path, PIECE, lambda number, data: store.start(self.id, number, path, data))
+
+
+def _remove(place: Place, bodies: list[str]) -> None:
+    """Remove files, and chunks of files that were never finished."""
+    if bodies:
+        place.files.delete_many({"_id": {"$in": bodies}})
+        place.chunks.delete_many({"files_id": {"$in": bodies}})
 
 
 def new_document(path: str, size: int, *, data: bytes | None = None, body: str | None = None) -> Document:

@@ -8,19 +8,21 @@ the middle costs a moment. What such a statement did is done once: a row has a r
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from persistable.errors import StoreError, StoreUnavailable
-from persistable.stores.base import Bytes, byte_view, check_path, check_paths
+from persistable.errors import StoreError, StoreUnavailable, need
+from persistable.params.secret import Secret
+from persistable.stores.base import Bytes, Stat, byte_view, check_path, check_paths
+from persistable.stores.changes import Changes
 from persistable.stores.chunked import ChunkedUpload, random_number
-from persistable.stores.database import LAST, portions
+from persistable.stores.database import LAST, DatabaseStore, Item, portions
+from persistable.stores.postgres.address import address_of
 from persistable.stores.postgres.errors import too_long
-from persistable.stores.postgres.layout import CHUNK, LONGEST
-from persistable.stores.postgres.reading import TableReader
+from persistable.stores.postgres.layout import CHUNK, LONGEST, PRUNED, Layout
 
 if TYPE_CHECKING:
     from persistable.stores.postgres.connections import Connection
@@ -32,7 +34,7 @@ PRUNED_EVERY = 10_000
 _Statement = tuple[bytes, tuple[Any, ...]]
 
 
-class PostgresStore(TableReader["Body"]):
+class PostgresStore(DatabaseStore["Body"]):
     """A table of a PostgreSQL database (13 or later), and two beside it named after it. They are made at the first write.
 
     The URL is that of libpq: ``postgresql://user@host:port/database``, with ``?table=`` (persistable) and ``?schema=`` (that of the search
@@ -43,6 +45,73 @@ class PostgresStore(TableReader["Body"]):
 
     ``timeout``: seconds for which a server that was reached before, and went away, is waited for.
     """
+
+    chunk = CHUNK
+    not_pickled = ("_link", "_layout", "_do")
+
+    def __init__(
+        self, url: str, *, schema: str | None = None, table: str | None = None, password: str | Secret | None = None, timeout: float = 20.0
+    ) -> None:
+        address = address_of(url, schema, table)
+        self._url = address.url
+        self._settings = address.settings
+        self._secrets: dict[str, str | Secret] = {**address.secrets, **({"password": password} if password is not None else {})}
+        self._schema, self._table = address.schema, address.table
+        self.timeout = timeout
+        self._reset()
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def _reset(self) -> None:
+        need("psycopg", "psycopg", "postgres", self._url)
+        from persistable.stores.postgres.connections import Connections
+
+        self._layout = Layout(self._schema, self._table)
+        self._link = link = Connections(self._settings, self._secrets, self._url, self._layout, self.timeout)
+        self._do = link.do
+
+    def _rows(self, query: bytes, path: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+        """The rows of a query; none where there is no table."""
+        return self._do(lambda connection: connection.execute(query, values, binary=True).fetchall(), path) or ()
+
+    def _items(self, paths: Iterable[str]) -> dict[str, Item]:
+        wanted = check_paths(dict.fromkeys(paths))
+        return {path: Item(*row) for path, *row in self._rows(self._layout.get, wanted[0], wanted)} if wanted else {}
+
+    def _chunks(self, path: str, body: Any, start: int, stop: int) -> Sequence[bytes]:
+        return [data for (data,) in self._rows(self._layout.chunks, path, body, start, stop)]
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        wanted = check_paths(dict.fromkeys(paths))
+        return {path: Stat(*row) for path, *row in self._rows(self._layout.stat, wanted[0], wanted)} if wanted else {}
+
+    def _page(self, first: str, last: str, most: int) -> Sequence[tuple[str, Stat]]:
+        return [(path, Stat(*row)) for path, *row in self._rows(self._layout.page, "", first, last, most)]
+
+    def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
+        """The changes since the earliest of `tokens`; all that there is where they are of another server, too old, or of none."""
+        from psycopg.errors import InsufficientPrivilege
+
+        def look(connection: Connection) -> Changes | None:
+            try:
+                found = connection.execute(self._layout.horizon).fetchone()
+            except InsufficientPrivilege:  # of a server that lets nobody ask who it is
+                return None
+            if found is None:
+                return None
+            server, horizon = found
+            parts = [(token or "").rpartition(":") for token in tokens]
+            known = bool(parts) and all(each == server for each, _, _ in parts)
+            since = str(min(int(number) for _, _, number in parts)) if known else "0"
+            gone: set[str] = {path for (path,) in connection.execute(self._layout.gone, (since,))} if known else {PRUNED}
+            if PRUNED in gone:
+                known, since, gone = False, "0", set[str]()
+            there = [(path, Stat(size, stamp)) for path, size, stamp in connection.execute(self._layout.changed, (since,), binary=True)]
+            return Changes(f"{server}:{horizon}", not known, there, list(gone.difference(path for path, _ in there)))
+
+        return self._do(look, "")
 
     # --- writing
 
