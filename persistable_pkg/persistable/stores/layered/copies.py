@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from persistable.params.streams import write_all
 from persistable.stores.base import Store, byte_view
@@ -61,7 +60,7 @@ class Copies:
         done: list[int] = []
         for index, _, block, _ in self._open:
             try:
-                block.__exit__(None, None, None)
+                end(block, None)
                 done.append(index)
             except OSError as error:
                 self._failed(index, error)
@@ -78,7 +77,7 @@ class Copies:
         self._open.remove(each)
         reason = _Aborted() if reason is None else reason
         try:
-            each[2].__exit__(type(reason), reason, None)
+            end(each[2], reason)
         except OSError as error:
             return error
         return None
@@ -87,6 +86,11 @@ class Copies:
 def entered(block: AbstractContextManager[BinaryIO]) -> tuple[AbstractContextManager[BinaryIO], BinaryIO]:
     """A block that has begun, and its file."""
     return block, block.__enter__()
+
+
+def end(block: AbstractContextManager[BinaryIO], error: BaseException | None) -> None:
+    """End a block, by an error if there is one; it may raise what it says of it in words of its own."""
+    block.__exit__(None if error is None else type(error), error, None if error is None else error.__traceback__)
 
 
 class Tee(io.RawIOBase):
@@ -112,58 +116,16 @@ class Tee(io.RawIOBase):
             except OSError as error:
                 self.failed = error
         self._copies.write(view)
-        if self.failed is not None and not self._copies:
-            raise self.failed
+        if not self._copies:
+            self.check()
         self._size += view.nbytes
         return view.nbytes
+
+    def check(self) -> None:
+        """Raise what the file met."""
+        if self.failed is not None:
+            raise self.failed
 
     def flush(self) -> None:
         if not self.closed and not self._file.closed and self.failed is None:
             self._file.flush()
-
-
-class LayeredWrite:
-    """The block around a write: the primary gets the bytes first, then the caches.
-
-    `begin` gives the block of the primary and its file. Where the primary fails, `rescued` is asked whether the copies will do instead.
-    """
-
-    def __init__(
-        self,
-        begin: Callable[[], tuple[AbstractContextManager[BinaryIO], BinaryIO]],
-        copies: Callable[[], Copies],
-        committed: Callable[[Copies], None],
-        rescued: Callable[[OSError, Copies], bool],
-    ) -> None:
-        self._begin = begin
-        self._make = copies
-        self._committed = committed
-        self._rescued = rescued
-
-    def __enter__(self) -> BinaryIO:
-        self._main, file = self._begin()
-        self._copies = self._make()
-        self._tee = Tee(file, self._copies)
-        return cast(BinaryIO, self._tee)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        failed = self._tee.failed
-        try:
-            if failed is None:
-                self._main.__exit__(kind, error, trace)
-            else:
-                self._main.__exit__(type(failed), failed, None)  # which may say it in words of its own
-        except OSError as failure:
-            failed = failure
-        except BaseException:
-            self._copies.abort()
-            raise
-        if error is not None:
-            self._copies.abort()
-            if failed is not None and failed is not error:
-                raise failed
-        elif failed is None:
-            self._committed(self._copies)
-        elif not self._rescued(failed, self._copies):
-            self._copies.abort()
-            raise failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
@@ -83,11 +84,7 @@ class Layer:
         return f"<Layer {' '.join(facts)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _made_again, (self.store, self.readonly, self.max_bytes)
-
-
-def _made_again(store: Store, readonly: bool, max_bytes: int | None) -> Layer:
-    return Layer(store, readonly=readonly, max_bytes=max_bytes)
+        return partial(Layer, readonly=self.readonly, max_bytes=self.max_bytes), (self.store,)
 
 
 def url_of(layers: Iterable[Layer]) -> str:

@@ -26,11 +26,11 @@ class LayersOfStore(BaseStore):
         """As given, opened."""
         if not self.layers:
             raise ValueError("a LayeredStore needs at least one layer, the fastest first")
-        self._at = Primary(self.layers, self._moved)
+        self._at = Primary(self.layers)
         self._url = url_of(self.layers)
         self._answering = Answering(self.layers, self._at)
         self._records = CachedRecords(self.layers, self._at, self._answering)
-        self._mutable = MutableCache(self.layers, self._primary, self._caches, self._answering)
+        self._mutable = MutableCache(self.layers, self._at, self._answering)
         self._cached = CacheCopies(self.layers, self._at, self._answering, self._records, self._mutable)
 
     @property
@@ -40,9 +40,6 @@ class LayersOfStore(BaseStore):
     @property
     def _caches(self) -> Sequence[int]:
         return self._at.caches
-
-    def _moved(self) -> None:
-        self._mutable.place(self._primary, self._caches)
 
     @classmethod
     def from_url(cls, url: str, readonly: bool = False) -> Self:

@@ -29,6 +29,7 @@ from persistable.stores.base import HIDDEN, Bytes, Stat, Store, byte_view
 from persistable.stores.layered.copies import Copies
 from persistable.stores.layered.layer import Layer
 from persistable.stores.layered.outage import Answering
+from persistable.stores.layered.primary import Primary
 
 Found = TypeVar("Found")
 NOTES = f"{HIDDEN}/copied"
@@ -45,23 +46,16 @@ class CacheNote(NamedTuple):
 class MutableCache:
     """The files of layers that may change."""
 
-    def __init__(
-        self,
-        layers: Sequence[Layer],
-        primary: int,
-        caches: Sequence[int],
-        answering: Answering,
-    ) -> None:
+    def __init__(self, layers: Sequence[Layer], at: Primary, answering: Answering) -> None:
         self._layers = layers
-        self.place(primary, caches)
+        self._at = at
         self._failed, self._skipped, self._awake = answering.failed, answering.skipped, answering.awake
         self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # files that are no copies, seen to differ
 
-    def place(self, primary: int, caches: Sequence[int]) -> None:
-        """From now on that layer decides, and those have copies; all others are only read."""
-        self._primary = primary
-        self._caches = caches
-        self._readonly = [index for index in range(len(self._layers)) if index != primary and index not in caches]
+    @property
+    def _readonly(self) -> list[int]:
+        """The layers that neither decide nor have copies."""
+        return [index for index in range(len(self._layers)) if index != self._at.index and index not in self._at.caches]
 
     # --- reading
 
@@ -94,8 +88,8 @@ class MutableCache:
         awake = set(self._awake())
         silent = not awake.issuperset(self._readonly)
         failed: OSError | None = None
-        readonly, caches = [index for index in self._readonly if index in awake], [index for index in self._caches if index in awake]
-        order = [*([self._primary] if self._primary >= 0 else []), *readonly, *caches]
+        readonly, caches = ([index for index in some if index in awake] for some in (self._readonly, self._at.caches))
+        order = [*([self._at.index] if self._at.index >= 0 else []), *readonly, *caches]
         asked: set[int] = set()
         while order:
             index = order.pop(0)
@@ -107,11 +101,11 @@ class MutableCache:
             except OSError as error:
                 failed = self._failed(index, error) or failed
                 silent = silent or index not in caches
-                order = [each for each in (*caches, *readonly) if each not in asked] if index == self._primary else order
+                order = [each for each in (*caches, *readonly) if each not in asked] if index == self._at.index else order
                 continue
             if answer is not None:
                 if failed is not None:
-                    self._skipped(self._primary, failed, "read")
+                    self._skipped(self._at.index, failed, "read")
                 yield index, answer, index in caches and not silent
         if failed is not None:
             raise failed
@@ -125,11 +119,11 @@ class MutableCache:
         if found is None:
             return None
         index, stat = found
-        if index in self._caches or stat.stamp is None:
+        if index in self._at.caches or stat.stamp is None:
             return index
         of = self._state(index, stat)
         source, missing = index, list[int]()
-        for each in self._caches:
+        for each in self._at.caches:
             if each < index and self._layers[each].takes(stat.size) and meant(each) and each in self._awake():
                 if self._is_of(each, path, of):
                     source = each
@@ -140,7 +134,7 @@ class MutableCache:
 
     def hides(self, index: int, path: str) -> bool:
         """Tell whether what only that layer has is a copy of what has been deleted since."""
-        return index in self._caches and set(self._awake()).issuperset(self._readonly) and self._was_copied(index, path)
+        return index in self._at.caches and set(self._awake()).issuperset(self._readonly) and self._was_copied(index, path)
 
     def _state(self, index: int, stat: Stat) -> str:
         """Of a file in a layer that decides: another text whenever there are other bytes."""
@@ -221,7 +215,7 @@ class MutableCache:
         return fresh, there
 
     def _vouch(self, index: int, path: str, of: str, digest: str, somebodys: bool) -> bool:
-        """CacheNote of what state the copy is, if it is what was copied; whether it is."""
+        """Note of what state the copy is, if it is what was copied; whether it is."""
         store = self._layers[index].store
         try:
             stamp = self._stamp(index, path)
@@ -279,7 +273,7 @@ class MutableCache:
     def drop(self, index: int, path: str) -> bool:
         """Remove a copy from a cache; not what somebody put there."""
         try:
-            return index in self._caches and self._was_copied(index, path) and self.remove(index, path)
+            return index in self._at.caches and self._was_copied(index, path) and self.remove(index, path)
         except OSError as error:
             self._skipped(index, error, "written")
             return False

@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 from weakref import ReferenceType, ref
@@ -39,11 +39,10 @@ _LAST_LOOK = 60.0
 
 
 class Primary:
-    """The layer that decides, of `layers`. `changed` is called whenever it becomes another."""
+    """The layer that decides, of `layers`."""
 
-    def __init__(self, layers: Sequence[Layer], changed: Callable[[], None]) -> None:
+    def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
-        self._changed = changed
         self._writable = [index for index, layer in enumerate(layers) if not layer.readonly]
         self.usual = self._writable[-1] if self._writable else -1
         self.index = self.usual
@@ -106,7 +105,6 @@ class Primary:
         self.index = lasting[-1]
         self.caches = tuple(index for index in able if index < self.index)
         self.restless = bool(self.down)
-        self._changed()
 
     def ready(self) -> None:
         """Bring to the usual primary what is pending, if it is time to."""
@@ -165,7 +163,7 @@ class Primary:
     # --- what is pending
 
     def mark(self, path: str, *, gone: bool = False) -> None:
-        """CacheNote, while another layer stands in, that `path` is about to change there."""
+        """Note, while another layer stands in, that `path` is about to change there."""
         if not self.down or primary_only(path):
             return
         store = self._layers[self.index].store
@@ -173,7 +171,7 @@ class Primary:
         store.put(f"{PENDING}/{path}", json.dumps({"gone": gone, "new": new}).encode())
 
     def keep_marked(self, path: str) -> None:
-        """CacheNote it again if the note is gone: others may have looked for what was still being written."""
+        """Note it again if the note is gone: others may have looked for what was still being written."""
         if self.down and not self._layers[self.index].store.exists(f"{PENDING}/{path}"):
             self.mark(path)
 

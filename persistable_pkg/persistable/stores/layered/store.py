@@ -33,16 +33,16 @@ from __future__ import annotations
 import errno
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, NoReturn, TypeVar, cast
 
 from persistable.errors import LayersDisagreeWarning, StoreReadOnly
 from persistable.stores.base import Bytes, Stat, Store, check_path, check_prefix, extended
 from persistable.stores.custom_path import PLACING, copy
 from persistable.stores.layered.compare import Difference, compare, damaged_in
-from persistable.stores.layered.copies import Copies, LayeredWrite, entered
+from persistable.stores.layered.copies import Copies, Tee, end, entered
 from persistable.stores.layered.layers import LayersOfStore
 from persistable.stores.layered.policy import KEY, claimed, is_mutable, is_plain, primary_only
 from persistable.stores.record_file import RECORD
@@ -180,8 +180,7 @@ class LayeredStore(LayersOfStore):
                     seen.add(path)
                     yield index, path, told
             except OSError as error:
-                failed = self._answering.failed(index, error)
-                if failed is not None:
+                if self._answering.failed(index, error) is not None:
                     raise
 
     def local_path(self, path: str) -> Path | None:
@@ -292,23 +291,45 @@ class LayeredStore(LayersOfStore):
         main = self._writable(path).write(path)
         if primary_only(path) or not (self._caches or self._at.down):
             return main
-        index, targets = self._primary, () if path.endswith(RECORD) else self._caches
+        return self._write(path)
 
-        def begin() -> tuple[AbstractContextManager[BinaryIO], BinaryIO]:
-            nonlocal index, targets
-            block, file = self._in_primary(path, lambda store: entered(store.write(path)))
-            index, targets = self._primary, () if path.endswith(RECORD) else self._caches
-            return block, file
+    @contextmanager
+    def _write(self, path: str) -> Generator[BinaryIO]:
+        """The block around a write that the primary gets first, and then the caches, one of which may stand in for a primary that fails."""
+        block, file = self._in_primary(path, lambda store: entered(store.write(path)))
+        index = self._primary
+        copies = self._cached.copies(path, () if path.endswith(RECORD) else self._caches)
+        tee = Tee(file, copies)
+        try:
+            yield cast(BinaryIO, tee)
+        except BaseException as error:
+            try:
+                end(block, error if tee.failed is None else tee.failed)
+            finally:
+                copies.abort()
+            tee.check()
+            raise
+        failed = tee.failed
+        try:
+            end(block, failed)
+        except OSError as failure:
+            failed = failure
+        except BaseException:
+            copies.abort()
+            raise
+        if failed is None:
+            self._committed(path, copies, index)
+        elif not self._rescued(path, index, failed, copies):
+            copies.abort()
+            raise failed
 
-        def rescued(error: OSError, copies: Copies) -> bool:
-            """Tell whether what stands in for a primary that failed has got the bytes."""
-            if not self._at.give_up(index, error) or self._primary not in copies.targets:
-                return False
-            self._at.mark(path)
-            stands_in = self._primary
-            return stands_in in (self._mutable.commit(path, copies) if is_mutable(path) else copies.commit())
-
-        return LayeredWrite(begin, lambda: self._cached.copies(path, targets), lambda copies: self._committed(path, copies, index), rescued)
+    def _rescued(self, path: str, index: int, error: OSError, copies: Copies) -> bool:
+        """Tell whether what stands in for a primary that failed has got the bytes."""
+        if not self._at.give_up(index, error) or self._primary not in copies.targets:
+            return False
+        self._at.mark(path)
+        stands_in = self._primary
+        return stands_in in (self._mutable.commit(path, copies) if is_mutable(path) else copies.commit())
 
     def _committed(self, path: str, copies: Copies, written: int) -> None:
         """The layer `written`, the primary when that began, has it: show the copies, and remove what was there where there is none."""
