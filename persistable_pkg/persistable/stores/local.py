@@ -16,11 +16,10 @@ import os
 import stat as _stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
@@ -183,10 +182,6 @@ class LocalStore(BaseStore):
                 self._no_read(error, path)
             yield path, _stat_of(found)
 
-    def local_name(self, path: str) -> str:
-        """The file of `path`, as a string: making a Path costs more than opening the file."""
-        return self._prefix + path
-
     def _walk(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         pending = [prefix + "/" if prefix else ""]
         seen: set[tuple[int, int]] = set()  # folders reached through links, so that a loop ends
@@ -242,8 +237,37 @@ class LocalStore(BaseStore):
         if self.fsync:
             _sync_folder(target)
 
-    def write(self, path: str) -> _Write:
-        return _Write(self, check_path(path))
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._write(path, self._prefix + check_path(path))
+
+    @contextmanager
+    def _write(self, path: str, target: str) -> Generator[BinaryIO]:
+        """The block around a write: a real file that takes its place when the block ends well, and is gone when it does not."""
+        temporary = _beside(target)
+        try:
+            fd = _open_new(temporary)
+        except OSError as error:
+            self.no_write(error, path)
+        file, is_written = _File(fd), False
+        try:
+            yield cast(BinaryIO, file)
+            is_written = True
+            if not file.closed:
+                file.flush()
+                if self.fsync:
+                    os.fsync(file.fileno())
+                file.close()
+            elif self.fsync:
+                _sync_file(temporary)
+            _replace(temporary, target)
+        except BaseException as error:
+            file.drop()
+            _discard(temporary)
+            if isinstance(error, OSError) and (is_written or error.errno in FULL):
+                self.no_write(error, path)
+            raise
+        if self.fsync:
+            _sync_folder(target)
 
     def create(self, path: str, data: Bytes) -> bool:
         target = self._prefix + (path if _is_safe(path) else check_path(path))
@@ -440,56 +464,10 @@ class LocalStore(BaseStore):
         raise kind(f"{place} could not be written: {reason}", **about) from error
 
 
-class _Write:
-    """The block around a write: a real file that takes its place when the block ends well, and is gone when it does not."""
-
-    def __init__(self, store: LocalStore, path: str) -> None:
-        self._store = store
-        self._path = path
-        self._target = store.local_name(path)
-
-    def __enter__(self) -> BinaryIO:
-        self._temporary = _beside(self._target)
-        try:
-            fd = _open_new(self._temporary)
-        except OSError as error:
-            self._store.no_write(error, self._path)
-        self._file = _File(self, fd)
-        return cast(BinaryIO, self._file)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None:
-            self._abort()
-            if isinstance(error, OSError) and error.errno in FULL and not isinstance(error, StoreError):
-                self._store.no_write(error, self._path)
-            return
-        try:
-            if not self._file.closed:
-                self._file.flush()
-                if self._store.fsync:
-                    os.fsync(self._file.fileno())
-                self._file.close()
-            elif self._store.fsync:
-                _sync_file(self._temporary)
-            _replace(self._temporary, self._target)
-        except OSError as failure:
-            self._abort()
-            self._store.no_write(failure, self._path)
-        except BaseException:
-            self._abort()
-            raise
-        if self._store.fsync:
-            _sync_folder(self._target)
-
-    def _abort(self) -> None:
-        self._file.drop()
-        _discard(self._temporary)
-
-
 class _File(io.BufferedWriter):
     """A real file with a descriptor; `drop` closes it without flushing what nobody will read."""
 
-    def __init__(self, owner: _Write, fd: int) -> None:
+    def __init__(self, fd: int) -> None:
         super().__init__(io.FileIO(fd, "wb"), _CHUNK)
 
     def drop(self) -> None:

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from persistable.stores.base import Bytes, Listed, Stat, Store, check_path, check_paths, check_prefix, in_folder
+from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path, check_paths, check_prefix, in_folder
 from persistable.stores.forwarding import ForwardingStore
 
 
@@ -29,6 +29,9 @@ class OverlayStore(ForwardingStore):
         return isinstance(other, OverlayStore) and super().__eq__(other) and self.items == other.items
 
     __hash__ = ForwardingStore.__hash__
+
+    # the store behind knows no stamps of items in memory, nor what is beside them
+    get_stamped, list_around = BaseStore.get_stamped, BaseStore.list_around
 
     # --- reading
 
@@ -56,12 +59,6 @@ class OverlayStore(ForwardingStore):
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
         found = self._with_items(paths, super().get_with_colocated)
         return {path: data for path, data in found.items() if self.items.get(path, data) is data}
-
-    def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
-        return {path: (data, None) for path, data in self.get_many(paths).items()}
-
-    def list_around(self, paths: Iterable[str]) -> Listed:
-        return Listed({}, list(paths))
 
     def _with_items(self, paths: Iterable[str], ask: Callable[[list[str]], dict[str, bytes]]) -> dict[str, bytes]:
         items, rest = self.items, list[str]()

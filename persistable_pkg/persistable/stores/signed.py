@@ -103,16 +103,11 @@ class SignedStore(ForwardingStore):
     # --- reading
 
     def get(self, path: str) -> bytes:
-        data = self.store.get(path)
-        if path.endswith(RECORD):
-            data = self._record(path, data)
-            if isinstance(data, Withheld) and data.refused is not None:
-                raise data.refused
-        elif path.startswith(_NOTES):
-            note = self._note(path, data)
-            if note is None:
-                raise FileNotFoundError(errno.ENOENT, "nobody trusted has signed it", f"{self.url}/{path}")
-            return note
+        data = self._looked_at({path: self.store.get(path)}).get(path)
+        if data is None:
+            raise FileNotFoundError(errno.ENOENT, "nobody trusted has signed it", f"{self.url}/{path}")
+        if isinstance(data, Withheld) and data.refused is not None:
+            raise data.refused
         return data
 
     def read(self, path: str) -> BinaryIO:
@@ -151,10 +146,9 @@ class SignedStore(ForwardingStore):
         body = data[:-SEAL_BYTES]
         if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (SEAL, crc32(body)):
             return _withheld(b"damaged", data, digest)
-        found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
         if self.signer_of(data) is None:
             stands = _withheld(b"untrusted", data, digest)
-            stands.refused = self._refusal(path, found[1].decode() if found is not None else None)
+            stands.refused = self._refusal(path, _author_of(_signature(data)))
             return stands
         if len(self._known) >= _KNOWN:
             self._known.clear()
@@ -163,11 +157,10 @@ class SignedStore(ForwardingStore):
 
     def signer_of(self, data: bytes) -> str | None:
         """The public key, trusted here, of whoever has signed the record in `data`; None where that is nobody."""
-        body = data[:-SEAL_BYTES]
-        found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
+        found = _signature(data)
         if found is None or not self._trusts(by := found[1].decode()):
             return None
-        return by if is_signed(by, found[2].decode(), _OF_RECORD + body[: found.start()]) else None
+        return by if is_signed(by, found[2].decode(), _OF_RECORD + found.string[: found.start()]) else None
 
     def _refusal(self, path: str, by: str | None) -> PayloadUntrusted:
         if by is None:
@@ -231,15 +224,14 @@ class SignedStore(ForwardingStore):
     def _to_write(self, path: str, data: Bytes) -> Bytes:
         """The same. Raises PayloadUntrusted for a record that could not be read afterwards."""
         if path.endswith(RECORD) and self.trust is not None and not isinstance(data, Withheld):
-            body = bytes(data)[:-SEAL_BYTES]
-            found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
-            if found is None or not self._trusts(found[1].decode()):
+            by = _author_of(_signature(bytes(data)))
+            if by is None or not self._trusts(by):
                 raise PayloadUntrusted(
                     f"{self.store.url} takes records that are signed by somebody it trusts, and that for {path} is not; let whoever "
                     "makes or copies it sign it",
                     key=path.removesuffix(RECORD),
                     path=path,
-                    by=found[1].decode() if found is not None else None,
+                    by=by,
                     format="",
                 )
         return self._as_written(path, data)
@@ -248,6 +240,16 @@ class SignedStore(ForwardingStore):
         if self.signer is None:
             return data
         return data + _LINE % (self.signer.public.encode(), self.signer.sign(_OF_NOTE % path.encode() + data))
+
+
+def _signature(record: bytes) -> re.Match[bytes] | None:
+    """The signature in a record, whoever made it: the public key, and the signature itself."""
+    body = record[:-SEAL_BYTES]
+    return _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
+
+
+def _author_of(signature: re.Match[bytes] | None) -> str | None:
+    return signature[1].decode() if signature is not None else None
 
 
 def holds_private_key(store: Any) -> bool:

@@ -158,7 +158,7 @@ class SQLiteStore(BaseStore):
 
     def _walk(self, prefix: str) -> Iterator[str]:
         for pack in self._packs(prefix):
-            yield from self._do(partial(sqlite_packs.listed, number=pack, prefix=prefix), prefix) or ()
+            yield from (path for path, _ in self._do(partial(sqlite_packs.scanned, number=pack, prefix=prefix), prefix) or ())
         for page in self._pages(_LIST, prefix):
             paths = [path for (path,) in page]
             yield from paths if _are_paths(paths) else filter(sqlite_packs.is_path, paths)

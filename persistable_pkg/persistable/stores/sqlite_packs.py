@@ -310,14 +310,8 @@ def in_prefix(db: sqlite3.Connection, prefix: str) -> list[int]:
     return [pack for (pack,) in db.execute(below, (prefix, prefix + "/", prefix + "0"))]
 
 
-def listed(db: Any, number: int, prefix: str) -> list[str]:
-    """The paths of a pack in a listing of the folder `prefix`; nothing where it has been dissolved."""
-    pack = _listable(db, number)
-    return [] if pack is None else [path for path, _, _ in pack.items if in_folder(path, prefix)]
-
-
 def scanned(db: Any, number: int, prefix: str) -> list[tuple[str, Stat]]:
-    """As `listed`, with size and stamp."""
+    """The items of a pack in a listing of the folder `prefix`; none where it has been dissolved."""
     pack = _listable(db, number)
     return [] if pack is None else [(path, Stat(size, pack.stamp)) for path, size, _ in pack.items if in_folder(path, prefix)]
 

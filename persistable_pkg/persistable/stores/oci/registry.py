@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable, need
-from persistable.params.secret import redact
+from persistable.params.secret import redact, said_without_secrets
 from persistable.stores.oci.address import Address
 from persistable.stores.oci.login import Login
 from persistable.stores.oci.manifest import MEDIA
@@ -73,7 +73,7 @@ class Registry:
         self._login = login(lambda: self._client)
         weakref.finalize(self, _close, self._client, os.getpid())
         for name in ("httpx", "httpcore.http11", "httpcore.connection"):
-            logging.getLogger(name).addFilter(_without_secrets)  # once: they are told URLs, which may be signed
+            logging.getLogger(name).addFilter(said_without_secrets)  # once: they are told URLs, which may be signed
 
     # manifests
 
@@ -287,8 +287,3 @@ def _tags(body: bytes, url: str) -> list[str]:
 def _close(client: Any, pid: int) -> None:
     if os.getpid() == pid:  # a fork has the sockets of its parent
         client.close()
-
-
-def _without_secrets(record: logging.LogRecord) -> bool:
-    record.msg, record.args = redact(record.getMessage()), ()
-    return True
