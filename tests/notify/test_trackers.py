@@ -308,7 +308,7 @@ def test_a_project_names_them(server: str, tmp_path: Path) -> None:
         ({"wandb": "study"}, "notify.wandb"),
         ({"wandb": {"projct": "study"}}, "did you mean 'project'"),
         ({"wandb": {"project": 3}}, "notify.wandb.project"),
-        ({"mlflow": {"each": "run"}}, "'target' or 'node'"),
+        ({"mlflow": {"each": "run"}}, "one of 'target', 'node'"),
         ({"mlflow": {"url": f"http://me:{TOKEN}@example.org"}}, "credentials"),
     ],
 )
