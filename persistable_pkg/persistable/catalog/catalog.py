@@ -109,7 +109,7 @@ class Catalog:
 
     def lineage(self, key: Target) -> list[Entry]:
         """Everything upstream of it, nearest first; what is not stored has the status ``"absent"``. Raises UnknownKey."""
-        return lookup.lineage(self, self[key])
+        return lookup.ancestors(self, [str(self[key].key)])
 
     def downstream(self, key: Target) -> list[Entry]:
         """Everything stored that was made from it, through whatever was between, nearest first. Raises UnknownKey."""

@@ -120,9 +120,9 @@ class Entry:
     @property
     def upstream(self) -> dict[str, Entry]:
         """The entries that it was made from, by role."""
-        from persistable.catalog.lookup import upstream
+        from persistable.catalog.lookup import upstream_of_all
 
-        return upstream(self._catalog, self)
+        return upstream_of_all(self._catalog, [self])[0]
 
     @property
     def downstream(self) -> list[Entry]:

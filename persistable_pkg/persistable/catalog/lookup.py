@@ -179,17 +179,13 @@ _BEST = "CASE r.status WHEN 'done' THEN 0 WHEN 'corrupt' THEN 1 WHEN 'untrusted'
 def by_keys(catalog: Catalog, index: Index, keys: Iterable[str]) -> list[Entry]:
     """An entry for each of these keys, in their order: of its record, else of its failure, else one that is absent."""
     wanted = list(dict.fromkeys(keys))
+    among = "SELECT value FROM json_each(?)"
     found: dict[str, Entry] = {}
-    for first in range(0, len(wanted), 1000):
-        some = json.dumps(wanted[first : first + 1000])
-        for each in _rows(
-            catalog, index, Condition("r.node IN (SELECT id FROM nodes WHERE key IN (SELECT value FROM json_each(?)))", (some,))
-        ):
-            found.setdefault(str(each.key), each)
-        left = json.dumps([key for key in wanted[first : first + 1000] if key not in found])
-        query = f"SELECT {COLUMNS} FROM nodes n LEFT JOIN records r ON 0 WHERE n.key IN (SELECT value FROM json_each(?))"
-        for row in index.rows(query, (left,)):
-            found[row[0]] = _absent(catalog, row)
+    for each in _rows(catalog, index, Condition(f"r.node IN (SELECT id FROM nodes WHERE key IN ({among}))", (json.dumps(wanted),))):
+        found.setdefault(str(each.key), each)
+    query = f"SELECT {COLUMNS} FROM nodes n LEFT JOIN records r ON 0 WHERE n.key IN ({among})"
+    for row in index.rows(query, (json.dumps([key for key in wanted if key not in found]),)):
+        found[row[0]] = _absent(catalog, row)
     return [found[key] if key in found else _absent(catalog, (key, *[None] * 11)) for key in wanted]
 
 
@@ -201,29 +197,25 @@ def _absent(catalog: Catalog, row: tuple[Any, ...]) -> Entry:
 # ------------------------------------------------------------------ lineage
 
 
-def upstream(catalog: Catalog, entry: Entry) -> dict[str, Entry]:
-    """The entries that `entry` was made from, by role."""
-    return upstream_of_all(catalog, [entry])[0]
-
-
-def upstream_of_all(catalog: Catalog, entries: Iterable[Entry]) -> list[dict[str, Entry]]:
-    """The entries that each of `entries` was made from, by role: `upstream` of many, in a few questions."""
-    keys = [str(entry.key) for entry in entries]
+def roles_of(index: Index, keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """By key the keys directly upstream, by role; what has nothing upstream is not in it."""
     query = (
         "SELECT n.key, e.role, e.target FROM nodes n JOIN edges e ON e.node = n.id "
         "WHERE n.key IN (SELECT value FROM json_each(?)) ORDER BY e.role"
     )
-    rows = catalog.index.rows(query, (json.dumps(keys),))
-    by_key = {str(each.key): each for each in by_keys(catalog, catalog.index, [target for _, _, target in rows])}
-    found: dict[str, dict[str, Entry]] = {}
-    for key, role, target in rows:
-        found.setdefault(key, {})[role] = by_key[target]
-    return [found.get(key, {}) for key in keys]
+    found: dict[str, dict[str, str]] = {}
+    for key, role, target in index.rows(query, (json.dumps(list(keys)),)):
+        found.setdefault(key, {})[role] = target
+    return found
 
 
-def lineage(catalog: Catalog, entry: Entry) -> list[Entry]:
-    """Everything upstream of `entry`, nearest first."""
-    return ancestors(catalog, [str(entry.key)])
+def upstream_of_all(catalog: Catalog, entries: Iterable[Entry]) -> list[dict[str, Entry]]:
+    """The entries that each of `entries` was made from, by role: asked for all at once."""
+    keys = [str(entry.key) for entry in entries]
+    roles = roles_of(catalog.index, keys)
+    sources = [target for each in roles.values() for target in each.values()]
+    by_key = {str(each.key): each for each in by_keys(catalog, catalog.index, sources)}
+    return [{role: by_key[target] for role, target in roles.get(key, {}).items()} for key in keys]
 
 
 def ancestors(catalog: Catalog, keys: Iterable[str]) -> list[Entry]:

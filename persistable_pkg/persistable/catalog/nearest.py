@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from persistable.catalog.index.index import Index
 from persistable.catalog.index.leaves import valued
+from persistable.catalog.lookup import roles_of
 from persistable.nodes.nearest import Nearest, description_of, distance, upstream_of
 from persistable.nodes.types import Node
 from persistable.records import access
@@ -66,19 +67,13 @@ class Descriptions:
         """Read those of `keys` and of everything upstream."""
         level = [key for key in keys if key not in self.of]
         while level:
-            for first in range(0, len(level), 1000):
-                self._read(level[first : first + 1000])
+            self._read(level)
             level = list(
                 {target: None for key in level if key in self.of for target in self.of[key].upstream.values() if target not in self.of}
             )
 
     def _read(self, keys: Sequence[str]) -> None:
-        asked = (json.dumps(keys),)
-        among = "n.key IN (SELECT value FROM json_each(?)) AND n.class IS NOT NULL"
-        roles: dict[str, dict[str, str]] = {}
-        for key, role, target in self._index.rows(
-            f"SELECT n.key, e.role, e.target FROM nodes n JOIN edges e ON e.node = n.id WHERE {among}", asked
-        ):
-            roles.setdefault(key, {})[role] = target
-        for key, version, params in self._index.rows(f"SELECT n.key, n.version, n.params FROM nodes n WHERE {among}", asked):
+        roles = roles_of(self._index, keys)
+        query = "SELECT key, version, params FROM nodes WHERE key IN (SELECT value FROM json_each(?)) AND class IS NOT NULL"
+        for key, version, params in self._index.rows(query, (json.dumps(keys),)):
             self.of[key] = Description(key, json.loads(version), json.loads(params), roles.get(key, {}))

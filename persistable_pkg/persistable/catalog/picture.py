@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
@@ -19,28 +18,19 @@ if TYPE_CHECKING:
 
 def picture(catalog: Catalog, entry: Entry, downstream: bool = False) -> Graph:
     """`entry` and everything upstream of it, or downstream, in the colours of what records tell."""
-    around = lookup.downstream(catalog, entry) if downstream else lookup.lineage(catalog, entry)
+    around = lookup.downstream(catalog, entry) if downstream else lookup.ancestors(catalog, [str(entry.key)])
     entries = {str(each.key): each for each in (entry, *around)}
-    roles = _roles(catalog, entries)
+    found = lookup.roles_of(catalog.index, entries)
+    roles = {key: {role: source for role, source in found.get(key, {}).items() if source in entries} for key in entries}
     nodes: dict[str, Recorded] = {}
-    for key in TopologicalSorter({key: list(roles.get(key, {}).values()) for key in entries}).static_order():
-        nodes[key] = _recorded(entries[key], {role: nodes[source] for role, source in roles.get(key, {}).items()})
+    for key in TopologicalSorter({key: list(sources.values()) for key, sources in roles.items()}).static_order():
+        nodes[key] = _recorded(entries[key], {role: nodes[source] for role, source in roles[key].items()})
     return Graph(
         targets=(nodes[str(entry.key)],),
         nodes=tuple(nodes.values()),
         edges=tuple(Edge(source.key, role, node.key) for node in nodes.values() for role, source in node.upstream.items()),
         statuses={node.key: entries[key].status for key, node in nodes.items()},
     )
-
-
-def _roles(catalog: Catalog, entries: dict[str, Entry]) -> dict[str, dict[str, str]]:
-    """The key upstream by key and role, as far as both are among `entries`."""
-    query = "SELECT n.key, e.role, e.target FROM nodes n JOIN edges e ON e.node = n.id WHERE n.key IN (SELECT value FROM json_each(?))"
-    found: dict[str, dict[str, str]] = {}
-    for key, role, target in catalog.index.rows(query, (json.dumps(list(entries)),)):
-        if target in entries:
-            found.setdefault(key, {})[role] = target
-    return found
 
 
 def _recorded(entry: Entry, upstream: dict[str, Recorded]) -> Recorded:

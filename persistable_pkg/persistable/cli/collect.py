@@ -140,16 +140,12 @@ def _empty(catalog: Catalog, older_than: str | None, common: Common) -> int:
     else:
         write(f"removed {done.number} from the trash ({size_in_words(done.size)})")
         for kept in done.left:
-            note(f"stays in the trash: {_named(kept.what)}: {kept.why}")
+            note(f"stays in the trash: {kept.what.label}: {kept.why}")
     return 0
 
 
-def _named(each: Any) -> str:
-    return str(each.unit.key or each.unit.base or next(iter(each.moved), "?"))
-
-
 def _left(kept: Any) -> dict[str, Any]:
-    return {"key": kept.what.unit.key or None, "path": _named(kept.what), "why": kept.why}
+    return {"key": kept.what.unit.key or None, "path": kept.what.label, "why": kept.why}
 
 
 def restore(*what: str, show: Annotated[bool, Parameter(name="--list", negative="")] = False, common: Common = COMMON) -> int:
@@ -169,11 +165,11 @@ def restore(*what: str, show: Annotated[bool, Parameter(name="--list", negative=
     with misuse(UnknownKey, hint="; `persistable restore --list` lists what there is"):
         done = catalog.restore(*what)
     if common.json:
-        write_json({"restored": [each.unit.key or _named(each) for each in done.back], "left": [_left(kept) for kept in done.left]})
+        write_json({"restored": [each.unit.key or each.label for each in done.back], "left": [_left(kept) for kept in done.left]})
     else:
         write(f"restored {len(done.back)}")
         for kept in done.left:
-            note(f"stays in the trash: {_named(kept.what)}: {kept.why}")
+            note(f"stays in the trash: {kept.what.label}: {kept.why}")
     return 1 if done.left else 0
 
 
@@ -183,13 +179,13 @@ def _list(catalog: Catalog, common: Common) -> None:
     found = list(catalog.trash())
     if common.json:
         rows = [
-            {"key": each.unit.key or None, "path": _named(each), "reason": each.unit.reason, "size": each.unit.size, "stamp": each.stamp}
+            {"key": each.unit.key or None, "path": each.label, "reason": each.unit.reason, "size": each.unit.size, "stamp": each.stamp}
             for each in found
         ]
         write_json(rows)
         return
     cells = [
-        (_named(each), size_in_words(each.unit.size), duration_in_words(max(0.0, time.time() - each.at)), each.stamp, each.unit.reason)
+        (each.label, size_in_words(each.unit.size), duration_in_words(max(0.0, time.time() - each.at)), each.stamp, each.unit.reason)
         for each in found
     ]
     if cells:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog.listed import Listed
@@ -22,6 +23,7 @@ SHOWN = 20
 OTHERS = "(of no payload)"
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Candidate:
     """One thing that would go: a payload, a failure, or what a crash left.
 
@@ -30,23 +32,15 @@ class Candidate:
     the store; of what a crash left the beginning of the names of the record that it belongs to. left: what a crash left.
     """
 
-    __slots__ = ("entry", "left", "made", "name", "part", "path", "reason", "size", "store")
-
-    def __init__(
-        self,
-        store: Store,
-        part: int,
-        name: str,
-        reason: str,
-        size: int,
-        made: float | None,
-        path: str,
-        *,
-        entry: Entry | None = None,
-        left: Leftover | None = None,
-    ) -> None:
-        self.store, self.part, self.name, self.reason = store, part, name, reason
-        self.size, self.made, self.path, self.entry, self.left = size, made, path, entry, left
+    store: Store
+    part: int
+    name: str
+    reason: str
+    size: int
+    made: float | None
+    path: str
+    entry: Entry | None = None
+    left: Leftover | None = None
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from persistable.catalog.entry import Entry
 from persistable.catalog.index.index import Index
+from persistable.catalog.lookup import roles_of
 from persistable.nodes.lineage import walk
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
@@ -95,14 +96,8 @@ def stored_upstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
 
 def _ordered(index: Index, keys: set[str]) -> list[str]:
     """`keys`, each after what it was made from."""
-    asked = (json.dumps(sorted(keys)),)
-    edges = index.rows(
-        "SELECT n.key, e.target FROM nodes n JOIN edges e ON e.node = n.id WHERE n.key IN (SELECT value FROM json_each(?))", asked
-    )
-    graph: dict[str, list[str]] = {key: [] for key in sorted(keys)}
-    for key, target in edges:
-        if target in keys:
-            graph[key].append(target)
+    roles = roles_of(index, keys)
+    graph = {key: [target for target in roles.get(key, {}).values() if target in keys] for key in sorted(keys)}
     return list(TopologicalSorter(graph).static_order())
 
 

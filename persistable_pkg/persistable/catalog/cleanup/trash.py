@@ -124,6 +124,11 @@ class Held(NamedTuple):
     unit: Unit
     moved: frozenset[str]
 
+    @property
+    def label(self) -> str:
+        """The key of the payload, or what else it is found by."""
+        return self.unit.key or self.unit.base or next(iter(self.moved), "?")
+
 
 def held(store: Store) -> Iterator[Held]:
     """The content of the trash of `store`, one cleaning-up after the other."""

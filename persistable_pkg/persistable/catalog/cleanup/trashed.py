@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog.cleanup import trash
 from persistable.catalog.cleanup.trash import Emptied, Held, Kept
 from persistable.catalog.index.parts import stores_of
+from persistable.catalog.listed import Listed
 from persistable.errors import UnknownKey
 from persistable.records.amounts import duration_in_words, moment_before, size_in_words
 from persistable.records.key import Key
-from persistable.stores.base import Store
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -32,37 +31,22 @@ class Restored(NamedTuple):
         return [Key.parse(each.unit.key) for each in self.back if each.unit.key]
 
     def __repr__(self) -> str:
-        stays = [f"  stays in the trash: {kept.what.unit.key or kept.what.unit.base}: {kept.why}" for kept in self.left]
+        stays = [f"  stays in the trash: {kept.what.label}: {kept.why}" for kept in self.left]
         return "\n".join([f"<{len(self.back)} restored>", *stays])
 
 
-class Trash(Sequence[Held]):
+class Trash(Listed[Held]):
     """The content of the trash of the store of a catalog, all layers that may be written together."""
 
     def __init__(self, catalog: Catalog) -> None:
+        super().__init__(())
         self._catalog = catalog
-        self._found: list[tuple[Store, Held]] | None = None
+        self._stores = [store for store, readonly in stores_of(catalog.store) if not readonly]
+        self._look()
 
-    def _stores(self) -> list[Store]:
-        return [store for store, readonly in stores_of(self._catalog.store) if not readonly]
-
-    def _all(self) -> list[tuple[Store, Held]]:
-        if self._found is None:
-            self._found = [(store, each) for store in self._stores() for each in trash.held(store)]
-        return self._found
-
-    @overload
-    def __getitem__(self, index: int) -> Held: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Held]: ...
-    def __getitem__(self, index: int | slice) -> Held | Sequence[Held]:
-        return [each for _, each in self._all()][index]
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __iter__(self) -> Iterator[Held]:
-        return (each for _, each in self._all())
+    def _look(self) -> None:
+        self._by_store = [(store, list(trash.held(store))) for store in self._stores]
+        self._items = [each for _, held in self._by_store for each in held]
 
     @property
     def size(self) -> int:
@@ -72,39 +56,37 @@ class Trash(Sequence[Held]):
     def restore(self, *what: Any) -> Restored:
         """Bring back what `what` stands for, or everything. Raises UnknownKey."""
         wanted = [_wanted(each) for each in what]
-        there = [(store, each) for store, each in self._all() if each.unit.record is not None or each.moved]
+        there = {store: [each for each in held if each.unit.record is not None or each.moved] for store, held in self._by_store}
         for text in wanted:
-            if not any(_matches(each, text) for _, each in there):
+            if not any(_matches(each, text) for held in there.values() for each in held):
                 raise UnknownKey(f"nothing in the trash of {self._catalog.store.url} is {text!r}; catalog.trash() lists it", text=text)
         back: list[Held] = []
         left: list[Kept] = []
-        for store in self._stores():
-            some = [each for own, each in there if own == store and (not wanted or any(_matches(each, text) for text in wanted))]
+        for store, held in there.items():
+            some = [each for each in held if not wanted or any(_matches(each, text) for text in wanted)]
             some.sort(key=lambda each: -each.at)  # of one key that went twice the later
             done, kept = trash.restore(store, self._catalog.store, some)
             back += done
             left += kept
-        self._found = None
+        self._look()
         return Restored(back, left)
 
     def empty(self, older_than: Any = None) -> Emptied:
         """Remove for good what is in it."""
         before = None if older_than is None else moment_before(older_than, time.time())
-        there = [(store, each) for store, each in self._all() if before is None or each.at < before]
         whole = Emptied(0, 0, [])
-        for store in self._stores():
-            done = trash.empty(store, self._catalog.store, [each for own, each in there if own == store])
+        for store, held in self._by_store:
+            done = trash.empty(store, self._catalog.store, [each for each in held if before is None or each.at < before])
             whole = Emptied(whole.number + done.number, whole.size + done.size, [*whole.left, *done.left])
-        self._found = None
+        self._look()
         return whole
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         now = time.time()
         return [
-            (each.unit.key or each.unit.base or next(iter(each.moved), ""), each.unit.reason, size_in_words(each.unit.size),
-             duration_in_words(max(0.0, now - each.at)))
+            (each.label, each.unit.reason, size_in_words(each.unit.size), duration_in_words(max(0.0, now - each.at)))
             for each in self[:SHOWN]
-        ]  # fmt: skip
+        ]
 
     def __repr__(self) -> str:
         lines = ["  " + "  ".join(part for part in row if part) for row in self._rows()]

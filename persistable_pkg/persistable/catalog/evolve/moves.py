@@ -7,10 +7,10 @@ name (a hard link), elsewhere they are copied. A payload at a custom path stays 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 
 from persistable.catalog.cleanup import pins
+from persistable.catalog.cleanup.trash import UNREADABLE
 from persistable.catalog.evolve.successor import moved
 from persistable.records import access
 from persistable.records import commit as commits
@@ -27,7 +27,7 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
     Doing it again after it was cut off finishes it. Raises what the store raises; what was there before is then still there.
     """
     placed = isinstance(target, Placed)
-    before = list(_paths(store, old, source))
+    before = access.files_of(store, source, old)
     written: list[str] = []
     commit = commits.Commit(store, target)
     try:
@@ -49,11 +49,6 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
         commits.remove(store, before)
     if commit.interrupt is not None:
         raise commit.interrupt
-
-
-def _paths(store: Store, record: Record, place: Place) -> Iterator[str]:
-    """The files of a payload, those of its items as well."""
-    yield from access.files_of(store, place, record)
 
 
 def _second(store: Store, path: str, to: str) -> bool:
@@ -86,11 +81,17 @@ def _failure_along(store: Store, source: Place, target: Place) -> None:
         store.delete(source.path + FAILED_SUFFIX)
 
 
-def is_same(one: Record, other: Record) -> bool:
-    """Tell whether two records are of the same attempt, so that one is the other under another key."""
-    if one.attempt_token != other.attempt_token:
-        return False
-    return [file[2:] for file in one.head["files"]] == [file[2:] for file in other.head["files"]]
+def is_another(store: Store, path: str, own: Record | None) -> bool:
+    """Tell whether the record at `path` is of another attempt than `own`; what a renaming that was cut off left is of the same."""
+    data = store.get_many([path]).get(path)
+    try:
+        there = None if data is None else Record.parse(data)
+    except UNREADABLE:
+        return True
+    if there is None or own is None:
+        return there is not None
+    same_files = [file[2:] for file in own.head["files"]] == [file[2:] for file in there.head["files"]]
+    return own.attempt_token != there.attempt_token or not same_files
 
 
 def place_of(key: Key, at: str | None) -> Place:

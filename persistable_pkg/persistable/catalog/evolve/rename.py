@@ -17,7 +17,7 @@ from persistable.catalog.evolve.renaming import Move, Progress, Renamed, Renamin
 from persistable.catalog.evolve.successor import Renames
 from persistable.catalog.index.parts import stores_of
 from persistable.catalog.index.rows import DONE, FAILED
-from persistable.catalog.lookup import downstream_keys
+from persistable.catalog.lookup import downstream_keys, roles_of
 from persistable.errors import ParamsError, StoreReadOnly, UnknownKey
 from persistable.records import claims, store_format
 from persistable.records import commit as commits
@@ -116,33 +116,28 @@ class _Plan:
 
     def _nodes(self, keys: Sequence[str] | None, name: str | None = None) -> dict[str, Node]:
         """The descriptions of these keys, or of all nodes (of a name) that records tell of, stored or not."""
-        query = "SELECT n.key, n.class, n.version, n.params, n.id FROM nodes n WHERE n.class IS NOT NULL AND "
-        if keys is None:
-            within = ("n.key >= ? AND n.key < ?", (f"{name}/", f"{name}0")) if name is not None else ("1", ())
-            rows = self._index.rows(query + within[0], within[1])
-        else:
-            rows = [row for some in _batches(keys) for row in self._index.rows(query + _AMONG.format("n.key"), (json.dumps(some),))]
-        upstream: dict[int, dict[str, str]] = {}
-        for some in _batches([row[4] for row in rows]):
-            for number, role, target in self._index.rows(
-                f"SELECT node, role, target FROM edges WHERE {_AMONG.format('node')}", (json.dumps(some),)
-            ):
-                upstream.setdefault(number, {})[role] = target
+        within: tuple[str, tuple[str, ...]] = ("1", ())
+        if keys is not None:
+            within = (_AMONG, (json.dumps(keys),))
+        elif name is not None:
+            within = ("n.key >= ? AND n.key < ?", (f"{name}/", f"{name}0"))
+        query = f"SELECT n.key, n.class, n.version, n.params FROM nodes n WHERE n.class IS NOT NULL AND {within[0]}"
+        rows = self._index.rows(query, within[1])
+        upstream = roles_of(self._index, [row[0] for row in rows])
         return {
-            key: Node(key, reference, json.loads(version), json.loads(params or "{}"), upstream.get(number, {}))
-            for key, reference, version, params, number in rows
+            key: Node(key, reference, json.loads(version), json.loads(params or "{}"), upstream.get(key, {}))
+            for key, reference, version, params in rows
         }
 
     def _records(self, keys: Sequence[str]) -> dict[str, list[_At]]:
         """The places of the records and failures of these keys."""
         query = (
             "SELECT n.key, f.part, f.path, r.file, r.at, r.status FROM records r JOIN nodes n ON n.id = r.node "
-            f"JOIN folders f ON f.id = r.folder WHERE {_AMONG.format('n.key')} ORDER BY f.part"
+            f"JOIN folders f ON f.id = r.folder WHERE {_AMONG} ORDER BY f.part"
         )
         found: dict[str, list[_At]] = {}
-        for some in _batches(keys):
-            for key, part, folder, file, at, status in self._index.rows(query, (json.dumps(some),)):
-                found.setdefault(key, []).append(_At(part, f"{folder}/{file}" if folder else file, at or None, status))
+        for key, part, folder, file, at, status in self._index.rows(query, (json.dumps(keys),)):
+            found.setdefault(key, []).append(_At(part, f"{folder}/{file}" if folder else file, at or None, status))
         return found
 
     # new keys
@@ -199,19 +194,10 @@ class _Plan:
             self.keys.pop(key, None)
 
     def _is_another(self, key: str, there: list[_At]) -> bool:
-        """Tell whether something else than the payload of `key` is at its new key; what a renaming that was cut off left is the same."""
+        """Tell whether something else than the payload of `key` is at its new key."""
         records = [each for each in there if each.status != FAILED and not each.at]
-        if not records:
-            return False
-        own = self._record(key)
-        for each in records:
-            data = self._stores[each.part][0].get_many([each.path]).get(each.path)
-            try:
-                if data is not None and (own is None or not moves.is_same(own, Record.parse(data))):
-                    return True
-            except trash.UNREADABLE:
-                return True
-        return False
+        own = self._record(key) if records else None
+        return any(moves.is_another(self._stores[each.part][0], each.path, own) for each in records)
 
     # moves
 
@@ -253,7 +239,7 @@ class _Plan:
             self.keys.pop(key, None)
 
 
-_AMONG = "{0} IN (SELECT value FROM json_each(?))"
+_AMONG = "n.key IN (SELECT value FROM json_each(?))"
 
 
 def _batches(items: Sequence[Any], size: int = 1000) -> Iterator[list[Any]]:
@@ -358,21 +344,13 @@ class _Application:
         new = self._successor(move, old)
         if isinstance(new, str) or new.data == old.data:
             return new if isinstance(new, str) else ""
-        if move.new != move.old and not move.at and self._is_taken(store, old, move):
+        if move.new != move.old and not move.at and moves.is_another(store, _path(move.new, move.at), old):
             return f"there is a payload under its new key {move.new} already"
         return old, new
 
     def _absent(self, store: Store, move: Move) -> str:
         path = _path(move.new, move.at)
         return "" if move.data is not None and store.get_many([path]).get(path) == move.data else CHANGED
-
-    def _is_taken(self, store: Store, old: Record, move: Move) -> bool:
-        path = _path(move.new, move.at)
-        data = store.get_many([path]).get(path)
-        try:
-            return data is not None and not moves.is_same(old, Record.parse(data))
-        except trash.UNREADABLE:
-            return True
 
 
 # ------------------------------------------------------------------ undone
