@@ -61,6 +61,12 @@ def test_lineage_both_ways(stored: Shell) -> None:
     assert "nothing is upstream" in stored("lineage", row["key"], "--store", "data").err
 
 
+def test_lineage_masks_credentials_among_params(project: Shell) -> None:
+    project("run", "report", "--set", "report.title=ghp_abcdefghijklmnopqrstuvwxyz0123456789")
+    (row,) = project("lineage", "total", "--downstream", "--json").json
+    assert row["name"] == "report" and "ghp_" not in json.dumps(row)
+
+
 def test_diff(stored: Shell) -> None:
     one, other = keys(stored, "total")
     found = stored("diff", one, other, "--store", "data", "--json").json

@@ -1,9 +1,10 @@
-"""The details of one payload: all that its record tells, for the command line and the local page alike."""
+"""The details of payloads, as JSON has them, for the command line and the local page alike: in a list, and all that a record tells."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from persistable.catalog.entry import Entry
 from persistable.params.words import without_credentials
 from persistable.records.key import Place, Placed
 from persistable.records.record import Record
@@ -39,4 +40,22 @@ def details(store: Store, place: Place, record: Record) -> dict[str, Any]:
         "versions": record.versions,
         "notes": record.notes,
         "output": record.output,
+    }
+
+
+def row_of(entry: Entry, label: str | None = None) -> dict[str, Any]:
+    """The facts of an entry in a list."""
+    return {
+        "key": None if entry.key is None else str(entry.key),
+        "name": entry.name,
+        "label": entry.label if label is None else label,
+        "params": without_credentials(entry.params_tree),
+        "at": entry.at,
+        "status": entry.status,
+        "size": entry.size,
+        "seconds": entry.seconds,
+        "stored": entry.created,
+        "host": entry.host,
+        "class": entry.class_reference,
+        "made": entry.made,
     }

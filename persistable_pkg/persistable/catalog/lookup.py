@@ -42,18 +42,7 @@ def entry(catalog: Catalog, text: Any) -> Entry:
     path = os.fspath(named)
     within = _within(catalog, path)
     found = _of_path(catalog, index, within) if within is not None else []
-    if not found:
-        found = _beginning(catalog, index, path)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        keys = [str(each.key) for each in found]
-        some = ", ".join(key[: -32 + 12] for key in keys[:SHOWN])
-        raise UnknownKey(
-            f"{path!r} is the beginning of {len(found)} keys: {some}{' ...' if len(found) > SHOWN else ''}; write more of it", text=path,
-            nearest=keys,
-        )  # fmt: skip
-    raise _unknown(index, path, f"no key or file in {catalog.store.url} is or begins with {path!r}")
+    return found[0] if found else _beginning(catalog, index, path)
 
 
 def key_of(entry: Entry) -> Key:
@@ -129,16 +118,25 @@ def names(index: Index) -> list[str]:
         found.append(rows[0][0])
 
 
-def beginning(catalog: Catalog, text: str) -> list[Entry]:
-    """The entries whose key, or whose digest, begins with `text`."""
+def beginning(catalog: Catalog, text: str) -> Entry:
+    """The entry whose key, or whose digest, begins with `text`; no path is looked at. Raises UnknownKey where there is none, or several."""
     return _beginning(catalog, catalog.current(), text)
 
 
-def _beginning(catalog: Catalog, index: Index, text: str) -> list[Entry]:
+def _beginning(catalog: Catalog, index: Index, text: str) -> Entry:
     name, _, digest = text.rpartition("/")
-    if not text or not _DIGITS.fullmatch(digest):
-        return []
-    return by_keys(catalog, index, _keys_from(index, [name] if name else names(index), digest, 1000))
+    is_digest = text and _DIGITS.fullmatch(digest)
+    keys = _keys_from(index, [name] if name else names(index), digest, 1000) if is_digest else []
+    if len(keys) == 1:
+        return by_keys(catalog, index, keys)[0]
+    if keys:
+        some = ", ".join(key[: -32 + 12] for key in keys[:SHOWN])
+        raise UnknownKey(
+            f"{text!r:.100} is the beginning of {len(keys)} keys: {some}{' ...' if len(keys) > SHOWN else ''}; write more of it",
+            text=text,
+            nearest=keys,
+        )
+    raise _unknown(index, text, f"no key or file in {catalog.store.url} is or begins with {text!r}")
 
 
 def _keys_from(index: Index, among: Iterable[str], digest: str, most: int) -> list[str]:

@@ -11,7 +11,7 @@ from persistable.cli.usage import BadUsage
 from persistable.stores.base import Store
 
 
-def accept(*payloads: Word, reason: str, common: Common = COMMON) -> int:
+def accept(*payloads: Word, reason: str, common: Common = COMMON) -> None:
     """Record that the code changed in nothing that matters: what is stale is so no longer, nor is what was made from it.
 
     Of a target or stage, all that it is made from is accepted as well; of a key, it alone. What another class with other code has made
@@ -37,7 +37,6 @@ def accept(*payloads: Word, reason: str, common: Common = COMMON) -> int:
         else:
             number += accept_all(_by_key(here, text), reason)
     answer(common.json, {"accepted": number}, f"{number} accepted" if number else "nothing was stale")
-    return 0
 
 
 def _by_key(here: Here, text: str) -> list[tuple[Any, Store]]:

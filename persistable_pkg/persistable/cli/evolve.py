@@ -123,7 +123,7 @@ def _answer(done: Renamed, common: Common) -> None:
         note(f"stays: {each.key}: {each.why}")
 
 
-def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> int:
+def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> None:
     """Make a file that was made elsewhere the payload of a target, as it is; its record says so.
 
     Parameters
@@ -145,4 +145,3 @@ def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = Fal
         entry = here.catalog_of(found.store).adopt(file, cast("Any", found.node), replace=replace, move=move)
     facts = {"key": str(entry.key), "size": entry.size, "made": entry.made}
     answer(common.json, facts, f"adopted {entry.key} ({size_in_words(entry.size or 0)})")
-    return 0

@@ -32,7 +32,7 @@ def graph(
     format: Format | None = None,  # noqa: A002 - the word of the command line
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     common: Common = COMMON,
-) -> int:
+) -> None:
     """Draw what targets are made from, each node in the colour of its state. Without targets, all of the project.
 
     Parameters
@@ -55,9 +55,8 @@ def graph(
         edges = [{"source": str(edge.source), "role": edge.role, "target": str(edge.target)} for edge in picture.edges]
         rows = [{"key": str(node.key), "name": node.payload_name, "status": picture.statuses.get(node.key)} for node in picture.nodes]
         write_json({"nodes": rows, "edges": edges})
-        return 0
+        return
     _write(_drawn(picture, format or _by_suffix(output)), output)
-    return 0
 
 
 def _by_suffix(output: Path | None) -> Format:

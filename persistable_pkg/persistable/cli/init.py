@@ -59,7 +59,7 @@ def summary(points: list[int]) -> dict[str, float]:
 '''
 
 
-def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = COMMON) -> int:
+def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = COMMON) -> None:
     """Write a persistable.toml to begin with. What is there and was changed is never written over; what is missing is written.
 
     Parameters
@@ -97,7 +97,6 @@ def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = CO
         write("\n".join([*(f"wrote {file}" for file in files), *(f"{file} is there already and stays as it is" for file in there)]))
         if toml in there:
             write(f"the targets of the example, for {toml}:\n{uncommented.strip()}")
-    return 0
 
 
 def _is(file: Path, text: str) -> bool:
@@ -120,7 +119,7 @@ def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:
     return main(common.store or folder)
 
 
-def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = False, common: Common = COMMON) -> int:
+def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = False, common: Common = COMMON) -> None:
     """Write a script that completes verbs, options and choices: eval "$(persistable completion bash)".
 
     Parameters
@@ -138,4 +137,3 @@ def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = Fals
         answer(common.json, {"written": [str(place)]}, f"wrote {place}; it counts in the next {shell}")
     else:
         write(app.generate_completion(shell=shell))
-    return 0

@@ -28,7 +28,7 @@ def ls(
     sort: Literal["name", "size", "age"] = "name",
     limit: Annotated[int | None, Parameter(negative="")] = None,
     common: Common = COMMON,
-) -> int:
+) -> None:
     """List what is stored: name, key, size, age and params of each payload.
 
     Parameters
@@ -55,7 +55,7 @@ def ls(
         params: list[dict[str, Any]] = json.loads(f"[{','.join(row[_PARAMS] or '{}' for row in shown)}]")  # at once: in half the time
         if common.json:
             write_json_list(map(_facts, shown, params))
-            return 0
+            return
         _show(shown, params, _with_upstream(here, shown))
     finally:
         if enabled:
@@ -66,7 +66,6 @@ def ls(
         note(f"{what}{such} is stored in {here.store.url}")
     elif len(shown) < len(found):
         note(f"and {len(found) - len(shown)} more")
-    return 0
 
 
 def _asked(here: Here, name: str | None, where: str | None, status: str | None) -> list[Entries]:

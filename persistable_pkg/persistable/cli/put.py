@@ -15,7 +15,7 @@ from persistable.nodes.types import Node, own_store
 from persistable.records.amounts import size_in_words
 
 
-def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
+def put(target: Word, file: Path, /, *, common: Common = COMMON) -> None:
     """Store a file as the payload of a target; its record says that it was put in by hand, and nothing generates it again by itself.
 
     Parameters
@@ -44,4 +44,3 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
     record = held.record
     assert record is not None
     answer(common.json, {"key": str(held.key), "size": record.size, "made": record.made}, f"put {held.key} ({size_in_words(record.size)})")
-    return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from persistable.catalog.details import row_of
+from persistable.catalog.entry import label
 from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, answer, note, printable, progress, table, write_json
 from persistable.cli.target import Here, One, one
@@ -20,7 +22,7 @@ def _entry(here: Here, text: str) -> tuple[Catalog, Entry]:
     return catalog, catalog[found.key]
 
 
-def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMMON) -> int:
+def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMMON) -> None:
     """List everything that a payload was made from, nearest first.
 
     Parameters
@@ -33,31 +35,16 @@ def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMM
     catalog, entry = _entry(Here(common), payload)
     found = catalog.downstream(entry) if downstream else catalog.lineage(entry)
     if common.json:
-        write_json([_facts(each) for each in found])
-        return 0
+        write_json([row_of(each, label(each.name, each.params_tree)) for each in found])
+        return
     if found:
-        from persistable.catalog.entry import label
-
         rows = [(each.status, each.key, label(each.name, each.params_tree)) for each in found]
         table([Column("status"), Column("key"), Column("payload", long=True)], rows)
     else:
         note(f"nothing stored was made from {entry.key}" if downstream else f"nothing is upstream of {entry.key}")
-    return 0
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
-    return {
-        "key": str(entry.key),
-        "name": entry.name,
-        "at": entry.at,
-        "status": entry.status,
-        "size": entry.size,
-        "stored": entry.created,
-        "params": entry.params_tree,
-    }
-
-
-def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
+def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> None:
     """Show how two stored payloads differ: params, also those upstream, code, versions, facts, and the payloads themselves.
 
     Parameters
@@ -77,7 +64,6 @@ def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, a
     catalog, first = _entry(here, a)
     found = catalog.diff(first, _entry(here, b)[1], payloads=not no_payloads, rtol=rtol, atol=atol)
     answer(common.json, found.to_dict(), printable(str(found), lines=True))
-    return 0
 
 
 def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
@@ -102,10 +88,9 @@ def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, a
     return 0 if found.outcome in ("identical", "equal") else 1
 
 
-def rebuild(*, common: Common = COMMON) -> int:
+def rebuild(*, common: Common = COMMON) -> None:
     """Make the index of the records in the store anew. It is kept up to date by itself: this is for one that is doubted."""
     here = Here(common)
     here.catalog.rebuild(progress("read"))
     number = len(here.catalog)
     answer(common.json, {"store": here.store.url, "records": number}, f"{number} records in {here.store.url}")
-    return 0

@@ -151,7 +151,7 @@ def plan(
     *targets: Word,
     wanted: Wanted = WANTED,
     common: Common = COMMON,
-) -> int:
+) -> None:
     """Show what run would do for these targets and stages, and why. Nothing is touched.
 
     Parameters
@@ -164,11 +164,10 @@ def plan(
     if common.json:
         facts = [{**row._asdict(), "key": str(row.key), "name": row.key.name, "after": list(map(str, row.after))} for row in rows]
         write_json([{**each, "label": rows.label(number)} for number, each in enumerate(facts)])
-        return 0
+        return
     shown = [(i, row) for i, row in enumerate(rows) if row.action != "reuse" or row.reason.startswith("stored, stale")]
     if shown:
         columns = [Column("action"), Column("node"), Column("key"), Column("after", right=True), Column("why", long=True)]
         table(columns, [(row.action, printable(rows.label(i, 60)), row.key.digest[:8], len(row.after), row.reason) for i, row in shown])
     counts = ", ".join(f"{number} to {action}" for action, number in rows.counts.items() if number)
     write(counts or "nothing to do")
-    return 0

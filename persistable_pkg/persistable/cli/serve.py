@@ -11,7 +11,7 @@ from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 
 
-def serve(*, port: int = 0, export: Path | None = None, name: str | None = None, where: str | None = None, common: Common = COMMON) -> int:
+def serve(*, port: int = 0, export: Path | None = None, name: str | None = None, where: str | None = None, common: Common = COMMON) -> None:
     """Serve a local page of what is stored, until Ctrl-C: read-only, for this machine, behind the token in the URL that is printed.
 
     Parameters
@@ -38,7 +38,7 @@ def serve(*, port: int = 0, export: Path | None = None, name: str | None = None,
         done = write_site(here.catalog, export, progress("wrote"), name=name, where=where, project=project)
         facts = {"folder": str(done.folder), "payloads": done.payloads, "pages": done.pages}
         answer(common.json, facts, f"{done.pages} pages of {done.payloads} payloads in {done.folder / 'index.html'}")
-        return 0
+        return
     try:
         server = Server(here.catalog, port, project)
     except OSError as error:
@@ -50,4 +50,3 @@ def serve(*, port: int = 0, export: Path | None = None, name: str | None = None,
         server.run()
     except KeyboardInterrupt:
         pass
-    return 0

@@ -28,7 +28,7 @@ from persistable.records.key import Key, Placed
 from persistable.records.record import FileFact, Record
 
 
-def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> int:
+def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> None:
     """Show what is known of a stored payload: its params, what it was made from, by what, when and where.
 
     Parameters
@@ -44,14 +44,13 @@ def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> 
     if python:
         text = here.catalog_of(found.store).code(found.key)
         answer(common.json, {"key": str(found.key), "python": text}, text.rstrip("\n"))
-        return 0
+        return
     facts = details(found.store, found.place, record)
     if common.json:
         write_json(facts)
-        return 0
+        return
     for line in _lines(facts, record.lineage, found):
         write(printable(line))
-    return 0
 
 
 def record_of(found: One) -> Record:
@@ -139,7 +138,7 @@ def cat(
     part: str | None = None,
     trust: Flag = False,
     common: Common = COMMON,
-) -> int:
+) -> None:
     """Write a payload to standard output: the file itself where it is text, else what Python shows of it, or JSON.
 
     Parameters
@@ -157,14 +156,13 @@ def cat(
     found = one(here, payload)
     if found.node is not None and found.node.is_external:
         _write_value(found.node.payload, common.json)
-        return 0
+        return
     record = record_of(found)
     as_it_is = record.files[0].path.endswith(_AS_THEY_ARE) and len(record.files) == 1 and not common.json if record.files else False
     if raw or part is not None or as_it_is:
         _write_file(found, _file(record, part))
     else:
         _write_value(_load(found, record, _folder(here), trust), common.json)
-    return 0
 
 
 def _file(record: Record, part: str | None) -> FileFact:

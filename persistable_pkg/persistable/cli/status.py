@@ -23,7 +23,7 @@ STATES = (
 _ALWAYS = ("done", "absent")
 
 
-def status(*targets: Word, common: Common = COMMON) -> int:
+def status(*targets: Word, common: Common = COMMON) -> None:
     """Count payloads by state, for each target and every name upstream of it. Without targets, for all of the project.
 
     Parameters
@@ -36,7 +36,7 @@ def status(*targets: Word, common: Common = COMMON) -> int:
     rows = [row for name in names for row in _rows(here, name)]
     if common.json:
         write_json(rows)
-        return 0
+        return
     shown = [state for state in STATES if state in _ALWAYS or any(row[state] for row in rows)]
     columns = [Column("target"), Column("name"), Column("total", right=True), *(Column(state, right=True) for state in shown)]
     table(columns, [[row["target"], row["name"], row["total"], *(row[state] for state in shown)] for row in rows])
@@ -44,7 +44,6 @@ def status(*targets: Word, common: Common = COMMON) -> int:
         note(words)
     if not rows:
         note("there are no targets")
-    return 0
 
 
 def _all_targets(here: Here) -> Sequence[str]:
@@ -66,7 +65,7 @@ def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:
 # why
 
 
-def explain(payload: Word, /, *, common: Common = COMMON) -> int:
+def explain(payload: Word, /, *, common: Common = COMMON) -> None:
     """Say why a payload is or is not there, and of everything upstream of it what is missing, running or failed.
 
     Parameters
@@ -79,7 +78,7 @@ def explain(payload: Word, /, *, common: Common = COMMON) -> int:
     answer = of_node(found.node, found.store) if found.node is not None else of_record(found.place, found.store)
     if common.json:
         write_json(answer)
-        return 0
+        return
     for line in answer["why"]:
         write(printable(line))
     trace = [row for row in answer["upstream"] if row["status"] != "done" or row["why"]]
@@ -88,7 +87,6 @@ def explain(payload: Word, /, *, common: Common = COMMON) -> int:
         write(f"upstream: {there} of {len(answer['upstream'])} there")
     if trace:
         table([Column("status"), Column("key"), Column("why", long=True)], [(row["status"], row["key"], row["why"]) for row in trace])
-    return 0
 
 
 def _with_node(here: Here, text: str) -> One:

@@ -320,21 +320,10 @@ class Here:
 
     def _stored(self, address: Address) -> Place:
         from persistable.catalog.lookup import beginning
+        from persistable.errors import UnknownKey
 
-        found = [entry.place for entry in beginning(self.catalog, address.base)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            some = ", ".join(f"{place.name}/{place.digest[:12]}" for place in found[:5])
-            raise BadUsage(
-                f"{address.base!r} is the beginning of {len(found)} keys: {some}{' ...' if len(found) > 5 else ''}; write more of it"
-            )
-        if "/" in address.base:
-            wanted = address.base.rpartition("/")[0]
-            names = self.catalog.names()
-            if wanted not in names:
-                raise BadUsage(f"nothing called {wanted!r} is stored in {self.store.url}; {near(wanted, names)}")
-        raise BadUsage(f"no key in {self.store.url} begins with {address.base!r}; `persistable ls` lists them")
+        with misuse(UnknownKey, hint="; `persistable ls` lists them"):
+            return beginning(self.catalog, address.base).place
 
 
 def _store_around(path: str) -> Path | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistable.errors import check_installed
 from persistable.executors.resources import Retry
 from persistable.notify.delivery import NotSent
-from persistable.notify.hook import RETRY, Notifier, On, require
+from persistable.notify.hook import RETRY, Notifier, On
 from persistable.notify.message import Message
 from persistable.params.secret import Secret, redacted_logs, revealed
 
@@ -25,7 +26,7 @@ class Apprise(Notifier):
     def __init__(self, *urls: str | Secret, on: On = "failure", retry: Retry = RETRY) -> None:
         if not urls:
             raise ValueError("Apprise needs at least one URL to send to")
-        require("apprise", "notify", "Apprise")
+        check_installed("apprise", "apprise", "notify", "Apprise")
         super().__init__(urls, on, retry)
 
     def _send(self, receiver: str | Secret, message: Message) -> None:

@@ -79,10 +79,3 @@ def shown(receiver: str | Secret) -> str:
         return f"{parts.scheme}://{parts.hostname}" if parts.scheme in ("http", "https") and parts.hostname else f"{parts.scheme}://…"
     except ValueError:
         return "a URL that cannot be read"
-
-
-def require(package: str, extra: str, user: str) -> None:
-    """Raise MissingExtra where `package` is not installed; it is not imported before it is needed."""
-    from persistable.errors import check_installed
-
-    check_installed(package, package, extra, user)

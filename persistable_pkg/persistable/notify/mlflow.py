@@ -8,8 +8,9 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from persistable.errors import check_installed
 from persistable.notify.delivery import NotSent
-from persistable.notify.hook import require, shown
+from persistable.notify.hook import shown
 from persistable.notify.tracker import Each, Tracked, Tracker
 from persistable.params.secret import Secret, redact, redacted_logs, revealed
 
@@ -35,7 +36,7 @@ class MLflow(Tracker):
     """
 
     def __init__(self, experiment: str = "Default", *, url: str | Secret | None = None, each: Each = "target") -> None:
-        require("mlflow", "mlflow", "MLflow")
+        check_installed("mlflow", "mlflow", "mlflow", "MLflow")
         self._experiment = experiment
         self._url = url
         super().__init__(each)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
+from persistable.errors import check_installed
 from persistable.notify.delivery import NotSent
-from persistable.notify.hook import require
 from persistable.notify.tracker import Each, Tracked, Tracker
 from persistable.params.secret import Secret, redact, redacted_logs
 
@@ -36,7 +36,7 @@ class WandB(Tracker):
         folder: str | None = None,
         api_key: Secret | None = None,
     ) -> None:
-        require("wandb", "wandb", "WandB")
+        check_installed("wandb", "wandb", "wandb", "WandB")
         if mode not in (None, "online", "offline"):  # pyright: ignore[reportUnnecessaryContains]
             raise ValueError(f"mode={mode!r} is unknown; give 'online' or 'offline'")
         if isinstance(api_key, str):

@@ -12,6 +12,11 @@ _STARTS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
 LARGEST = 20_000_000
 
 
+def kind_of(data: bytes) -> str | None:
+    """The kind of image that these bytes are, such as ``"png"``; None for anything else."""
+    return next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
+
+
 def image_of(site: Site, words: list[str]) -> tuple[str, bytes] | None:
     """Media type and bytes of a payload that is an image in a format that is read without its class; None for anything else."""
     try:
@@ -21,8 +26,5 @@ def image_of(site: Site, words: list[str]) -> tuple[str, bytes] | None:
         return None
     if isinstance(payload, SavedFigure):
         return _TYPES[payload.format], payload.data
-    if isinstance(payload, bytes):
-        for start, kind in _STARTS.items():
-            if payload.startswith(start):
-                return _TYPES[kind], payload
-    return None
+    kind = kind_of(payload) if isinstance(payload, bytes) else None
+    return None if kind is None else (_TYPES[kind], payload)

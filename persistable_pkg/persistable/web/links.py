@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from blake3 import blake3
@@ -27,57 +27,31 @@ class Address(NamedTuple):
         return cls(path, tuple(sorted((name, str(value)) for name, value in query.items() if value not in (None, ""))))
 
 
-class Links(Protocol):
-    """Gives the links of one page."""
-
-    @property
-    def is_static(self) -> bool:
-        """True in an exported site, in which nothing can be asked."""
-        ...
-
-    @property
-    def here(self) -> Address:
-        """The address of the page."""
-        ...
-
-    def to(self, path: str, **query: object) -> str:
-        """The link to a page; empty where there is no such page."""
-        ...
-
-    def as_json(self) -> str:
-        """The link to the same page as JSON."""
-        ...
-
-    def asset(self, name: str) -> str:
-        """The link to a file that pages need."""
-        ...
-
-    def image(self, key: str) -> str:
-        """The link to the image that a payload is."""
-        ...
-
-
 class Served(NamedTuple):
-    """Links on the server."""
+    """Links of one page, whose address is `here`, on the server. is_static: True in an exported site, in which nothing can be asked."""
 
     here: Address
     is_static: bool = False
 
     def to(self, path: str, **query: object) -> str:
+        """The link to a page; empty where there is no such page."""
         return url_of(Address.of(path, **query))
 
     def as_json(self) -> str:
+        """The link to the same page as JSON."""
         return url_of(self.here._replace(path=self.here.path + ".json"))
 
     def asset(self, name: str) -> str:
+        """The link to a file that pages need."""
         return f"/static/{name}"
 
     def image(self, key: str) -> str:
+        """The link to the image that a payload is."""
         return f"/image/{quote(key)}"
 
 
 class Exported(NamedTuple):
-    """Links between the files of an exported site."""
+    """The same between the files of an exported site. known: the pages that there are."""
 
     here: Address
     known: Container[Address]
@@ -98,6 +72,9 @@ class Exported(NamedTuple):
 
     def _from_here(self, file: str) -> str:
         return quote(os.path.relpath(file, os.path.dirname(file_of(self.here)) or ".").replace(os.sep, "/"))
+
+
+Links = Served | Exported
 
 
 def url_of(address: Address) -> str:

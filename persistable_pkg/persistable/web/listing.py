@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+from persistable.catalog.details import row_of
 from persistable.catalog.entries import ORDERS
 from persistable.catalog.entry import Entry, label
 from persistable.catalog.lookup import upstream_of_all
 from persistable.errors import InvalidName, InvalidQuery
 from persistable.web.links import INDEX
-from persistable.web.pages import Asked, Page, Site, row_of
+from persistable.web.pages import Asked, Page, Site
 
 ROWS = 50
 STATES = ("done", "corrupt", "untrusted", "failed")

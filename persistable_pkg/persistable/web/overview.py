@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistable.catalog.details import row_of
 from persistable.errors import PersistableError, UnknownKey
 from persistable.params.secret import redact
 from persistable.project.overview import rows
 from persistable.stores.base import BaseStore
 from persistable.web.listing import labels_of
-from persistable.web.pages import Asked, Page, Site, row_of
+from persistable.web.pages import Asked, Page, Site
 
 LATEST = 20
 

@@ -9,7 +9,6 @@ from persistable.catalog.catalog import Catalog
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.lookup import beginning, by_keys
 from persistable.errors import InvalidName, UnknownKey
-from persistable.params.words import without_credentials
 from persistable.project.project import Project
 from persistable.records.key import Key
 from persistable.web.activity import Activity
@@ -66,27 +65,4 @@ def named(site: Site, text: str) -> Entry:
     try:
         return entry_of(site, text.strip().split("/"))
     except UnknownKey:
-        found = beginning(site.catalog, text.strip())
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UnknownKey(f"{text!r:.100} is the beginning of {len(found)} keys; write more of it", text=text, nearest=[]) from None
-        raise
-
-
-def row_of(entry: Entry, label: str | None = None) -> dict[str, Any]:
-    """The facts of an entry in a list."""
-    return {
-        "key": None if entry.key is None else str(entry.key),
-        "name": entry.name,
-        "label": entry.label if label is None else label,
-        "params": without_credentials(entry.params_tree),
-        "at": entry.at,
-        "status": entry.status,
-        "size": entry.size,
-        "seconds": entry.seconds,
-        "stored": entry.created,
-        "host": entry.host,
-        "class": entry.class_reference,
-        "made": entry.made,
-    }
+        return beginning(site.catalog, text.strip())

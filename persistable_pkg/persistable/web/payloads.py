@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from persistable.catalog.details import details
+from persistable.catalog.details import details, row_of
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.explanation import of_node, of_record
 from persistable.catalog.index.rows import FAILED
@@ -20,7 +20,7 @@ from persistable.records.failure import Failure
 from persistable.records.key import Key
 from persistable.records.record import Record
 from persistable.web.listing import labels_of
-from persistable.web.pages import Asked, Page, Site, entry_of, named, row_of
+from persistable.web.pages import Asked, Page, Site, entry_of, named
 from persistable.web.preview import preview
 from persistable.web.reading import TooLarge, is_imported, payload_of
 

@@ -20,6 +20,7 @@ from persistable.records import files
 from persistable.records.amounts import size_in_words
 from persistable.records.items import Collected
 from persistable.records.record import Record
+from persistable.web.images import kind_of
 from persistable.web.pages import Site
 from persistable.web.reading import TooLarge, payload_of, safe_format
 
@@ -85,9 +86,8 @@ def _is_from(module: str, value: Any, *names: str) -> bool:
 
 
 def _bytes(data: bytes) -> dict[str, Any]:
-    for kind, start in (("png", b"\x89PNG\r\n\x1a\n"), ("jpeg", b"\xff\xd8\xff"), ("gif", b"GIF8")):
-        if data.startswith(start):
-            return {"kind": "image", "format": kind}
+    if (kind := kind_of(data)) is not None:
+        return {"kind": "image", "format": kind}
     lines = [f"{at:08x}  {data[at : at + 16].hex(' ')}" for at in range(0, min(len(data), 256), 16)]
     return {"kind": "text", "text": "\n".join(lines), "length": len(data), "cut": len(data) > 256}
 

@@ -231,17 +231,22 @@ _ATOMS: dict[type, Callable[[_Walk, Any, Any], None]] = {
 
 
 def _mappings(walk: _Walk, a: Any, b: Any) -> None:
-    common = [key for key in a if key in b]
+    _members(walk, a, b, lambda key: f"[{_short(key)}]")
+    if len(a) == len(b) and all(key in b for key in a) and list(a) != list(b):
+        walk.tell("the same keys in another order", equal=True)
+
+
+def _members(walk: _Walk, a: Any, b: Any, step: Callable[[Any], str]) -> None:
+    """Compare what two mappings hold. step: gives the way to what is under a key."""
     for key in a:
         if key not in b:
-            walk.tell(f"is gone: {_short(a[key])}", path=f"[{_short(key)}]")
+            walk.tell(f"is gone: {_short(a[key])}", path=step(key))
     for key in b:
         if key not in a:
-            walk.tell(f"is new: {_short(b[key])}", path=f"[{_short(key)}]")
-    for key in common:
-        walk.part(f"[{_short(key)}]", a[key], b[key])
-    if len(common) == len(a) == len(b) and list(a) != list(b):
-        walk.tell("the same keys in another order", equal=True)
+            walk.tell(f"is new: {_short(b[key])}", path=step(key))
+    for key in a:
+        if key in b:
+            walk.part(step(key), a[key], b[key])
 
 
 def _sequences(walk: _Walk, a: Any, b: Any) -> None:
@@ -277,14 +282,7 @@ def _objects(walk: _Walk, a: Any, b: Any) -> None:
         if not _equal(a, b):
             walk.tell(f"{_short(a)}, {_short(b)}")
         return
-    for name in {**mine, **other}:
-        step = f".{name}" if name.isidentifier() else f".<{name}>"
-        if name not in other:
-            walk.tell(f"is gone: {_short(mine[name])}", path=step)
-        elif name not in mine:
-            walk.tell(f"is new: {_short(other[name])}", path=step)
-        else:
-            walk.part(step, mine[name], other[name])
+    _members(walk, mine, other, lambda name: f".{name}" if name.isidentifier() else f".<{name}>")
 
 
 _BY_EQUALITY = ("datetime", "decimal", "fractions", "uuid", "pathlib", "zoneinfo", "re", "ipaddress")
@@ -565,38 +563,34 @@ def _columns(walk: _Walk, a: Any, b: Any, labels: Any) -> None:
     _items(walk, mine, other, lambda i: where(int(there[i])))
 
 
-def _polars(walk: _Walk, a: Any, b: Any) -> None:
-    if hasattr(a, "columns"):
-        _names(walk, list(a.columns), list(b.columns))
-        if a.height != b.height:
-            walk.tell(f"{a.height:,} and {b.height:,} rows")
-            return
-        for name in a.columns:
-            if name in b.columns:
-                with walk.at(f"[{name!r}]"):
-                    _of_lists(walk, a[name], b[name], a[name].dtype, b[name].dtype)
+def _tables(walk: _Walk, a: Any, b: Any) -> None:
+    """Tables of polars and Arrow, column by column, and columns by themselves."""
+    mine, other = _columns_in(a), _columns_in(b)
+    if mine is None or other is None:
+        if getattr(a, "name", None) != getattr(b, "name", None):
+            walk.tell(f"names {a.name!r} and {b.name!r}")
+        _of_lists(walk, a, b)
         return
-    if a.name != b.name:
-        walk.tell(f"names {a.name!r} and {b.name!r}")
-    _of_lists(walk, a, b, a.dtype, b.dtype)
-
-
-def _arrow(walk: _Walk, a: Any, b: Any) -> None:
-    if hasattr(a, "schema"):
-        _names(walk, a.schema.names, b.schema.names)
-        if a.num_rows != b.num_rows:
-            walk.tell(f"{a.num_rows:,} and {b.num_rows:,} rows")
-            return
-        for name in a.schema.names:
-            if name in b.schema.names:
-                with walk.at(f"[{name!r}]"):
-                    _of_lists(walk, a.column(name), b.column(name), a.schema.field(name).type, b.schema.field(name).type)
+    _names(walk, list(mine), list(other))
+    if len(a) != len(b):
+        walk.tell(f"{len(a):,} and {len(b):,} rows")
         return
-    _of_lists(walk, a, b, a.type, b.type)
+    for name in mine:
+        if name in other:
+            with walk.at(f"[{name!r}]"):
+                _of_lists(walk, mine[name], other[name])
 
 
-def _of_lists(walk: _Walk, a: Any, b: Any, dtype_a: Any, dtype_b: Any) -> None:
+def _columns_in(table: Any) -> dict[str, Any] | None:
+    """The columns of a table by name; None for what is a column itself."""
+    if hasattr(table, "get_columns"):
+        return {column.name: column for column in table.get_columns()}
+    return dict(zip(table.schema.names, table.columns, strict=True)) if hasattr(table, "schema") else None
+
+
+def _of_lists(walk: _Walk, a: Any, b: Any) -> None:
     """Columns of polars and Arrow: numbers without gaps as arrays, all others item by item."""
+    dtype_a, dtype_b = (column.dtype if hasattr(column, "dtype") else column.type for column in (a, b))
     if dtype_a != dtype_b:
         walk.tell(f"dtypes {dtype_a} and {dtype_b}", equal=True)
     if len(a) != len(b):
@@ -661,8 +655,8 @@ _KINDS: list[tuple[str, Callable[[Any], bool], Callable[[_Walk, Any, Any], None]
     ("pandas", _of("pandas", "DataFrame"), _frames),
     ("pandas", _of("pandas", "Series"), _series),
     ("pandas", _of("pandas", "Index"), _indexes),
-    ("polars", _of("polars", "DataFrame", "Series"), _polars),
-    ("pyarrow", _of("pyarrow", "Table", "RecordBatch", "Array", "ChunkedArray"), _arrow),
+    ("polars", _of("polars", "DataFrame", "Series"), _tables),
+    ("pyarrow", _of("pyarrow", "Table", "RecordBatch", "Array", "ChunkedArray"), _tables),
     ("xarray", _of("xarray", "DataArray", "Dataset", "Variable"), _labelled),
     ("scipy", _is_sparse, _sparse),
     ("torch", _of("torch", "Tensor"), _tensors),

@@ -155,7 +155,7 @@ class Literals:
         try:
             made = cls(**{name: value for name, value in values.items() if name not in optional})
             return {
-                name: value for name, value in values.items() if name not in optional or not _same(getattr(made, optional[name]), value)
+                name: value for name, value in values.items() if name not in optional or not is_same(getattr(made, optional[name]), value)
             }
         except Exception:  # noqa: BLE001 - it wants them, or is none that can be made twice
             return values
@@ -214,12 +214,11 @@ class Literals:
         return f"{self.name('persistable.fileio.registry:fileio_from_spec')}({self.text(spec)})"
 
 
-def _same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
+def is_same(one: Any, other: Any) -> bool:
+    """Tell whether two values have the same identity."""
     try:
-        return bool(encode(one, nodes=[]) == encode(other, nodes=[]))
-    except PersistableError:
+        return one is other or bool(encode(one, nodes=[]) == encode(other, nodes=[]))
+    except Exception:  # noqa: BLE001 - what has no encoding is written down
         return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, cast
 
 from persistable.catalog.reproduce.classes import class_of
 from persistable.catalog.reproduce.facts import Facts, refused
@@ -73,12 +73,8 @@ def _recipe(facts: Facts, maker: Any, nodes: Mapping[str, Persistable[Any, Any]]
         args, kwargs = _call(facts, maker, nodes, store)
         return Recipe(facts, facts.reference, maker, None, args, kwargs)
     if maker.__init__ is not cast("Any", Persistable).__init__:
-        _refuse(facts, "call", "", "its class has an __init__ of its own, and the record does not say what that was called with")
+        raise refused(facts, "call", "", "its class has an __init__ of its own, and the record does not say what that was called with")
     return _of_class(facts, maker, nodes)
-
-
-def _refuse(facts: Facts, reason: str, path: str, text: str, cause: BaseException | None = None) -> NoReturn:
-    raise refused(facts, reason, path, text) from cause
 
 
 def _recorded(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[str, Any], trusted: bool) -> Recorded:
@@ -105,7 +101,7 @@ def _of_class(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[
         try:
             encode(params, "", inside)
         except PersistableError as error:
-            _refuse(facts, "params", "", str(error), error)
+            raise refused(facts, "params", "", str(error)) from error
     within = {role for role, _ in inside} - set(declaration.roles)
     upstream = {role: nodes[str(key)] for role, key in facts.upstream.items() if role not in within}
     kwargs, dependencies = _roles(target, declaration, upstream)
@@ -131,7 +127,7 @@ def _params(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[st
         return found["params"] if not is_dict and found.__class__ is dict and found.keys() == {"params"} else found
     except ParamsError as error:
         path = str(error.__dict__.get("path", ""))
-        _refuse(facts, "params", path, f"its params cannot be rebuilt: {error}", error)
+        raise refused(facts, "params", path, f"its params cannot be rebuilt: {error}") from error
 
 
 def _roles(target: type, declaration: Declaration, upstream: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
@@ -184,7 +180,7 @@ def _argument(facts: Facts, target: type, name: str, data: Any, nodes: Mapping[s
             return store
         if name in defaults:
             return defaults[name]
-        _refuse(facts, "call", name, f"its class was made with a {data['$repr']} as {name}, which a record cannot keep")
+        raise refused(facts, "call", name, f"its class was made with a {data['$repr']} as {name}, which a record cannot keep")
     if isinstance(data, dict) and data and data == facts.params and "$object" not in data:  # params, as records had them before
         kind = declaration_of(target).params_type
         if isinstance(kind, type) and spec_of(kind) is not None:
@@ -192,7 +188,7 @@ def _argument(facts: Facts, target: type, name: str, data: Any, nodes: Mapping[s
     try:
         return Reader(nodes, facts.untracked if _is_params(data, facts) else None).read(data)
     except ParamsError as error:
-        _refuse(facts, "call", name, f"what its class was made with as {name} cannot be rebuilt: {error}", error)
+        raise refused(facts, "call", name, f"what its class was made with as {name} cannot be rebuilt: {error}") from error
 
 
 def _is_params(data: Any, facts: Facts) -> bool:
@@ -214,7 +210,7 @@ def _of_step(facts: Facts, step: Step[..., Any], nodes: Mapping[str, Any]) -> Re
         fields = {name: data for name, data in facts.params.items() if name != CAPTURED}
         unknown = next((name for name in fields if names.get(name, name) not in maker.parameters), None)
         if unknown is not None:
-            _refuse(
+            raise refused(
                 facts,
                 "params",
                 unknown,
@@ -222,7 +218,7 @@ def _of_step(facts: Facts, step: Step[..., Any], nodes: Mapping[str, Any]) -> Re
             )
         arguments: dict[str, Any] = {str(names.get(name, name)): value for name, value in reader.read(fields).items()}
     except ParamsError as error:
-        _refuse(facts, "params", str(error.__dict__.get("path", "")), f"its arguments cannot be rebuilt: {error}", error)
+        raise refused(facts, "params", str(error.__dict__.get("path", "")), f"its arguments cannot be rebuilt: {error}") from error
     for name in maker.untracked:
         data = facts.untracked.get(name)
         if data is not None and not (isinstance(data, dict) and "$repr" in data):
@@ -238,10 +234,10 @@ def _of_step(facts: Facts, step: Step[..., Any], nodes: Mapping[str, Any]) -> Re
             arguments[name] = markers.pin
     gone = next((role for role in facts.upstream if role.partition(".")[0] not in {*arguments, CAPTURED}), None)
     if gone is not None:
-        _refuse(facts, "params", gone, f"{step.__name__} takes no {gone.partition('.')[0]!r} any more, which was a node")
+        raise refused(facts, "params", gone, f"{step.__name__} takes no {gone.partition('.')[0]!r} any more, which was a node")
     missing = [each.name for each in maker.open_inputs(arguments) if each.name in maker.ordinary]
     if missing:
-        _refuse(
+        raise refused(
             facts,
             "params",
             missing[0],

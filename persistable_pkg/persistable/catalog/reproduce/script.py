@@ -11,13 +11,13 @@ from typing import Any
 
 from persistable.catalog.reproduce.facts import Find
 from persistable.catalog.reproduce.kept_source import FUTURE, merged, text_of
-from persistable.catalog.reproduce.literals import Literals, NoText
+from persistable.catalog.reproduce.literals import Literals, NoText, is_same
 from persistable.catalog.reproduce.rebuild import Paths, recipes, under_keys
 from persistable.catalog.reproduce.recipe import Recipe
 from persistable.errors import NotRebuildable
 from persistable.nodes.declaration import declaration_of
 from persistable.nodes.node import Persistable
-from persistable.params.encoding import encode, fields_of
+from persistable.params.encoding import fields_of
 from persistable.params.fields import NO_PIN
 from persistable.params.masking import masked
 from persistable.records.record import Record
@@ -145,11 +145,4 @@ def _is_default(recipe: Recipe, name: str) -> bool:
         return False
     if not markers.untracked and markers.pin is NO_PIN:
         return False
-    return _same(recipe.kwargs[name], parameter.default)
-
-
-def _same(one: Any, other: Any) -> bool:
-    try:
-        return encode(one, nodes=[]) == encode(other, nodes=[])
-    except Exception:  # noqa: BLE001 - what has no encoding is written down
-        return False
+    return is_same(recipe.kwargs[name], parameter.default)
