@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import multiprocessing
 import os
 import pickle
 import subprocess
@@ -72,6 +73,17 @@ def started(workers: int, function: Callable[..., Any], *arguments: Any) -> Gene
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def in_a_fork(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of the function in a process that is forked from this one."""
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    child = fork.Process(target=lambda: answers.put(function(*arguments)), daemon=True)
+    child.start()
+    child.join(240)
+    assert child.exitcode == 0
+    return answers.get()
 
 
 def child_main() -> None:

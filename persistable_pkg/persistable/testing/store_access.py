@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
 
 from persistable.stores.base import Store
-from persistable.testing.races import GOOD_PATHS
+from persistable.testing.reading import Holding, ReadingContract
 
 
-class StoreAccess:
+class StoreAccess(ReadingContract):
     """One store: what it promises, by class attributes, and its bytes without the methods under test."""
 
-    shared_between_processes: ClassVar[bool] = True
-    """Other processes see the same bytes."""
     exclusive: ClassVar[bool] = True
     """At most one of several simultaneous `create` calls returns True."""
     creates: ClassVar[bool] = True
     """`create` refuses where something is; an emulator may ignore the condition."""
     stamps: ClassVar[bool] = True
     """`stat` gives a stamp."""
-    folds_case: ClassVar[bool] = False
-    """Names that differ only in case are one name."""
-    good_paths: ClassVar[list[str]] = GOOD_PATHS
-    """Names that must work."""
     examples: ClassVar[int] = 30
     """Number of cases a property is tried with."""
     rounds: ClassVar[int] = 20
@@ -36,6 +31,17 @@ class StoreAccess:
     def store(self) -> Store:
         """An empty store. Subclasses give their own."""
         raise NotImplementedError("give this class a fixture `store` with an empty store")
+
+    @pytest.fixture
+    def holding(self, store: Store) -> Holding:
+        """A function that plants items in the store."""
+
+        def hold(items: Mapping[str, bytes]) -> Store:
+            for path, data in items.items():
+                self.plant(store, path, data)
+            return store
+
+        return hold
 
     def plant(self, store: Store, path: str, data: bytes) -> None:
         """Put bytes there without the method under test. Better overridden by something that goes around the store."""

@@ -17,15 +17,6 @@ class ListingContract(StoreAccess):
         assert set(listed) == names
         assert set(store.list()) == names
 
-    def test_a_listing_is_of_a_folder(self, store: Store) -> None:
-        for path in ("a/1", "a/b/2", "ab/3", "a.b/4", "a b/5", "b/a/6", "c", "A/7"):
-            self.plant(store, path, path.encode())
-        assert sorted(store.list("a")) == ["a/1", "a/b/2"] + (["A/7"] if self.folds_case else [])
-        assert list(store.list("a/b")) == ["a/b/2"]
-        assert list(store.list("c")) == []
-        assert list(store.list("nowhere")) == []
-        assert sorted(store.list()) == ["A/7", "a b/5", "a.b/4", "a/1", "a/b/2", "ab/3", "b/a/6", "c"]
-
     def test_a_scan_is_a_listing_with_stats(self, store: Store) -> None:
         for number, path in enumerate(("a/1", "a/b/2", "ab/3", "c", ".persistable/x", ".persistable/deep/y")):
             self.plant(store, path, b"x" * number)
