@@ -7,11 +7,10 @@ DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from persistable.params.secret import redact, said_without_secrets
@@ -29,32 +28,33 @@ class Event:
     whole module.
     """
 
-    __slots__ = ()
     level: ClassVar[int] = 20
     """The level of `logging` at which it is logged."""
     _said: ClassVar[tuple[str, ...]] = ()
     """The facts that hold what others have said, from which secrets are removed."""
-    _optional: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    _names: ClassVar[tuple[str, ...]] = ()
+    """The facts, in the order in which they are told."""
+    _optional: ClassVar[dict[str, Any]] = {}
     """Facts that need not be given, and what they are then."""
 
+    def __init_subclass__(cls) -> None:
+        cls._names = (*cls._names, *cls.__annotations__)
+        cls._optional = {name: getattr(cls, name) for name in cls._names if hasattr(cls, name)}
+
     def __init__(self, **facts: Any) -> None:
-        names = self._fields()
         facts = {**self._optional, **facts}
-        if facts.keys() != set(names):
-            raise TypeError(f"{type(self).__name__} takes exactly {', '.join(names)}; it was given {', '.join(facts) or 'nothing'}")
+        if facts.keys() != set(self._names):
+            taken = ", ".join(self._names)
+            raise TypeError(f"{type(self).__name__} takes exactly {taken}; it was given {', '.join(facts) or 'nothing'}")
         for name, fact in facts.items():
             object.__setattr__(self, name, _redacted(fact) if name in self._said else fact)
-
-    @classmethod
-    def _fields(cls) -> list[str]:
-        return [name for base in reversed(cls.__mro__) for name in getattr(base, "__slots__", ())]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} cannot be set: events are facts")
 
     def facts(self) -> dict[str, Any]:
         """Return the facts by name."""
-        return {name: getattr(self, name) for name in self._fields()}
+        return {name: getattr(self, name) for name in self._names}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and type(other) is type(self) and self.facts() == other.facts()
@@ -89,7 +89,6 @@ def _redacted(said: Any) -> Any:
 class NodeEvent(Event):
     """Base of what happens to one node."""
 
-    __slots__ = ("key",)
     key: Key
     """The key of the node."""
 
@@ -97,18 +96,15 @@ class NodeEvent(Event):
 class Started(NodeEvent):
     """A generation begins."""
 
-    __slots__ = ("attempt", "label")
-    _optional = MappingProxyType({"label": ""})
     attempt: int
     """The number of the attempt, from 1."""
-    label: str
+    label: str = ""
     """The node in words; "" for members of a family that are generated without a node each."""
 
 
 class Progressed(NodeEvent):
     """A generation reports how far it is."""
 
-    __slots__ = ("done", "total")
     level = 10
     done: float
     """The amount that is done, in the unit of `total`."""
@@ -119,7 +115,6 @@ class Progressed(NodeEvent):
 class Printed(NodeEvent):
     """Code that is generated in another process has printed something. The run prints it here too."""
 
-    __slots__ = ("label", "stream", "text")
     level = 0
     _said = ("text",)
     label: str
@@ -133,7 +128,6 @@ class Printed(NodeEvent):
 class Logged(NodeEvent):
     """Code that is generated in another process has logged something. The run gives it to the logger of that name here."""
 
-    __slots__ = ("label", "logger", "record", "severity", "text")
     level = 0
     _said = ("text",)
     label: str
@@ -151,7 +145,6 @@ class Logged(NodeEvent):
 class Persisted(NodeEvent):
     """A payload is committed."""
 
-    __slots__ = ("seconds", "size")
     seconds: float
     """Seconds from start to commit."""
     size: int
@@ -161,7 +154,6 @@ class Persisted(NodeEvent):
 class Loaded(NodeEvent):
     """A stored payload is in memory, or mapped."""
 
-    __slots__ = ("seconds", "size")
     seconds: float
     """Seconds that it took."""
     size: int
@@ -171,7 +163,6 @@ class Loaded(NodeEvent):
 class Retried(NodeEvent):
     """A failed attempt will be made again."""
 
-    __slots__ = ("attempt", "delay", "error")
     level = 30
     _said = ("error",)
     attempt: int
@@ -185,16 +176,14 @@ class Retried(NodeEvent):
 class Failed(NodeEvent):
     """A generation raised."""
 
-    __slots__ = ("attempt", "error", "label", "seconds")
     level = 40
     _said = ("error",)
-    _optional = MappingProxyType({"label": ""})
-    label: str
-    """The node in words; "" for members of a family that are generated without a node each."""
     attempt: int
     """The number of the attempt, from 1."""
     error: str
     """Type and message of the error."""
+    label: str = ""
+    """The node in words; "" for members of a family that are generated without a node each."""
     seconds: float
     """Seconds from the start of the attempt."""
 
@@ -202,7 +191,6 @@ class Failed(NodeEvent):
 class Skipped(NodeEvent):
     """Nothing was done."""
 
-    __slots__ = ("reason",)
     _said = ("reason",)
     reason: str
     """Why, as text."""
@@ -211,7 +199,6 @@ class Skipped(NodeEvent):
 class RunStarted(Event):
     """A run begins."""
 
-    __slots__ = ("expected", "jobs", "workers")
     expected: dict[str, float]
     """Payload name to the seconds that one generation took so far (the median of what is recorded), where any is."""
     jobs: dict[str, int]
@@ -226,7 +213,6 @@ class RunGrew(Event):
     Emitted once items are there, by runs of nodes of which there is one for each item that another generates.
     """
 
-    __slots__ = ("expected", "jobs")
     expected: dict[str, float]
     """As in `RunStarted`, of what is new."""
     jobs: dict[str, int]
@@ -236,15 +222,13 @@ class RunGrew(Event):
 class Performed(NodeEvent):
     """A run is done with one node."""
 
-    __slots__ = ("error", "is_target", "node", "outcome", "seconds")
     level = 10
     _said = ("error",)
-    _optional = MappingProxyType({"error": "", "is_target": False, "node": None})
-    error: str
+    error: str = ""
     """Type and message of the error, or why nothing was done; "" for what is done or reused."""
-    is_target: bool
+    is_target: bool = False
     """True for a target of the run, False for a node upstream of one."""
-    node: Node | None
+    node: Node | None = None
     """The node, without its payload; None unless a hook asks for nodes, by an attribute ``wants_nodes`` that is true."""
     outcome: str
     """``"done"``, ``"failed"``, ``"skipped"``, or ``"reused"``: it turned out to stay as it is, or others have made it meanwhile."""
@@ -255,7 +239,6 @@ class Performed(NodeEvent):
 class RunFinished(Event):
     """A run is over."""
 
-    __slots__ = ("counts", "failures", "seconds")
     _said = ("failures",)
     counts: dict[str, int]
     """``"done"``, ``"failed"``, ``"skipped"``, ``"reused"``, ``"cancelled"`` and ``"stale"`` to numbers of nodes."""
