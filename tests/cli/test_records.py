@@ -98,7 +98,7 @@ def test_rebuild(stored: Shell) -> None:
 
 def test_unknown_keys_name_the_nearest(stored: Shell) -> None:
     key = keys(stored, "total")[0]
-    assert "did you mean total?" in stored("show", "totals/" + key.partition("/")[2], "--store", "data", expect=2).err
+    assert "did you mean 'total'?" in stored("show", "totals/" + key.partition("/")[2], "--store", "data", expect=2).err
     assert "no key in" in stored("lineage", "total/" + "0" * 32, "--store", "data", expect=2).err
 
 

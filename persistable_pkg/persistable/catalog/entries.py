@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from persistable.catalog import lookup
 from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
 from persistable.catalog.query import Condition, counting
@@ -88,25 +88,25 @@ class Entries(Sequence[Entry]):
         raise IndexError(f"there is no entry {index}: {len(self)} match")
 
     def _page(self, where: Condition, first: int, many: int) -> list[Entry]:
-        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
-        return [Entry(self._catalog, row) for row in self._catalog.index.rows(query, (*where.values, max(0, many), first))]
+        return [Entry(self._catalog, row) for row in self._rows(COLUMNS, where, first, max(0, many))]
+
+    def _rows(self, columns: str, where: Condition, first: int, many: int) -> list[tuple[Any, ...]]:
+        query = f"SELECT {columns} {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
+        return self._catalog.index.rows(query, (*where.values, many, first))
+
+    def _all(self, columns: str) -> list[tuple[Any, ...]]:
+        return self._rows(columns, self._where(), self._first, -1 if self._stop is None else self._stop - self._first)
 
     def page(self, first: int, many: int) -> tuple[list[Entry], int]:
         """The entries from `first` on, and how many there are in all: of thousands, `where` is asked once and few are read whole."""
-        where = self._where()
-        query = f"SELECT r.id {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
-        limit = -1 if self._stop is None else self._stop - self._first
-        ids = self._catalog.index.rows(query, (*where.values, limit, self._first))
+        ids = self._all("r.id")
         wanted = [number for (number,) in ids[first : first + many]]
-        query = f"SELECT r.id, {COLUMNS} FROM records r LEFT JOIN nodes n ON n.id = r.node WHERE r.id IN (SELECT value FROM json_each(?))"
-        rows = {number: row for number, *row in self._catalog.index.rows(query, (json.dumps(wanted),))}
-        return [Entry(self._catalog, tuple(rows[number])) for number in wanted if number in rows], len(ids)
+        found = lookup.by_rows(self._catalog, self._catalog.index, wanted)
+        return [found[number] for number in wanted if number in found], len(ids)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The columns `COLUMNS` of all of them: for lists of thousands, which need no objects."""
-        where = self._where()
-        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
-        return self._catalog.index.rows(query, (*where.values, -1 if self._stop is None else self._stop - self._first, self._first))
+        return self._all(COLUMNS)
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """A table of them, of pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.entry import ABSENT, COLUMNS, Entry
@@ -42,7 +42,7 @@ def entry(catalog: Catalog, text: Any) -> Entry:
     path = os.fspath(named)
     within = _within(catalog, path)
     found = _of_path(catalog, index, within) if within is not None else []
-    return found[0] if found else _beginning(catalog, index, path)
+    return found[0] if found else _beginning(catalog, index, path, "key or file")
 
 
 def key_of(entry: Entry) -> Key:
@@ -123,7 +123,7 @@ def beginning(catalog: Catalog, text: str) -> Entry:
     return _beginning(catalog, catalog.current(), text)
 
 
-def _beginning(catalog: Catalog, index: Index, text: str) -> Entry:
+def _beginning(catalog: Catalog, index: Index, text: str, asked: str = "key") -> Entry:
     name, _, digest = text.rpartition("/")
     is_digest = text and _DIGITS.fullmatch(digest)
     keys = _keys_from(index, [name] if name else names(index), digest, 1000) if is_digest else []
@@ -136,7 +136,7 @@ def _beginning(catalog: Catalog, index: Index, text: str) -> Entry:
             text=text,
             nearest=keys,
         )
-    raise _unknown(index, text, f"no key or file in {catalog.store.url} is or begins with {text!r}")
+    raise _unknown(index, text, f"no {asked} in {catalog.store.url} is or begins with {text!r}")
 
 
 def _keys_from(index: Index, among: Iterable[str], digest: str, most: int) -> list[str]:
@@ -185,6 +185,12 @@ def by_keys(catalog: Catalog, index: Index, keys: Iterable[str]) -> list[Entry]:
     for row in index.rows(query, (json.dumps([key for key in wanted if key not in found]),)):
         found[row[0]] = _absent(catalog, row)
     return [found[key] if key in found else _absent(catalog, (key, *[None] * 11)) for key in wanted]
+
+
+def by_rows(catalog: Catalog, index: Index, numbers: Sequence[int]) -> dict[int, Entry]:
+    """The entries of records and failures, by the ids of their rows."""
+    query = f"SELECT r.id, {COLUMNS} FROM records r LEFT JOIN nodes n ON n.id = r.node WHERE r.id IN (SELECT value FROM json_each(?))"
+    return {number: Entry(catalog, tuple(row)) for number, *row in index.rows(query, (json.dumps(numbers),))}
 
 
 def _absent(catalog: Catalog, row: tuple[Any, ...]) -> Entry:

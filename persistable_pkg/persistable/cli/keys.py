@@ -15,6 +15,7 @@ from persistable.cli.output import Column, answer, note, table, write, write_jso
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import SecretMissing
+from persistable.graph.labels import short
 from persistable.nodes.code import class_reference
 from persistable.nodes.label import params_by_name
 from persistable.nodes.lineage import walk
@@ -260,13 +261,13 @@ def _own(old: Mapping[str, Any], new: Mapping[str, Any], at: str) -> Iterator[st
         yield f'{at}the params class was {was} and is {is_now}; if it was renamed, `@formerly("{was}")` keeps the keys'
     for path, (one, other) in differences(old["params"], json.loads(json.dumps(new["params"], default=str))).items():
         if one is absent:
-            value = _short(other)
+            value = short(other)
             yield f"{at}the param {path} was added, with {value}; `omit_when({value})` keeps the keys while it has that value"
         elif other is absent:
             former = path.rpartition(".")[2]
-            yield f"{at}the param {path} was removed (it was {_short(one)}); if it was renamed, `formerly({former!r})` keeps the keys"
+            yield f"{at}the param {path} was removed (it was {short(one)}); if it was renamed, `formerly({former!r})` keeps the keys"
         else:
-            yield f"{at}the param {path} was {_short(one)} and is {_short(other)}"
+            yield f"{at}the param {path} was {short(one)} and is {short(other)}"
 
 
 def _of_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -275,8 +276,3 @@ def _of_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     known, names = before["versions"], now["versions"]
     changed = [f"{name} {known[name]} -> {names[name]}" for name in known if name in names and known[name] != names[name]]
     return f"its description is the same; versions that changed: {', '.join(changed) or 'none'}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Flag = Annotated[bool, Parameter(negative="")]
 """An option that is given or not."""
+Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+"""An option that may be given several times."""
 
 
 @Parameter(name="*")

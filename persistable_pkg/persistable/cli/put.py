@@ -1,15 +1,15 @@
-"""`persistable put`: a file becomes the payload of a target, by hand."""
+"""`persistable put` and `persistable adopt`: files become payloads of targets, by hand or as they are."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from persistable.catalog.evolve.adoption import format_of
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import answer
-from persistable.cli.target import Here
-from persistable.cli.usage import BadUsage
+from persistable.cli.target import Here, one
+from persistable.cli.usage import BadUsage, misuse
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, own_store
 from persistable.records.amounts import size_in_words
@@ -44,3 +44,27 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> None:
     record = held.record
     assert record is not None
     answer(common.json, {"key": str(held.key), "size": record.size, "made": record.made}, f"put {held.key} ({size_in_words(record.size)})")
+
+
+def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> None:
+    """Make a file that was made elsewhere the payload of a target, as it is; its record says so.
+
+    Parameters
+    ----------
+    file
+        A path or URL; its suffix tells the format, unless it is one of the target's own.
+    target
+        A target, or a member of one.
+    replace
+        Take it where a payload is there.
+    move
+        Take the file itself instead of a copy.
+    """
+    here = Here(common)
+    found = one(here, target)
+    if found.node is None:
+        raise BadUsage(f"{target} is a key, and what has no payload yet has no record to be found by; name a target or module:object")
+    with misuse(FileNotFoundError):
+        entry = here.catalog_of(found.store).adopt(file, cast("Any", found.node), replace=replace, move=move)
+    facts = {"key": str(entry.key), "size": entry.size, "made": entry.made}
+    answer(common.json, facts, f"adopted {entry.key} ({size_in_words(entry.size or 0)})")

@@ -20,14 +20,14 @@ from persistable.nodes import generation
 from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status
 from persistable.params.building import did_you_mean, nearest
-from persistable.project import file, overview, schema, services, settings
+from persistable.project import overview, schema, services, settings
 from persistable.project.scalars import check_names, refused
 from persistable.project.targets import made
 from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
 from persistable.runs.targets import pairs
-from persistable.stores.open import FOLDER, VARIABLE, beside, in_namespace, open_store
+from persistable.stores.open import FOLDER, PROJECT_FILE, VARIABLE, beside, in_namespace, nearest_file, open_store
 
 if TYPE_CHECKING:
     from persistable.graph import Graph
@@ -114,16 +114,16 @@ class Project(Mapping[str, Any]):
         Raises FileNotFoundError without a file, ConfigError, which says where, for what cannot be meant so, LineageCycle for targets that
         need each other.
         """
-        found = file.find(path)
+        found = _find_file(path)
         environ = os.environ if environ is None else environ
-        tables = file.read(found)
+        tables = _tables_of(found)
         if store is not None or environ.get(VARIABLE):
             tables["store"] = store if store is not None else environ[VARIABLE]
         else:
-            tables["store"] = _store(found.parent, tables.get("store", FOLDER), f"{file.shown(found)}: store", tables.get("namespace"))
+            tables["store"] = _store(found.parent, tables.get("store", FOLDER), f"{_shown(found)}: store", tables.get("namespace"))
         project = cls.__new__(cls)
         project._file = found
-        project._begin(tables, found.parent, f"{file.shown(found)}: ", ())
+        project._begin(tables, found.parent, f"{_shown(found)}: ", ())
         settings.apply(project._layout, settings.of_environment(environ, list(project._layout.targets)))
         settings.apply(project._layout, settings.of_settings(set))
         return project
@@ -289,7 +289,7 @@ class Project(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         stages = f"; stages: {', '.join(self._layout.stages)}" if self._layout.stages else ""
-        return f"<Project{f' {file.shown(self._file)}' if self._file else ''}: {', '.join(self) or 'empty'}{stages}>"
+        return f"<Project{f' {_shown(self._file)}' if self._file else ''}: {', '.join(self) or 'empty'}{stages}>"
 
     def _repr_html_(self) -> str:
         return overview.html(self, self._layout.stages, self.store, self._folder.name if self._file else "Project")
@@ -324,3 +324,38 @@ def _named_store(folder: Path, given: Any, where: str) -> Any:
     if isinstance(given, dict | int | float):
         raise refused(where, f"is {given!r:.60}; give one URL or path as text, or a list of layers")
     return given
+
+
+# the file
+
+
+def _find_file(path: str | os.PathLike[str] | None) -> Path:
+    """The file that `path` means: itself, the one in that folder, or the nearest upward from here. Raises FileNotFoundError."""
+    if path is None:
+        found = nearest_file(os.getcwd())
+        if found is None:
+            raise FileNotFoundError(
+                f"there is no {PROJECT_FILE} in {os.getcwd()} or above it; make one, or name a file: Project.load('folder/{PROJECT_FILE}')"
+            )
+        return Path(found)
+    given = Path(path).expanduser().absolute()
+    file = given / PROJECT_FILE if given.is_dir() else given
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no project file {file}")
+    return file
+
+
+def _tables_of(file: Path) -> dict[str, Any]:
+    """The tables in `file`. Raises ConfigError for what is no TOML."""
+    import tomllib
+
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise refused(_shown(file), f"is not valid TOML: {error}") from error
+
+
+def _shown(file: Path) -> str:
+    """The file as errors call it: from the current folder, if it is below that."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)

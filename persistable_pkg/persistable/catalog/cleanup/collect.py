@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -15,9 +14,10 @@ from persistable.catalog.cleanup.leftovers import Claimed, Leftover, Survey
 from persistable.catalog.cleanup.pins import pins
 from persistable.catalog.cleanup.reach import Cost, dearest, keys_of, upstream_of
 from persistable.catalog.cleanup.superseded import Made, superseded
-from persistable.catalog.entry import COLUMNS, Entry
+from persistable.catalog.entry import Entry
 from persistable.catalog.index.parts import stores_of
 from persistable.catalog.index.rows import CORRUPT, DONE, FAILED, UNTRUSTED
+from persistable.catalog.lookup import by_rows
 from persistable.catalog.query import Condition, counting
 from persistable.records.amounts import bytes_in, moment_before
 from persistable.records.failure import FAILED_SUFFIX
@@ -122,7 +122,7 @@ class _Plan:
         self._keep_upstream(reasons)
         if self._asked.max_size is not None:
             self._fit(reasons, self._asked.max_size)
-        entries = self._entries([self._rows[number].number for number in reasons])
+        entries = by_rows(self._catalog, self._index, [self._rows[number].number for number in reasons])
         items = [self._item(self._rows[number], reason, entries[self._rows[number].number]) for number, reason in reasons.items()]
         items += self._leftovers(everywhere)
         items.sort(key=lambda item: (-item.size, item.name, item.path))
@@ -144,11 +144,6 @@ class _Plan:
             f"{where.source} JOIN folders d ON d.id = r.folder WHERE {where.sql}"
         )
         return [_stored(*row) for row in self._index.rows(query, where.values)]
-
-    def _entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
-        """The entries of these rows of the index."""
-        query = f"SELECT r.id, {COLUMNS} FROM records r LEFT JOIN nodes n ON n.id = r.node WHERE r.id IN (SELECT value FROM json_each(?))"
-        return {number: Entry(self._catalog, tuple(row)) for number, *row in self._index.rows(query, (json.dumps(numbers),))}
 
     def _protect(self) -> None:
         """Note what stays whatever is asked for."""
@@ -267,7 +262,7 @@ class _Plan:
                     yield self._left(store, part, found, name, row)
 
     def _left(self, store: Store, part: int, found: Leftover, name: str, row: Stored | None) -> Candidate:
-        entry = self._entries([row.number])[row.number] if row is not None and row.status != FAILED else None
+        entry = by_rows(self._catalog, self._index, [row.number])[row.number] if row is not None and row.status != FAILED else None
         changed = None if found.age is None else time.time() - found.age
         return Candidate(store, part, name, found.reason, found.size, changed, found.base, entry=entry, left=found)
 

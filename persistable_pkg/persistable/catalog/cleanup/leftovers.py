@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,16 +124,14 @@ def changed_at(store: Store, stat: Stat) -> float | None:
     return None
 
 
+@dataclass(eq=False, slots=True)
 class _Bucket:
     """Files that belong together: their paths, sizes, and when the last was written."""
 
-    __slots__ = ("changed", "paths", "size", "told")
-
-    def __init__(self) -> None:
-        self.paths: list[str] = []
-        self.size = 0
-        self.changed = 0.0
-        self.told = True
+    paths: list[str] = field(default_factory=list[str])
+    size: int = 0
+    changed: float = 0.0
+    told: bool = True
 
     def add(self, path: str, size: int, changed: float | None) -> None:
         self.paths.append(path)
@@ -249,14 +248,16 @@ class Survey:
                 yield from self._of_token(base, token, left.paths, bucket, begun)
         for base, bucket in self._partial.items():
             if base not in self._payloads and base not in self._taken.live:
-                yield from self._resumable(base, bucket, OLD_ITEMS)
+                age = bucket.age(self._now)
+                if self._is_over(base, age):
+                    yield Leftover(base, CUT_OFF if base in self._sizes else OLD_ITEMS, tuple(bucket.paths), bucket.size, age)
 
     def _of_token(self, base: str, token: str, paths: list[str], bucket: _Bucket, begun: str | None) -> Iterator[Leftover]:
         age = bucket.age(self._now)
         size = bucket.size if len(paths) == len(bucket.paths) else sum(self._size_of(path) for path in paths)
         if begun is not None and all(path.startswith(begun + "/") for path in paths):
             notes = self._partial.get(base)
-            if base in self._sizes or (age is not None and age > self._resumed):
+            if self._is_over(base, age):
                 reason = CUT_OFF if base in self._sizes else OLD_ITEMS
                 yield Leftover(base, reason, (*paths, *(notes.paths if notes else ())), size, age)
             return
@@ -284,10 +285,9 @@ class Survey:
         begun = None if data is None else Unsealed.parse(path, data)
         return None if begun is None else begun.folder
 
-    def _resumable(self, base: str, bucket: _Bucket, reason: str) -> Iterator[Leftover]:
-        age = bucket.age(self._now)
-        if base in self._sizes or (age is not None and age > self._resumed):
-            yield Leftover(base, CUT_OFF if base in self._sizes else reason, tuple(bucket.paths), bucket.size, age)
+    def _is_over(self, base: str, age: float | None) -> bool:
+        """Tell whether nobody goes on from what an attempt has left: the payload is stored, or it is too old."""
+        return base in self._sizes or (age is not None and age > self._resumed)
 
     # ---------------------------------------------------------------- the rest
 
@@ -319,7 +319,7 @@ class Survey:
             if base in self._taken.live or f"{PLACED}/{base.rpartition('/')[0]}" in self._taken.live:
                 continue
             age = bucket.age(self._now)
-            if base in self._sizes or (age is not None and age > self._resumed):
+            if self._is_over(base, age):
                 reason = CHECKPOINTS if base in self._sizes else OLD_CHECKPOINTS
                 yield Leftover(base, reason, tuple(bucket.paths), bucket.size, age, moves=not here, here=here)
 

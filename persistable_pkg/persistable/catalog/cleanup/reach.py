@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from persistable.catalog.entry import Entry
 from persistable.catalog.index.index import Index
-from persistable.catalog.lookup import roles_of
+from persistable.catalog.lookup import downstream_keys, roles_of
 from persistable.nodes.lineage import walk
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
@@ -73,19 +73,10 @@ def upstream_of(index: Index, keys: Iterable[str]) -> set[str]:
     return {key for (key,) in index.rows(query, (json.dumps(list(keys)),))}
 
 
-def downstream_of(index: Index, keys: Iterable[str]) -> set[str]:
-    """`keys`, and all that was made from them, stored or not."""
-    query = (
-        "WITH RECURSIVE down(key) AS (SELECT value FROM json_each(?) UNION "
-        "SELECT n.key FROM down JOIN edges e ON e.target = down.key JOIN nodes n ON n.id = e.node) SELECT key FROM down"
-    )
-    return {key for (key,) in index.rows(query, (json.dumps(list(keys)),))}
-
-
 def stored_downstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
     """The places of payloads that were made from `keys`, at any remove, each after all that was made from it; `keys` are not in it."""
     index, given = catalog.current(), set(map(str, keys))
-    return _stored(index, list(reversed(_ordered(index, downstream_of(index, given)))), given)
+    return _stored(index, _ordered(index, {*downstream_keys(index, given)})[::-1], given)
 
 
 def stored_upstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:

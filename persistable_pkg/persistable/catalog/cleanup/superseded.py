@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from persistable.catalog.cleanup.reach import downstream_of
 from persistable.catalog.cleanup.trash import UNREADABLE
 from persistable.catalog.index.index import Index
 from persistable.catalog.index.leaves import canonical
+from persistable.catalog.lookup import downstream_keys
 from persistable.records.record import SUFFIX, Record
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def superseded(catalog: Catalog, stored: Sequence[Made]) -> dict[str, str]:
     by_version = dict.fromkeys(_by_version(catalog.index, {made.key: made.created for made in stored}), VERSION)
     by_code = dict.fromkeys(_by_code(catalog, stored), CODE)
     keys = {made.key for made in stored}
-    made_from = dict.fromkeys(downstream_of(catalog.index, by_code) & keys, UPSTREAM)
+    made_from = dict.fromkeys(keys.intersection(downstream_keys(catalog.index, by_code)), UPSTREAM)
     return {**made_from, **by_code, **by_version}
 
 

@@ -1,20 +1,18 @@
-"""`persistable rename` and `persistable adopt`: what is stored follows names that change, and files made elsewhere become payloads."""
+"""`persistable rename`: what is stored follows names that change."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from persistable.catalog.evolve.renaming import Renamed, Renaming, in_words, why
-from persistable.cli.options import COMMON, Common, Flag, Word
-from persistable.cli.output import Column, answer, note, progress, table, write, write_json
-from persistable.cli.target import Here, One, one
+from persistable.cli.options import COMMON, Common, Flag, Texts
+from persistable.cli.output import Column, note, progress, table, write, write_json
+from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
-from persistable.records.amounts import size_in_words
 
-Pairs = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 _SHOWN = 20
 
 
@@ -23,8 +21,8 @@ def rename(
     /,
     *,
     to: str | None = None,
-    param: Pairs = (),
-    class_: Annotated[tuple[str, ...], Parameter(name="--class", negative="", show_default=False)] = (),
+    param: Texts = (),
+    class_: Annotated[Texts, Parameter(name="--class")] = (),
     where: str | None = None,
     undo: str | None = None,
     apply: Flag = False,
@@ -121,27 +119,3 @@ def _answer(done: Renamed, common: Common) -> None:
     write(f"renamed {len(done.moved)}{undo}")
     for each in done.left:
         note(f"stays: {each.key}: {each.why}")
-
-
-def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> None:
-    """Make a file that was made elsewhere the payload of a target, as it is; its record says so.
-
-    Parameters
-    ----------
-    file
-        A path or URL; its suffix tells the format, unless it is one of the target's own.
-    target
-        A target, or a member of one.
-    replace
-        Take it where a payload is there.
-    move
-        Take the file itself instead of a copy.
-    """
-    here = Here(common)
-    found: One = one(here, target)
-    if found.node is None:
-        raise BadUsage(f"{target} is a key, and what has no payload yet has no record to be found by; name a target or module:object")
-    with misuse(FileNotFoundError):
-        entry = here.catalog_of(found.store).adopt(file, cast("Any", found.node), replace=replace, move=move)
-    facts = {"key": str(entry.key), "size": entry.size, "made": entry.made}
-    answer(common.json, facts, f"adopted {entry.key} ({size_in_words(entry.size or 0)})")
