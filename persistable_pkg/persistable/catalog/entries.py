@@ -158,11 +158,7 @@ def _columns(entries: list[Entry]) -> dict[str, list[Any]]:
     """Facts and params by column, all of one length."""
     columns: dict[str, list[Any]] = {name: [fact(entry) for entry in entries] for name, fact in _FACTS.items()}
     for number, entry in enumerate(entries):
-        for path, value in _leaves(entry):
+        for path, tree in leaves_of(entry.params_tree):
             name = f"params.{path}" if path in _FACTS else path
-            columns.setdefault(name, [None] * len(entries))[number] = value
+            columns.setdefault(name, [None] * len(entries))[number] = value_of(tree)
     return columns
-
-
-def _leaves(entry: Entry) -> Iterator[tuple[str, Any]]:
-    return ((path, value_of(tree)) for path, tree in leaves_of(entry.params_tree))

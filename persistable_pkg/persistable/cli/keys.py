@@ -171,7 +171,7 @@ def _check(here: Here, targets: tuple[str, ...], file: Path, common: Common) -> 
     unknown = [name for name in wanted if name not in before["targets"]]
     if unknown:
         raise BadUsage(f"{file} has no {', '.join(unknown)}; `persistable keys --lock {file}` writes all targets")
-    there = tuple(name for name in wanted if here.is_name(name) or not _is_plain(name))
+    there = tuple(name for name in wanted if here.is_name(name) or ":" in name or "[" in name)
     now = locked(here, there)
     moved = [each for name in wanted for each in _compared(name, before, now)]
     project = here.project
@@ -189,10 +189,6 @@ def _check(here: Here, targets: tuple[str, ...], file: Path, common: Common) -> 
     if not moved:
         write(f"{sum(len(before['targets'][name]) for name in wanted)} keys are what they were")
     return 1 if moved else 0
-
-
-def _is_plain(name: str) -> bool:
-    return ":" not in name and "[" not in name
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -162,7 +162,8 @@ def cat(
     if raw or part is not None or as_it_is:
         _write_file(found, _file(record, part))
     else:
-        _write_value(_load(found, record, _folder(here), trust), common.json)
+        folder = here.project.folder if here.project is not None else Path.cwd()
+        _write_value(_load(found, record, folder, trust), common.json)
 
 
 def _file(record: Record, part: str | None) -> FileFact:
@@ -203,10 +204,6 @@ def _load(found: One, record: Record, folder: Path, trusted: bool) -> Any:
     if record.schema is not None:
         io = with_schema(io, record.schema, found.key)
     return files.read(found.store, found.key, record.files, io)
-
-
-def _folder(here: Here) -> Path:
-    return here.project.folder if here.project is not None else Path.cwd()
 
 
 def _safe_format(record: Record, folder: Path) -> FileIO[Any]:

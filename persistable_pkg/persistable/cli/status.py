@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from persistable.catalog.explanation import NOT_KEPT, of_node, of_record, places, state_of
@@ -32,7 +32,7 @@ def status(*targets: Word, common: Common = COMMON) -> None:
         Targets, stages, members of targets, or module:object.
     """
     here = Here(common)
-    names = targets or _all_targets(here)
+    names = targets or tuple(here.needed_project().targets)
     rows = [row for name in names for row in _rows(here, name)]
     if common.json:
         write_json(rows)
@@ -44,10 +44,6 @@ def status(*targets: Word, common: Common = COMMON) -> None:
         note(words)
     if not rows:
         note("there are no targets")
-
-
-def _all_targets(here: Here) -> Sequence[str]:
-    return list(here.needed_project().targets)
 
 
 def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:

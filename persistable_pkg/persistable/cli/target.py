@@ -129,7 +129,6 @@ def _match(text: str, axes: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, 
 class Found(NamedTuple):
     """The thing that a word names: a target, or a payload that is known by its key alone and is stored at `place`."""
 
-    text: str
     target: object
     place: Place | None
 
@@ -201,15 +200,15 @@ class Here:
     def find(self, text: str) -> Found:
         """The thing that `text` names. Raises BadUsage for what is unknown, suggesting the nearest."""
         if os.path.lexists(text) and not self.is_name(text):
-            return Found(text, None, self._made_file(text))
+            return Found(None, self._made_file(text))
         address = parse(text)
         if address.is_key:
-            return Found(text, None, self._stored(address))
+            return Found(None, self._stored(address))
         if not address.is_object and address.labels is None and self.common.store is not None and self.project is None:
-            return Found(text, None, self._called(address))
+            return Found(None, self._called(address))
         if address.is_object or address.labels is not None or not address.is_digest or self.is_name(address.base):
-            return Found(text, self.target(address), None)
-        return Found(text, None, self._stored(address))
+            return Found(self.target(address), None)
+        return Found(None, self._stored(address))
 
     def target(self, address: Address) -> Any:
         """The target that `address` names."""

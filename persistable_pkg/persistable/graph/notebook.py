@@ -171,7 +171,8 @@ def explanation_html(explanation: Explanation, label: str, notes: Sequence[str])
     first = explanation.split("\n", 1)[0].rpartition(": ")[2]
     parts: list[object] = [Html("<p>"), word, " ", first, Html("</p>")]
     if near is not None:
-        rows = [[code(path), *_sides(path, sides)] for path, sides in islice(explanation.differences.items(), MAX_DIFFERENCES)]
+        shown = islice(explanation.differences.items(), MAX_DIFFERENCES)
+        rows = [[code(path), *(code(cut(in_words(tree, path.rpartition(".")[2]))) for tree in sides)] for path, sides in shown]
         parts += [Html("<p>"), "the nearest that is stored: ", near.key.name, " ", digest(near.key), Html("</p>")]
         more = len(explanation.differences) - len(rows)
         parts += [listing(["param", "asked for", "stored"], rows, more) if rows else _note("all its params are equal")]
@@ -182,10 +183,6 @@ def explanation_html(explanation: Explanation, label: str, notes: Sequence[str])
         ]
         parts.append(listing(["payload", "made by", "since then"], changes))
     return card(label, *parts, *map(_note, notes))
-
-
-def _sides(path: str, sides: tuple[object, object]) -> list[Html]:
-    return [code(cut(in_words(tree, path.rpartition(".")[2]))) for tree in sides]
 
 
 def _note(text: str) -> Html:

@@ -150,15 +150,14 @@ def tracked_of(event: Performed, group: str, ended: float) -> Tracked | None:
         error=event.error,
         started=ended - event.seconds if record is None else record.started,
         seconds=event.seconds if record is None else record.seconds,
-        params={path: _said(value) for path, value in islice(leaves_in_words(node.params_tree), MOST_PARAMS)},
+        params={
+            path: redact(value) if isinstance(value, str) else value
+            for path, value in islice(leaves_in_words(node.params_tree), MOST_PARAMS)
+        },
         metrics={} if record is None or record.size > LARGEST else dict(numbers_in(_payload(node))),
         links=_links(node, record),
         commit=None if record is None else record.git_commit,
     )
-
-
-def _said(value: Any) -> Any:
-    return redact(value) if isinstance(value, str) else value
 
 
 def _links(node: Node, record: Record | None) -> dict[str, str]:
@@ -173,14 +172,10 @@ def _links(node: Node, record: Record | None) -> dict[str, str]:
 def _payload(node: Node) -> Any:
     """The payload, loaded for nobody else, and without a word about it; None where it cannot be."""
     try:
-        with retold(_silent):
+        with retold(lambda _: None):
             return node.load().payload
     except PersistableError as error:
         raise NotSent(f"the payload of {node.key} could not be read: {error}") from None
-
-
-def _silent(_: Event) -> None:
-    return None
 
 
 def numbers_in(payload: object, path: str = "") -> Iterator[tuple[str, float]]:

@@ -145,7 +145,8 @@ class _Call:
         target = self._target
         self._check()
         params = {name: self._value(name, raw, f"{target.where}.params.{name}") for name, raw in target.params.items()}
-        axes, joined = self._axes(upstream), self._joined(upstream)
+        axes = self._axes(upstream)
+        joined = {role: _nodes(given, upstream, f"{target.where}.upstream.{role}") for role, given in target.upstream.items()}
         several = {name: given for name, given in joined.items() if _is_family(given) and not self._takes_all(name)}
         if target.io is not None:
             params["payload_io"] = read_format(target.io, self._folder, f"{target.where}.io")
@@ -202,9 +203,6 @@ class _Call:
             else:
                 raise wrong(given, where, "a list of values, or the name of a target that is a family")
         return found
-
-    def _joined(self, upstream: Upstream) -> dict[str, Any]:
-        return {role: _nodes(given, upstream, f"{self._target.where}.upstream.{role}") for role, given in self._target.upstream.items()}
 
     def _takes_all(self, role: str) -> bool:
         """Tell whether a class says that this role holds many nodes, so that a family is all its members."""

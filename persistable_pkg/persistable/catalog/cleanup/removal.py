@@ -46,14 +46,9 @@ def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
         return ()
     files = dict.fromkeys(access.files_of(item.store, place, found))
     if isinstance(place, Placed) and isinstance(found, Record):  # at a custom path may lie a file of theirs
-        others = _others(item.store, found)
+        others = {file.path for file in found.files if not trash.is_same(item.store, file)}
         files = dict.fromkeys(path for path in files if path not in others)
     return tuple(files)
-
-
-def _others(store: Store, record: Record) -> set[str]:
-    """The paths that `record` names at which is another file than it tells of, or none."""
-    return {file.path for file in record.files if not trash.is_same(store, file)}
 
 
 def _place_of(base: str, found: Record | access.Unusable) -> Key | Placed | None:

@@ -32,9 +32,6 @@ class Renames:
         """A key as it is afterwards."""
         return self.keys.get(key, key)
 
-    def _mapped(self, contents: Mapping[str, str]) -> dict[str, str]:
-        return {self.key(key): content for key, content in contents.items()}
-
     # parts of a record
 
     def _row(self, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +69,8 @@ class Renames:
         """The record of the same payload under the key `new`, which names the files that are stored under that; signed by `signer`."""
         facts, old = record.facts(), str(record.key)
         row = self._row(old, facts)
-        head = {**record.head, "key": str(new), "class": row["class"], "files": _moved_files(record.head["files"], old, str(new))}
+        files = [[part, moved(path, old, str(new)), *more] for part, path, *more in record.head["files"]]
+        head = {**record.head, "key": str(new), "class": row["class"], "files": files}
         if "items" in head:
             folder, *rest = head["items"]
             head["items"] = [moved(folder, old, str(new)), *rest]
@@ -84,7 +82,9 @@ class Renames:
         if old in self.own and "untracked" in rest:
             rest["untracked"] = {self.changes.role(path): item for path, item in facts["untracked"].items()}
         if "upstream_content" in rest:
-            rest["upstream_content"] = {name: self._mapped(contents) for name, contents in facts["upstream_content"].items()}
+            rest["upstream_content"] = {
+                name: {self.key(key): content for key, content in contents.items()} for name, contents in facts["upstream_content"].items()
+            }
             if "made_from" in head:
                 head["made_from"] = [
                     head["made_from"][0],
@@ -102,7 +102,3 @@ class Renames:
 def moved(path: str, old: str, new: str) -> str:
     """The path of a file of the payload `old` when that is `new`; one that is not stored under its key stays."""
     return new + path[len(old) :] if path.startswith(f"{old}.") else path
-
-
-def _moved_files(files: Any, old: str, new: str) -> list[Any]:
-    return [[part, moved(path, old, new), *rest] for part, path, *rest in files]

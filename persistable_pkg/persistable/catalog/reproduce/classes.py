@@ -146,12 +146,8 @@ def _elsewhere(module: str, name: str, home: Any) -> str:
         return (
             f"; {' and '.join(places[:3])} {'has' if len(places) == 1 else 'have'} a {last}: import it in {module} as well, and it is found"
         )
-    close = nearest(last, _node_names(home)) if home is not None else None
+    close = nearest(last, [name for name, each in _members(home).items() if _is_named_by_records(each)])
     return f"; did you mean {close}? Where it was renamed, put @formerly({last!r}) above it" if close is not None else ""
-
-
-def _node_names(home: Any) -> list[str]:
-    return [name for name, each in _members(home).items() if _is_named_by_records(each)]
 
 
 def _members(home: Any) -> dict[str, Any]:

@@ -91,7 +91,6 @@ def reproduce(
     rtol: float = 0.0,
     atol: float = 0.0,
     executor: str | futures.Executor = "processes",
-    max_workers: int | None = None,
     progress: bool = False,
 ) -> Reproduction:
     """Generate the payload of `node` again in a fresh process, without storing it, and compare it with the one that is stored.
@@ -103,28 +102,28 @@ def reproduce(
         node: one with a record in its store; everything upstream of it is looked for in that store, too.
         recursive: make everything upstream again, from the sources on, each from what was made again.
         rtol, atol: numbers are the same within ``atol + rtol * abs(stored)``.
-        executor, max_workers, progress: as for `run`; a store in memory is only known to this process, where it is made again then.
+        executor, progress: as for `run`; a store in memory is only known to this process, where it is made again then.
 
     Raises ValueError for a negative tolerance.
     """
     if rtol < 0 or atol < 0:
         raise ValueError(f"rtol is {rtol} and atol {atol}; give 0 or more")
     store = node.store
+    note = ""
+    if in_memory(store) and executor == "processes":
+        executor, note = "inline", "made in this process, which alone knows the store"
     with _scratch() as scratch:
-        remake = _Remake(node, store, scratch, recursive)
+        remake = _Remake(node, store, scratch, recursive, executor)
         if remake.trouble:
             return Reproduction(node.key, remake.trouble)
-        note = ""
-        if in_memory(store) and executor == "processes":
-            executor, note = "inline", "made in this process, which alone knows the store"
-        failures = remake.run(executor, max_workers, progress)
+        failures = remake.run(progress)
         found: list[Remade] = []
         for each in remake.remade:
             told = remake.judge(each, failures, rtol, atol)
             differs = told is not None and told.outcome in ("different", "impossible") and remake.is_made(each)
             if told is not None and differs and all(before.outcome in ("identical", "equal") for before in found):
                 with _scratch() as second:
-                    told = told._replace(why=f"{told.why}. {remake.cause(each, second, executor, max_workers)}")
+                    told = told._replace(why=f"{told.why}. {remake.cause(each, second)}")
             found += [] if told is None else [told]
         if found[-1].outcome in ("identical", "equal"):
             changed = remake.changes(node.key)
@@ -153,9 +152,10 @@ class _Remake:
     remade: those that are stored, or were, upstream first. trouble: why it cannot begin.
     """
 
-    def __init__(self, node: Node, store: Store, scratch: Store, recursive: bool) -> None:
+    def __init__(self, node: Node, store: Store, scratch: Store, recursive: bool, executor: str | futures.Executor) -> None:
         self.store = store
         self.scratch = scratch
+        self.executor = executor
         self.then: dict[Key, Any] = {each.key: each for each in walk(node)}
         self.target: Node = rebuilt(flattened(node, Persistable))  # a copy, whose stores are of no concern to anybody else
         self.records: dict[Key, Record | None] = {}
@@ -223,12 +223,12 @@ class _Remake:
         if not any(each.key == node.key for each in self.trouble):
             self.trouble.append(Remade(node.key, node.label, "impossible", redact(why)))
 
-    def run(self, executor: str | futures.Executor, max_workers: int | None, progress: bool) -> list[NodeFailure]:
+    def run(self, progress: bool) -> list[NodeFailure]:
         """Make them, and tell which failed. Those that yield items come first: a run takes the items of others as they are."""
         taken = {one.key for each in walk(self.target) if each.is_external for one in upstream_of(each).values()}
         failures: list[NodeFailure] = []
         for each in [*(each for each in self.remade if each.key in taken and each.key != self.target.key), self.target]:
-            failures += _quietly(each, self.scratch, executor, max_workers, progress).failures
+            failures += _quietly(each, self.scratch, self.executor, progress).failures
         return failures
 
     def judge(self, node: Node, failures: Sequence[NodeFailure], rtol: float, atol: float) -> Remade | None:
@@ -269,10 +269,10 @@ class _Remake:
     def _read(self, store: Store, node: Node, record: Record) -> Any:
         return loading.read(store, record, loading.format_of(node, record))
 
-    def cause(self, node: Node, second: Store, executor: str | futures.Executor, max_workers: int | None) -> str:
+    def cause(self, node: Node, second: Store) -> str:
         """The reason why a payload is another now, in plain words."""
         said: list[str] = []
-        if self._is_random(node, second, executor, max_workers):
+        if self._is_random(node, second):
             said.append(
                 "Two new generations differ from each other as well: it is made with unseeded randomness, or from the time or something "
                 "else that is no param (self.rng is seeded, or make the seed a param)"
@@ -302,21 +302,21 @@ class _Remake:
         told = verdict.describe() or (f"it was made by {verdict.foreign}" if verdict.foreign else "")
         return "; ".join([*([told] if told else []), *verdict.unknown])
 
-    def _is_random(self, node: Node, second: Store, executor: str | futures.Executor, max_workers: int | None) -> bool:
+    def _is_random(self, node: Node, second: Store) -> bool:
         """Tell whether two new generations differ from each other."""
         twin: Any = rebuilt(flattened(node, Persistable))
         move_to(twin, second)
-        made = _quietly(twin, second, executor, max_workers, False)
+        made = _quietly(twin, second, self.executor, False)
         one, two = access.find_record(self.scratch, node.place), access.find_record(second, node.place)
         if made.failures or one is None or two is None or _content(one) == _content(two):
             return False
         return compare(self._read(self.scratch, node, one), self._read(second, node, two)).outcome != "identical"
 
 
-def _quietly(target: Node, scratch: Store, executor: str | futures.Executor, max_workers: int | None, progress: bool) -> RunResult:
+def _quietly(target: Node, scratch: Store, executor: str | futures.Executor, progress: bool) -> RunResult:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PersistableWarning)  # what has changed since is said in the end
-        return run(target, store=scratch, executor=executor, max_workers=max_workers, errors="return", progress=progress)
+        return run(target, store=scratch, executor=executor, errors="return", progress=progress)
 
 
 def _content(record: Record) -> Any:
