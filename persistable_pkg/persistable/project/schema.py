@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
 from persistable.errors import ConfigError, LineageCycle
@@ -68,24 +69,11 @@ class Layout:
             for name in names:
                 if name not in self.targets:
                     raise _no_target(name, accepted, place)
-        self._check_cycles()
-
-    def _check_cycles(self) -> None:
-        done: set[str] = set()
-        for first in self.targets:
-            path: list[str] = []
-            stack: list[tuple[str, bool]] = [(first, False)]
-            while stack:
-                name, left = stack.pop()
-                if left:
-                    done.add(path.pop())
-                elif name in path:
-                    circle = [*path[path.index(name) :], name]
-                    raise LineageCycle(f"{self.where}targets go round in a circle: {' <- '.join(circle)}", nodes=circle)
-                elif name not in done:
-                    path.append(name)
-                    stack.append((name, True))
-                    stack.extend((needed, False) for _, needed in self.targets[name].needs())
+        try:
+            TopologicalSorter({name: [needed for _, needed in target.needs()] for name, target in self.targets.items()}).prepare()
+        except CycleError as error:
+            circle: list[str] = error.args[1][::-1]
+            raise LineageCycle(f"{self.where}targets go round in a circle: {' <- '.join(circle)}", nodes=circle) from None
 
 
 def _no_target(name: str, accepted: Sequence[str], place: str) -> ConfigError:
