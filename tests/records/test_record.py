@@ -24,7 +24,7 @@ import persistable
 from persistable import Command, Key, Persistable, Record, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.nodes.code import checkout
-from persistable.nodes.code.checkout import checkout_of, git_commit
+from persistable.nodes.code.checkout import checkout_of
 from persistable.records.amounts import usage_in_words
 from persistable.records.failure import Failure
 
@@ -103,6 +103,13 @@ def test_lineage_names_each_node_once(tmp_path: Path) -> None:
         node = Join(tmp_path, left=node, right=node)
     node.generate()
     assert node.record is not None and len(node.record.lineage) == 20
+
+
+def git_commit(folder: str) -> str | None:
+    """The commit of the work tree around a folder, looked at anew."""
+    checkout._found.clear()
+    found = checkout_of(folder)
+    return None if found is None else found.commit
 
 
 def test_the_git_commit_is_read_without_running_git(tmp_path: Path) -> None:

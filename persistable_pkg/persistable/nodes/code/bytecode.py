@@ -36,7 +36,7 @@ class UnknownInstructions(Exception):
 
 
 KNOWN = (3, 15)
-"""The newest Python whose instructions `raw_steps` has held against `dis`; later ones are read by `dis` itself."""
+"""The newest Python on which `raw_steps` was held against `dis`; instructions of later ones are read by `dis` itself."""
 
 
 Step = tuple[str, str, int, bool]

@@ -33,12 +33,6 @@ def checkout_of(folder: str) -> Checkout | None:
     return _found[root]
 
 
-def git_commit(folder: str) -> str | None:
-    """The commit checked out in the work tree that holds `folder`; None outside one."""
-    root = _root(folder)
-    return _head_commit(os.path.join(root, ".git")) if root is not None else None
-
-
 def _diff(root: str) -> str | None:
     """A digest of what git calls the difference of the tracked files from the commit, in a spelling that no setting of a user changes."""
     import subprocess
