@@ -17,12 +17,12 @@ from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import SecretMissing
 from persistable.graph.labels import short
 from persistable.nodes.code import class_reference
-from persistable.nodes.label import params_by_name
 from persistable.nodes.lineage import walk
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
 from persistable.params.fields import name_in_identity
-from persistable.params.trees import absent, differences
+from persistable.params.trees import absent, differences, fields_tree
+from persistable.params.words import is_of_nodes
 from persistable.records.key import SCHEME
 from persistable.records.record import package_versions
 from persistable.stores.keys import PUBLIC, SigningKey, new_signing_key, public_key
@@ -107,7 +107,9 @@ _PACKAGES = ("python", "persistable", "numpy", "pandas", "polars", "pyarrow", "s
 
 
 def _label(node: Node) -> str:
-    return f"{node.payload_name}({', '.join(f'{name}={value}' for name, value in params_by_name(node, 60).items())})"
+    # by the names in identity, so that a renamed field that was marked so leaves the file as it is
+    shown = {name: getattr(node.params, name, tree) for name, tree in fields_tree(node.params).items() if not is_of_nodes(tree)}
+    return f"{node.payload_name}({', '.join(f'{name}={value!r:.60}' for name, value in shown.items())})"
 
 
 def _free(label: str, taken: Mapping[str, Any]) -> str:
