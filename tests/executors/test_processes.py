@@ -211,6 +211,21 @@ def test_a_pool_of_forks_within_a_task_ends_without_a_word(executor: ProcessExec
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_what_a_task_forks_is_stopped_as_any_process_is_from_its_first_moment(executor: ProcessExecutor) -> None:
+    def ends() -> set[int]:
+        found: set[int] = set()
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                time.sleep(2)
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            found.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return found
+
+    assert executor.submit(ends).result(60) == {-signal.SIGTERM}
+
+
 def test_a_dead_worker_is_noticed_though_a_fork_of_it_lives(executor: ProcessExecutor) -> None:
     def fork_and_die() -> None:
         if os.fork() == 0:

@@ -44,8 +44,7 @@ class _Server:
         self._process = os.getpid()
         self._sending = threading.Lock()
         signal.signal(signal.SIGTERM, self._stop)
-        # what a task forks (a `multiprocessing.Pool`, which ends its workers by this signal) is stopped as any process is
-        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+        os.register_at_fork(before=_hold_stops, after_in_parent=_take_stops, after_in_child=_forked)
 
     def serve(self) -> None:
         with notes.sent_by(notes.Sender(self._note)):
@@ -104,6 +103,20 @@ def _timed(parts: Parts) -> tuple[int, bool, Parts]:
     begun = time.perf_counter_ns()
     went_well, answer = perform(parts)
     return time.perf_counter_ns() - begun, went_well, answer
+
+
+def _hold_stops() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _take_stops() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _forked() -> None:
+    """Let what a task forks (a `multiprocessing.Pool`, which ends its workers by SIGTERM) be stopped as any process is, from the first."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _take_stops()
 
 
 def _die_with_parent(life: int) -> None:
