@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ from persistable.records.record import SUFFIX, FileFact, Record, encoded, host_n
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended
 from persistable.runs.others import failed_elsewhere
-from persistable.runs.worker import Packer, unpacked
+from persistable.runs.worker import Packer
 from persistable.stores.base import extended
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class DirectGenerator:
             generation.at_work.remove(running)
             generation.current.reset(outer)
         if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
-            generation.conclude(running.whole, partial(_given, result), failure)
+            generation.conclude(running.whole, lambda: result, failure)
 
     def _write(self, key: Key, row: Row, result: Any, running: _Running) -> bool:
         """Write payload and record, as a commit of the general way would; False where there is something about them."""
@@ -288,7 +289,7 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     global _known
     common, parts = _known
     if parts is None or common != request.common:
-        parts = cast("_Parts", unpacked(request.common)[1:])
+        parts = cast("_Parts", pickle.loads(request.common)[1:])
         _known = (request.common, parts)
     cores.limit(None)
     direct_generator = DirectGenerator(*parts)
@@ -327,10 +328,6 @@ def _tokens() -> Iterator[str]:
         drawn = os.urandom(4 * 500).hex()
         for start in range(0, len(drawn), 8):
             yield drawn[start : start + 8]
-
-
-def _given(result: Any) -> Any:
-    return result
 
 
 def _is_plain(value: Any, depth: int = 3) -> bool:

@@ -18,6 +18,7 @@ from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
+from persistable.fileio.original import Original
 from persistable.nodes import capture, connections
 from persistable.nodes.binding import bound_to
 from persistable.nodes.failing import announce
@@ -46,7 +47,6 @@ from persistable.runs.worker import (
     Packer,
     check_keys,
     perform,
-    perform_here,
     perform_packed,
 )
 from persistable.stores.reach import in_memory, is_shared
@@ -714,6 +714,8 @@ _ELSEWHERE = Outcome(True, 0.0, attempt=0)
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
-    run, hooks, output, *rest = arguments
+    run, hooks, output, node, *rest = arguments
     with connections.within(run), events.heard_by(hooks), capture.keeping(output):
-        return perform_here(*rest)
+        outcome, payload = perform(node, *rest)
+    # others of this process take copies
+    return outcome, (Original(payload, node.key) if outcome.succeeded and not node.is_persisted else None)

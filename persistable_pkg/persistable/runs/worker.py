@@ -17,7 +17,6 @@ from persistable.executors import cores
 from persistable.executors.base import Executor, portable
 from persistable.executors.resources import Retry
 from persistable.executors.tracebacks import lines_of, trim
-from persistable.fileio.original import Original
 from persistable.fileio.pickle import PickleFileIO
 from persistable.nodes import capture, generation, provenance
 from persistable.nodes.code import Main
@@ -82,14 +81,6 @@ class Outcome(NamedTuple):
     events: tuple[events.Event, ...] = ()
     handed: bytes | str | None = None
     elsewhere: str = ""
-
-
-def perform_here(
-    node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True, failures: int | None = None
-) -> tuple[Outcome, Original | None]:
-    """As `perform`; others of this process take copies of the payload."""
-    outcome, payload = perform(node, store, token, given, attempt, waits, failures)
-    return outcome, (Original(payload, node.key) if outcome.succeeded and not node.is_persisted else None)
 
 
 def perform(
@@ -280,11 +271,6 @@ def _definition(digest: str, data: bytes) -> Any:
 
 
 _DEFINITIONS = 1000
-
-
-def unpacked(data: bytes) -> Any:
-    """The things that `Packer.common` packed."""
-    return pickle.loads(data)
 
 
 @capture.session()

@@ -131,8 +131,11 @@ class API:
         return call
 
     def _delete(self, delete: Callable[..., Any], name: str, **options: Any) -> None:
-        with suppress(_NotThere):
+        try:
             self._ask(delete, name, self.namespace, **options)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
 
     def messages(self, name: str) -> list[str]:
         """Return what the cluster has to say about a Job or pod, the newest last; nothing where we may not know."""
@@ -170,7 +173,7 @@ class API:
     @contextmanager
     def watch(self, selector: str, version: str) -> Generator[Any]:
         """Open a watch of the pods with these labels since a version of their list: lines of JSON. See `log`."""
-        answer = self._try_once(
+        answer = self._try(
             lambda: self._core.list_namespaced_pod(
                 self.namespace,
                 label_selector=selector,
@@ -180,7 +183,8 @@ class API:
                 timeout_seconds=_WATCHED,
                 _preload_content=False,
                 _request_timeout=(_TIMEOUT[0], _WATCHED + 30.0),
-            )
+            ),
+            tries=1,
         )
         try:
             yield answer
@@ -202,21 +206,15 @@ class API:
             with suppress(ValueError):
                 self.clock_offset = parsedate_to_datetime(date).timestamp() - time.time()
 
-    def _try(self, ask: Callable[[], Any]) -> Any:
-        for number in range(_TRIES):
+    def _try(self, ask: Callable[[], Any], tries: int = _TRIES) -> Any:
+        for number in range(tries):
             try:
                 return self._once(ask)
             except _Passing as passing:
-                if number == _TRIES - 1:
+                if number == tries - 1:
                     raise passing.error from passing.__cause__
                 time.sleep(passing.wait if passing.wait is not None else _DELAY * 2**number * (0.5 + random.random()))
         raise AssertionError("unreachable")
-
-    def _try_once(self, ask: Callable[[], Any]) -> Any:
-        try:
-            return self._once(ask)
-        except _Passing as passing:
-            raise passing.error from passing.__cause__
 
     def _once(self, ask: Callable[[], Any]) -> Any:
         """Ask once. Raises _Passing for what may be otherwise the next time."""
@@ -242,18 +240,13 @@ class _Passing(Exception):
         self.wait = wait
 
 
-class _NotThere(Refused):
-    """The object does not exist (HTTP 404)."""
-
-
 def _refused(error: Any) -> Refused:
     try:
         status = json.loads(error.body)
         reason, message = str(status.get("reason", "")), str(status.get("message", ""))
     except (TypeError, ValueError, AttributeError):
         reason, message = str(error.reason or ""), str(error.body or "")[:500]
-    kind = _NotThere if error.status == 404 else Refused
-    return kind(int(error.status or 0), reason, message or f"HTTP {error.status} {error.reason}")
+    return Refused(int(error.status or 0), reason, message or f"HTTP {error.status} {error.reason}")
 
 
 def _configured(kubeconfig: str | None, context: str | None) -> tuple[Any, Any, str | None]:

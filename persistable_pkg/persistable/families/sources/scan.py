@@ -15,7 +15,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from enum import Enum
 from typing import Any, BinaryIO, cast
 
 from persistable.errors import InvalidName, StoreError
@@ -111,9 +110,8 @@ class LocalShelf(Shelf):
                 continue
             for entry in self._scan(folder):
                 if _is_meant(entry.name, last) and last.match(entry.name) is not None and entry.is_file():
-                    stamp = _stamp_of(entry, now)
-                    if stamp is not _Gone.GONE:
-                        yield folder + entry.name, stamp
+                    for found in _found(entry):
+                        yield folder + entry.name, _local_stamp(found, now)
 
     def _folders(self, segments: list[Template]) -> Iterator[str]:
         """Every folder along these parts of a path, each with a separator at its end."""
@@ -143,9 +141,8 @@ class LocalShelf(Shelf):
                     if not entry.is_symlink() or _first_visit(self._name(path), seen):
                         pending.append(path)
                 elif entry.is_file() and not is_temporary(entry.name):
-                    stamp = _stamp_of(entry, now)
-                    if stamp is not _Gone.GONE:
-                        yield path, stamp
+                    for found in _found(entry):
+                        yield path, _local_stamp(found, now)
 
     def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
         try:
@@ -185,17 +182,12 @@ class LocalShelf(Shelf):
         return StoreError(text, url=self.url, path=path)
 
 
-class _Gone(Enum):
-    """Stands for the stamp of a file that is not there any more."""
-
-    GONE = "gone"
-
-
-def _stamp_of(entry: os.DirEntry[str], now: int) -> Any:
+def _found(entry: os.DirEntry[str]) -> list[os.stat_result]:
+    """The facts of a file; none of one that has gone since it was listed."""
     try:
-        return _local_stamp(entry.stat(), now)
+        return [entry.stat()]
     except FileNotFoundError:
-        return _Gone.GONE
+        return []
 
 
 def _local_stamp(found: os.stat_result, now: int) -> bytes | None:

@@ -159,18 +159,15 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     def run(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> RunResult:
         """`persistable.run` of the nodes of these names, by default all that are stored, for `ids`, by default all; options as there."""
-        return run.run(self._nodes(names, ids), **self._here(options))
+        return run.run(self._nodes(names, ids), **{"store": self.store, **options})
 
     def accept_code(self, reason: str, *names: str, ids: Iterable[Any] | None = None) -> int:
         """Record of the stored nodes of these names and ids, by default all, that are stale that nothing that matters has changed."""
-        return accept.accept_code(self._nodes(names, ids), reason=reason, **self._here({}))
+        return accept.accept_code(self._nodes(names, ids), reason=reason, store=self.store)
 
     def plan(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> Plan:
         """`persistable.plan` of the nodes of these names, by default all that are stored, for `ids`, by default all."""
-        return plan.plan(self._nodes(names, ids), **self._here(options))
-
-    def _here(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"store": self.store, **options}
+        return plan.plan(self._nodes(names, ids), **{"store": self.store, **options})
 
     def _nodes(self, names: Iterable[str], ids: Iterable[Any] | None) -> list[Any]:
         names = list(names)
