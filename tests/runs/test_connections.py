@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 from persistable import connection, run, step
 from persistable.events import Event, Performed
 from persistable.executors import ProcessExecutor, ThreadExecutor
+from persistable.fileio import JsonFileIO
+from persistable.runs import chunks
+from persistable.stores import MemoryStore
 
 
 def mark(place: str, text: str) -> None:
@@ -187,3 +191,24 @@ def test_a_forked_worker_that_outlives_the_run_closes_its_own_and_nothing_of_the
         run([load.step(n, here) for n in (3, 4)], hooks=[between], store=tmp_path)
         assert marks(logs[1]) == ["open", "use", "close"]
     assert marks(logs[0]) == ["open", "use", "use", "close"]
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+def test_a_run_of_a_large_family_opens_it_once_for_all_its_chunks(executor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "PORTION", 300)
+    log = tmp_path / "log"
+    run(load.over(n=range(700), db=connection(connect, str(log))), executor=executor, store=MemoryStore())
+    assert (marks(log).count("open"), marks(log).count("use"), marks(log).count("close")) == (1, 700, 1)
+
+
+@step(io=JsonFileIO())
+def numbers(db: Any) -> Iterator[tuple[str, int]]:
+    mark(db["log"], "use")
+    yield from {"a": 1, "b": 2}.items()
+
+
+def test_a_run_in_two_stages_opens_it_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    db = connection(connect, str(log))
+    run(load.over(numbers.step(db).members, db=db), store=tmp_path)
+    assert marks(log) == ["open", "use", "use", "use", "close"]

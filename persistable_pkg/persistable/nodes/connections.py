@@ -111,6 +111,19 @@ def within(run: str) -> Generator[None]:
 
 
 @contextmanager
+def leading(run: str) -> Generator[None]:
+    """Inside the block, this process leads that run. Where no block around it does, the connections of the run are closed at its end."""
+    leads = run not in led
+    led.add(run)
+    try:
+        yield
+    finally:
+        if leads:
+            led.discard(run)
+            close(run)
+
+
+@contextmanager
 def within_worker(run: str) -> Generator[None]:
     """As `within`, for work that was sent here: connections are closed of runs that are neither at work in this process nor led by it."""
     with _guard:

@@ -89,7 +89,7 @@ class Portioned:
         self._queue: deque[Lot] = deque()
         self._slow: Counter[Share] = Counter()
         self._packer = Packer(executor)
-        self._run = os.urandom(4).hex()
+        self.run_name = os.urandom(4).hex()
 
     def run(self, failed: str) -> RunResult:
         """Look at all, then carry out one chunk after the other."""
@@ -116,14 +116,12 @@ class Portioned:
         told = events.listened() and quiet
         if told:
             self._announce()
-        connections.led.add(self._run)
         try:
-            for portion in portions:
-                if not self._carry_out(portion, failed, quiet):
-                    break
+            with connections.leading(self.run_name):
+                for portion in portions:
+                    if not self._carry_out(portion, failed, quiet):
+                        break
         finally:
-            connections.led.discard(self._run)
-            connections.close(self._run)
             self.result.seconds = time.perf_counter() - start
             if told:
                 events.emit(self.result.finished())
@@ -183,7 +181,7 @@ class Portioned:
             members.setdefault((share.url, node.place), []).append((share, number))
             wanted.append((node, share.store))
         loop = self._loop(wanted, self._failed)
-        loop.quiet = quiet
+        loop.quiet, loop.run_name = quiet, self.run_name
         try:
             loop.run(failed)
         finally:
@@ -195,7 +193,7 @@ class Portioned:
         rest: list[Member] = []
         groups = itertools.groupby(portion, key=itemgetter(0))
         self._queue.extend(Lot(share, [number for _, number in members]) for share, members in groups)
-        with connections.within(self._run):
+        with connections.within(self.run_name):
             if isinstance(self._executor, InlineExecutor):
                 while (lot := self._next(rest)) is not None:
                     self._perform(lot, rest)
@@ -207,7 +205,7 @@ class Portioned:
         """Have workers perform what `_next` gives, many members to a call; whatever ends this early leaves nothing running."""
         executor, running = self._executor, dict[futures.Future[Any], Lot]()
         arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
-        with notes.received_at(self._run, arrived.put):
+        with notes.received_at(self.run_name, arrived.put):
             try:
                 while True:
                     while len(running) < self._pace.at_once(executor.workers) and (lot := self._next(rest)) is not None:
@@ -282,9 +280,9 @@ class Portioned:
         share, numbers, _ = lot
         generator, keys, rows = self._straights[share], share.lots.keys(numbers), share.lots.rows(numbers)
         if self._executor.shares_memory:
-            in_thread: tuple[Callable[..., Any], Any] = generator.thread_request(keys, rows, self._run)
+            in_thread: tuple[Callable[..., Any], Any] = generator.thread_request(keys, rows, self.run_name)
             return in_thread
-        elsewhere: tuple[Callable[..., Any], Any] = generator.request(keys, rows, self._packer, self._run)
+        elsewhere: tuple[Callable[..., Any], Any] = generator.request(keys, rows, self._packer, self.run_name)
         return elsewhere
 
     def _arrived(self, rest: list[Member], lot: Lot, parcel: Any) -> None:

@@ -78,7 +78,7 @@ class Loop:
         self._limits = limits
         self.result = RunResult(base)  # as far as it has come
         self._outcomes = self.result.outcomes
-        self._run = os.urandom(4).hex()
+        self.run_name = os.urandom(4).hex()  # one that all parts of a run share
         self._ready: list[tuple[int, Unit]] = []  # in this thread, where one after the other has room
         self._running: dict[futures.Future[Any], Attempt | Joint] = {}
         self._arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
@@ -115,8 +115,9 @@ class Loop:
         start = time.perf_counter()
         planner = Planner(self._wanted, self._look, failed=failed, stale=self._stale, packages=not self._executor.places)
         decided = None
-        connections.led.add(self._run)
-        outer = connections.current.set(self._run)
+        leads = self.run_name not in connections.led  # as `connections.leading`, without a call: most runs have no connection
+        connections.led.add(self.run_name)
+        outer = connections.current.set(self.run_name)
         try:
             decision = planner.decide()
             self._judging = None  # from now on it changes what is stored
@@ -127,16 +128,17 @@ class Loop:
                 if self._executor.shares_memory:
                     self._carry_out(planner, first)
                 else:
-                    with notes.received_at(self._run, self._arrived.put):
+                    with notes.received_at(self.run_name, self._arrived.put):
                         self._carry_out(planner, first)
         except BaseException:
             self._abort()
             raise
         finally:
             connections.current.reset(outer)
-            connections.led.discard(self._run)
-            if self._run in connections.scopes:
-                connections.close(self._run)
+            if leads:
+                connections.led.discard(self.run_name)
+                if self.run_name in connections.scopes:
+                    connections.close(self.run_name)
             self.result.seconds = time.perf_counter() - start
             if decided is not None:
                 self._finish(decided)
@@ -384,7 +386,7 @@ class Loop:
         members = batching.members(units, self._given)
         try:
             if self._executor.shares_memory:
-                order: Any = (self._run, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
+                order: Any = (self.run_name, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
                 future = self._executor.submit_for(None, batch_calls.perform_in_thread, order)
             else:
                 packed = batching.pack(units, lambda unit: self._task(unit, self._tries[unit])[1])
@@ -429,7 +431,7 @@ class Loop:
         if self._executor.shares_memory:
             waits = self._met and unit in self._others.abandoned
             return _performed, (
-                self._run,
+                self.run_name,
                 self._hooks,
                 capture.keeps.get(),
                 bound_to(unit.node, unit.store, lent=True),
@@ -459,7 +461,7 @@ class Loop:
                 given,
                 handover.path(unit) if handover is not None else None,
                 events.listened(given_logger(unit.node)),
-                self._run,
+                self.run_name,
                 self._met and unit in self._others.abandoned,
                 output=capture.keeps.get(),
                 failures=failures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 from persistable import events
 from persistable.errors import HttpFailed, InputError, PersistableWarning, StoreError
+from persistable.nodes import connections
 from persistable.runs.result import RunResult
 
 
@@ -26,6 +28,7 @@ class Staged:
         self._current: Any = None
         self._earlier: RunResult | None = None
         self._begun = False
+        self._run_name = os.urandom(4).hex()
 
     @property
     def result(self) -> RunResult:
@@ -41,7 +44,7 @@ class Staged:
     def run(self, failed: str) -> RunResult:
         """Carry out both."""
         try:
-            with events.retold(self._as_one):
+            with events.retold(self._as_one), connections.leading(self._run_name):
                 earlier = self._carry_out(self._first, failed)
                 if not (earlier.failures and self._fail_fast):
                     self._earlier = earlier
@@ -53,6 +56,7 @@ class Staged:
 
     def _carry_out(self, stage: Any, failed: str) -> RunResult:
         self._current = stage
+        stage.run_name = self._run_name
         result: RunResult = stage.run(failed)
         return result
 
