@@ -13,7 +13,7 @@ from persistable.errors import MissingExtra, PersistableError, StoreError, Store
 from persistable.params.masking import check_user, masked, unmasked
 from persistable.params.url import check_exact
 from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder
-from persistable.stores.connections import Shared
+from persistable.stores.connections import Reopened, Shared
 from persistable.stores.filesystem import Ranges, Remote, foreign
 from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options, check_options
@@ -29,7 +29,7 @@ _OBJECTS = {"abfs", "abfss", "az", "oci", "oss", "cos", "hf", "http", "https", "
 _connected = Shared[Any](16)
 
 
-class ObjectStore(ManyAtOnce):
+class ObjectStore(Reopened, ManyAtOnce):
     """A folder of an fsspec file system: S3, GCS, Azure, sftp, smb, webdav and so on.
 
     ``url_or_fs`` is a URL such as ``s3://bucket/folder`` or an fsspec file system, then with ``root`` as the folder in it. Options go to
@@ -45,6 +45,7 @@ class ObjectStore(ManyAtOnce):
     """
 
     poll = 3.0
+    not_pickled = ("_held", "_root_seen")
 
     def __init__(self, url_or_fs: str | Any, root: str = "", **options: Any) -> None:
         fsspec = foreign("fsspec")
@@ -83,7 +84,7 @@ class ObjectStore(ManyAtOnce):
         self._url = masked(chain or _shown(self._scheme, self._root, self._options))
         if self._scheme in _S3 | _GCS and not self._root:
             raise StoreError(f"{self._url} names no bucket; write {self._scheme}://bucket/folder", url=self._url, path="")
-        self._forget()
+        self._reset()
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> ObjectStore:
@@ -117,14 +118,7 @@ class ObjectStore(ManyAtOnce):
         with self.errors("", writing=False):
             return self.remote.exclusive
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_held", "_root_seen")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
-
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._held: tuple[int, Remote] | None = None
         self._root_seen = False
 
@@ -220,7 +214,7 @@ class ObjectStore(ManyAtOnce):
     def close(self) -> None:
         """Forget the connections; they end when no other store uses them."""
         _connected.drop(self._identity())
-        self._forget()
+        self._reset()
 
     def clear_temporary(self, path: str) -> None:
         place = self._place(path)
@@ -234,7 +228,7 @@ class ObjectStore(ManyAtOnce):
         held = self._held
         if held is not None:
             _connected.drop(self._identity(), held[1].fs)
-        self._forget()
+        self._reset()
 
     def _place(self, path: str) -> str:
         check_path(path)

@@ -21,6 +21,7 @@ from typing import IO, Any, BinaryIO, NamedTuple, TypeVar, cast
 from persistable.errors import StoreError
 from persistable.stores import sqlite_packs
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.connections import Reopened
 from persistable.stores.remote_errors import room_in
 from persistable.stores.sqlite_connection import Database, Snapshot, Transaction
 from persistable.stores.sqlite_connections import Connections
@@ -46,7 +47,7 @@ _PIECE = 1 << 20
 _LAST = "\U0010ffff" * 64  # after every name
 
 
-class SQLiteStore(BaseStore):
+class SQLiteStore(Reopened, BaseStore):
     """One file. It and its folder are made at the first write; each thread has a connection of its own.
 
     ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB. On a network file system
@@ -56,6 +57,7 @@ class SQLiteStore(BaseStore):
     batches = True
     in_memory = False
     definite = True
+    not_pickled = ("_connections", "_do", "format_seen")
 
     def __init__(self, file: str | os.PathLike[str], *, timeout: float = 30.0, network: bool = False) -> None:
         place = os.fsdecode(file)
@@ -77,13 +79,6 @@ class SQLiteStore(BaseStore):
     @property
     def url(self) -> str:
         return "sqlite:///" + self.file.replace(os.sep, "/")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"file": self.file, "timeout": self.timeout, "network": self.network, **(self.said() or {})}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._reset()
 
     def _reset(self) -> None:
         self._connections = Connections(self.file, self.url, self.timeout, self.network)
