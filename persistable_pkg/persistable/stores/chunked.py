@@ -6,25 +6,23 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from persistable.stores.filesystem import Ranges, Upload
+from persistable.stores.filesystem import Parts, Ranges
 
 Start = Callable[[int, bytes], "Future[None]"]
 """Sends the chunk of that number while the caller goes on."""
 
 
-class ChunkedUpload(Upload):
-    """Bytes on their way to `place`, sent in chunks of `chunk` bytes, one after the other. What fits one chunk is not sent, but kept.
+class ChunkedUpload(Parts):
+    """Bytes on their way to `place`, sent in chunks of `chunk` bytes, one after the other.
 
     count: chunks that were sent. is_committing: whether what names them may be there, so that they stay.
     """
 
     def __init__(self, place: str, chunk: int, start: Start) -> None:
-        super().__init__(place)
+        super().__init__(place, chunk)
         self.count = 0
         self.is_committing = False
-        self._chunk = chunk
         self._start = start
-        self._buffer = bytearray()
         self._sending: Future[None] | None = None
 
     @property
@@ -32,16 +30,9 @@ class ChunkedUpload(Upload):
         """Tell whether its bytes fit one chunk."""
         return not self.count
 
-    def accept(self, data: memoryview) -> None:
-        for start in range(0, len(data), self._chunk):
-            self._buffer += data[start : start + self._chunk]
-            if len(self._buffer) > self._chunk:  # one that is just full may be the last
-                self._send(bytes(memoryview(self._buffer)[: self._chunk]))
-                del self._buffer[: self._chunk]
-
-    def _send(self, data: bytes) -> None:
+    def send(self, part: bytes) -> None:
         self.settle()
-        self._sending = self._start(self.count, data)
+        self._sending = self._start(self.count, part)
         self.count += 1
 
     def settle(self) -> None:
@@ -50,14 +41,10 @@ class ChunkedUpload(Upload):
         if sending is not None:
             sending.result()
 
-    def rest(self) -> bytes:
-        """The bytes not sent yet."""
-        return bytes(self._buffer)
-
     def flush_all(self) -> None:
         """Send all of it."""
         if self._buffer:
-            self._send(self.rest())
+            self.send(self.rest())
             self._buffer.clear()
         self.settle()
 

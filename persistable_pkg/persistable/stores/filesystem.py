@@ -417,6 +417,32 @@ class Upload(io.BufferedIOBase):
         raise NotImplementedError(f"{type(self).__name__}.abort")
 
 
+class Parts(Upload):
+    """An upload that is cut into parts of `part` bytes. The last one, or all of what is no more than that, is not sent but kept."""
+
+    def __init__(self, place: str, part: int) -> None:
+        super().__init__(place)
+        self._part = part
+        self._buffer = bytearray()
+
+    def accept(self, data: memoryview) -> None:
+        while len(self._buffer) + len(data) > self._part:  # one that is just full may be the last
+            room = self._part - len(self._buffer)
+            part = b"".join((self._buffer, data[:room]))
+            self._buffer.clear()
+            data = data[room:]
+            self.send(part)
+        self._buffer += data
+
+    def send(self, part: bytes) -> None:
+        """Send the next part, or start to."""
+        raise NotImplementedError(f"{type(self).__name__}.send")
+
+    def rest(self) -> bytes:
+        """The bytes not sent yet."""
+        return bytes(self._buffer)
+
+
 class SpooledUpload(Upload):
     """Kept in memory, then in an unnamed temporary file, and sent at once."""
 

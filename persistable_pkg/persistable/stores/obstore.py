@@ -19,9 +19,9 @@ from obstore.exceptions import BaseError, InvalidPathError
 from obstore.store import S3Store
 
 from persistable.stores.base import Stat
-from persistable.stores.filesystem import FOLDER, Page, Result, Upload, foreign
+from persistable.stores.filesystem import FOLDER, Page, Parts, Result, Upload, foreign
 from persistable.stores.remote_errors import kind_of
-from persistable.stores.s3 import PAGE, PART, PARTS_AT_ONCE, S3, Opened, Parts, patiently
+from persistable.stores.s3 import PAGE, PART, PARTS_AT_ONCE, S3, Opened, patiently
 
 _ATTEMPTS = 3  # as the other client: an absent server is not waited for long
 _PATIENCE = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "1day"}  # a large part may take its time, a silent server not
@@ -184,7 +184,7 @@ class _Upload(Parts):
     """One call that is fed with parts. An exception among them makes it let go of the upload, where cancelling it would leave the parts."""
 
     def __init__(self, remote: Obstore, place: str) -> None:
-        super().__init__(place)
+        super().__init__(place, PART)
         self._remote = remote
         self._key = remote.key_of(place)
         self._putting: asyncio.Future[None] | None = None

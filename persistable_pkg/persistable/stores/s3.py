@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from persistable.stores.base import Bytes, Stat, byte_view
 from persistable.stores.bucket import Bucket, again
-from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Result, Stamped, Upload, foreign
+from persistable.stores.filesystem import BLOCK, FOLDER, Page, Parts, Ranges, Result, Stamped, Upload, foreign
 from persistable.stores.remote_errors import facts, is_transient
 
 PART = 16 << 20  # bytes of one part of an upload
@@ -213,40 +213,11 @@ def _refused(told: Mapping[str, str]) -> BaseException:
     return error
 
 
-class Parts(Upload):
-    """An upload that is cut into parts of `PART` bytes; what is shorter is one request, and never an upload of parts."""
-
-    def __init__(self, place: str) -> None:
-        super().__init__(place)
-        self._buffer = bytearray()
-
-    def accept(self, data: memoryview) -> None:
-        if self._buffer:
-            room = PART - len(self._buffer)
-            self._buffer += data[:room]
-            data = data[room:]
-            if len(self._buffer) == PART:
-                self.send(bytes(self._buffer))
-                self._buffer.clear()
-        while len(data) >= PART:
-            self.send(bytes(data[:PART]))
-            data = data[PART:]
-        self._buffer += data
-
-    def send(self, part: bytes) -> None:
-        """Send the next part, or start to."""
-        raise NotImplementedError(f"{type(self).__name__}.send")
-
-    def rest(self) -> bytes:
-        """The bytes that fill no part."""
-        return bytes(self._buffer)
-
-
 class _Upload(Parts):
     """Parts are sent while the caller goes on writing. A killed process leaves parts that nobody sees and the bucket's rules remove."""
 
     def __init__(self, remote: S3, place: str) -> None:
-        super().__init__(place)
+        super().__init__(place, PART)
         self._remote = remote
         self._key = remote.key_of(place)
         self._begun: Future[str] | None = None

@@ -64,13 +64,9 @@ class _InFolder:
         return found.st_size, (found.st_dev, found.st_ino, found.st_mtime_ns)
 
     def read(self, first: int, last: int) -> bytes:
-        with open(self._place, "rb", buffering=0) as file:
+        with open(self._place, "rb") as file:
             file.seek(first)
-            wanted, pieces = last - first, list[bytes]()
-            while wanted > 0 and (piece := file.read(wanted)):
-                pieces.append(piece)
-                wanted -= len(piece)
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return file.read(last - first)
 
     def close(self) -> None:
         return None
