@@ -116,15 +116,20 @@ def test_settled_folders_are_believed_and_changed_ones_listed(
     run(*[number.step(n) for n in range(4)], store=tmp_path)
     catalog = Catalog(tmp_path, index=index)
     assert len(catalog) == 4
-    listed: list[str] = []
-    way = "_inodes" if by_inode else "_stamps"
-    listing = getattr(parts._Folders, way)
-    monkeypatch.setattr(parts._Folders, way, lambda part, folder: listed.append(folder) or listing(part, folder))
+    listed: list[tuple[str, bool]] = []
+    listing = parts._Folders._listing
+
+    def noted(part: Any, folder: str, stamp: str | None) -> parts.Listing:
+        found = listing(part, folder, stamp)
+        listed.append((folder, found.by_inode))
+        return found
+
+    monkeypatch.setattr(parts._Folders, "_listing", noted)
     assert len(catalog) == 4 and not listed
     run(number.step(9), store=tmp_path)
-    assert len(catalog) == 5 and listed == ["number"]
+    assert len(catalog) == 5 and listed == [("number", by_inode)]
     run(doubled.step(number.step(9)), store=tmp_path)
-    assert len(catalog) == 6 and listed == (["number"] if by_inode else ["number", "doubled"])
+    assert len(catalog) == 6 and listed == [("number", by_inode), ("doubled", False)]
     node = number.step(2).bind(tmp_path)
     node.generate()
     created = node.record.started + node.record.seconds  # type: ignore[union-attr]

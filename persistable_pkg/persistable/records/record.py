@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 from zlib import crc32
 
 from persistable.errors import PayloadCorrupted, StoreTooNew
@@ -92,9 +92,9 @@ class Record:
         self.key = key
 
     @classmethod
-    def parse(cls, data: bytes, key: Key | None = None, store: Store | None = None) -> Record:
+    def parse(cls, data: bytes, key: Key | None = None, store: Store | None = None, *, lines: Literal[1, 2] = 1) -> Record:
         """The record in `data`, which was read in `store`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the
-        record of `key`.
+        record of `key`. lines: 2 where `head` shall hold the members of the second line as well.
 
         Raises StoreTooNew for a record of a later format, PayloadUntrusted where the store it was read from has refused it.
         """
@@ -111,7 +111,10 @@ class Record:
                 found=f"{crc32(body):08x}",
             )
         try:  # the checksum tells of accidents; whoever makes one on purpose can write anything
-            head = _scan(body[: body.index(b"\n") - 1].decode("utf-8", "surrogatepass") + "}", 0)[0]
+            end = body.index(b"\n")
+            if lines == 2:
+                end = body.index(b"\n", end + 1)
+            head = _scan(body[: end - 1].decode("utf-8", "surrogatepass") + "}", 0)[0]
             if head["record"] != FORMAT:
                 raise _of_another_format(key or head.get("key"), head["record"])
             try:

@@ -36,10 +36,10 @@ def exact(tree: Any) -> tuple[int, Any]:
 
 def valued(params: dict[str, Any]) -> list[tuple[str, int, Any]]:
     """Path, kind and value of all that `params` hold; once more, in the form in which it is compared, where that is another."""
-    found: list[tuple[str, int, Any]] = [(path, *exact(tree)) for path, tree in params.items()] if is_plain(params) else []
-    if found and TREE not in {kind for _, kind, _ in found}:
-        return found  # as of most, of which there may be a million
-    found.clear()
+    plain = _plain(params)
+    if plain is not None:
+        return plain
+    found: list[tuple[str, int, Any]] = []
     for path, tree in walk(params):
         kind, value = exact(tree)
         found.append((path, kind, value))
@@ -47,6 +47,28 @@ def valued(params: dict[str, Any]) -> list[tuple[str, int, Any]]:
             compared = form(tree)
             if compared is not None and (compared.__class__ is not str or len(compared) <= LONGEST):
                 found.append((path, FORM, compared))
+    return found
+
+
+def _plain(params: dict[str, Any]) -> list[tuple[str, int, Any]] | None:
+    """What `exact` gives for each of `params` where none is a tree, as of most, of which there may be a million; else None."""
+    found: list[tuple[str, int, Any]] = []
+    for path, value in params.items():
+        kind = _KINDS.get(value.__class__)
+        if kind == TEXT:
+            if len(value) > LONGEST:
+                return None
+        elif kind == INT:
+            if not -_BIG <= value < _BIG:
+                return None
+        elif kind == FLOAT:
+            if not value and str(value)[0] == "-":
+                return None
+        elif kind == BOOL:
+            value = int(value)  # noqa: PLW2901 - no copy of what is a value
+        elif kind is None:
+            return None
+        found.append((path, kind, value))
     return found
 
 

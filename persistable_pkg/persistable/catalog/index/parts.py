@@ -48,10 +48,6 @@ class Known(Protocol):
     folders: Mapping[str, str | None]
     """Each folder in which files or rows are, and its stamp."""
 
-    def has_more(self, folder: str, than: int) -> bool:
-        """Tell whether a folder has more records than that number."""
-        ...
-
     def packs(self) -> Mapping[int, str]:
         """Each pack, and its state."""
         ...
@@ -115,8 +111,7 @@ class _Folders:
             there.add(folder)
             stamp = _folder_stamp(self._place(folder), now)
             if stamp is None or known.folders.get(folder) != stamp:
-                by_inode = known.has_more(folder, LARGE)
-                yield Listing(folder, self._inodes(folder) if by_inode else self._stamps(folder), stamp, by_inode)
+                yield self._listing(folder, stamp)
         for folder in known.folders.keys() - there:
             yield Listing(folder, {}, None)
 
@@ -139,19 +134,12 @@ class _Folders:
     def _place(self, folder: str) -> str:
         return os.path.join(self._root, folder)
 
-    def _stamps(self, folder: str) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _listing(self, folder: str, stamp: str | None) -> Listing:
         with _entries(self._place(folder)) as entries:
-            for entry in entries:
-                if entry.name.endswith(ENDINGS):
-                    stamp = _file_stamp(entry)
-                    if stamp:
-                        found[entry.name] = stamp
-        return found
-
-    def _inodes(self, folder: str) -> dict[str, int]:
-        with _entries(self._place(folder)) as entries:
-            return {name: entry.inode() for entry in entries if (name := entry.name).endswith(ENDINGS)}
+            found = [entry for entry in entries if entry.name.endswith(ENDINGS)]
+        if len(found) > LARGE:
+            return Listing(folder, {entry.name: entry.inode() for entry in found}, stamp, by_inode=True)
+        return Listing(folder, {entry.name: known for entry in found if (known := _file_stamp(entry))}, stamp)
 
 
 class _Nothing:

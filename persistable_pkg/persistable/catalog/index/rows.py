@@ -16,6 +16,8 @@ DONE, CORRUPT, FAILED, UNTRUSTED = "done", "corrupt", "failed", "untrusted"
 ENDINGS = (SUFFIX, FAILED_SUFFIX)
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _hosts: dict[bytes, str] = {}
+_HOST_LINE = b'\n"scheme":'
+"""The beginning of the line with the name of the host, which all records of a process have in common."""
 _NEEDED = {"params", "version", "started", "seconds", "made"}
 
 
@@ -61,40 +63,42 @@ def row_of(path: str, data: bytes) -> Row | None:
 
 def _recorded(base: str, data: bytes) -> Row | None:
     try:
-        record = Record.parse(data)
-        facts = _facts(record)
-        node = Described(record.head["key"], record.class_reference, facts["version"], facts["params"], facts.get("upstream") or {})
-        started, seconds = facts["started"], facts["seconds"]
+        record, facts = _parsed(data)
+        reference = record.class_reference
+        node = Described(facts["key"], reference, facts["version"], facts["params"], facts.get("upstream") or {})
         if node.params.__class__ is not dict or node.upstream.__class__ is not dict:
             raise TypeError("its params are none")
-        created = float(started + seconds)
+        seconds = facts["seconds"]
+        created = float(facts["started"] + seconds)
     except PayloadUntrusted:
         return _damaged(base, UNTRUSTED)
     except (PayloadCorrupted, StoreTooNew, InvalidName, KeyError, ValueError, TypeError, RecursionError):
         return _damaged(base)
-    at = _at(base, node.key)
+    at = "" if base == node.key else _at(base, node.key)
     if at is None:
         return None
-    name = node.key.rpartition("/")[0]
-    return Row(DONE, name, at, node, record.size, seconds, created, facts["host"], node.class_reference, facts["made"])
+    return Row(DONE, record.key.name, at, node, record.size, seconds, created, facts["host"], reference, facts["made"])
 
 
-def _facts(record: Record) -> dict[str, Any]:
-    """The members of `record` that an index has, and some others: as it is written, two of its lines hold them."""
-    lines = record.data.split(b"\n", 5)
+def _parsed(data: bytes) -> tuple[Record, dict[str, Any]]:
+    """The record in `data`, and the members of it that an index has, and some others: as it is written, three of its lines hold them."""
     try:
-        facts: dict[str, Any] = _scan("{" + lines[1].rstrip(b",").decode() + "}", 0)[0]
-        host = _hosts.get(lines[4])
+        record = Record.parse(data, lines=2)
+        start = data.index(_HOST_LINE) + 1
+        line = data[start : data.index(b"\n", start)]
+        host = _hosts.get(line)
         if host is None:
             if len(_hosts) > 1000:
                 _hosts.clear()
-            host = _hosts[lines[4]] = _scan("{" + lines[4].rstrip(b",").decode() + "}", 0)[0]["host"]
+            host = _hosts[line] = _scan("{" + line.rstrip(b",").decode() + "}", 0)[0]["host"]
+        facts = record.head
         facts["host"] = host
-        if not facts.keys() >= _NEEDED:
-            raise LookupError("in other lines")
-        return facts
-    except (StopIteration, ValueError, LookupError, TypeError):
-        return record.checked().facts()  # written by something else, in lines of its own
+        if facts.keys() >= _NEEDED:
+            return record, facts
+    except (PayloadCorrupted, StopIteration, ValueError, LookupError, TypeError):
+        pass
+    record = Record.parse(data).checked()  # damaged, or written by something else, in lines of its own
+    return record, record.facts()
 
 
 def _failed(path: str, data: bytes) -> Row | None:
