@@ -515,6 +515,11 @@ def members(facts: Mapping[str, Any]) -> bytes:
     return b",\n" + encoded(facts)[1:-1]
 
 
+def text_of(fact: Any) -> str:
+    """`fact` as JSON, as compact as records have it."""
+    return "".join(_encode(fact, 0))
+
+
 def encoded(fact: Any) -> bytes:
     """`fact` as records have it."""
     return "".join(_encode(fact, 0)).encode("utf-8", "surrogatepass")

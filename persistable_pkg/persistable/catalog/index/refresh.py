@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
@@ -34,6 +35,7 @@ COLUMNS = 5000
 OTHER = "other"
 """Status of a file that only looks like a record by its name; no query finds it."""
 Progress = Callable[[int, int], None]
+_path: Callable[[Sequence[Any]], str] = itemgetter(0)
 Pending = tuple[str, int, str, str | int, int | None]
 """A file to be read: its path, the id of its folder, its name and stamp, and the id of its pack."""
 
@@ -195,6 +197,8 @@ class _Refresh:
         if have:
             with written(self._db):
                 self._db.executemany(f"DELETE FROM records WHERE {within} = ? AND file = ?", [(number, file) for file in have])
+        if pack is None:
+            new.sort(key=_path)  # in the order in which they are read; of packs, one after the other
         self._pending += new
         self._wanted += len(new)
 
@@ -211,16 +215,13 @@ class _Refresh:
             with written(self._db):
                 for name in INDEXES:
                     self._db.execute(f"DROP INDEX {name}")
-        pending.sort()  # files in the order of their paths, and one pack after the other
-        if any(place[-1] for place in pending):
-            pending.sort(key=_pack)
         rows: list[tuple[Pending, Row | None]] = []
         for first in range(0, len(pending), BATCH):
             some = pending[first : first + BATCH]
             data = store.get_many([place[0] for place in some])
             rows += [(place, row_of(path, data[path])) for place in some if (path := place[0]) in data]
             if len(rows) >= AT_ONCE or first + BATCH >= len(pending):
-                rows.sort()  # by their paths, so by their keys: what is written in that order touches few pages of the index
+                rows.sort(key=_path_of_row)  # so by their keys: what is written in that order touches few pages of the index
                 with written(self._db):
                     self._write(rows)
                 rows.clear()
@@ -234,8 +235,8 @@ class _Refresh:
     def _write(self, rows: Sequence[tuple[Pending, Row | None]]) -> None:
         nodes = self._nodes([(row.node, place[0]) for place, row in rows if row and row.node])
         self._insert(
-            "records (folder, file, pack, stamp, inode, node, name, at, status, size, seconds, created, host, class, made)",
-            [(folder, file, pack, *_stamps(stamp), *_columns(row, nodes)) for (_, folder, file, stamp, pack), row in rows],
+            "records (folder, file, pack, stamp, inode, node, status, name, at, size, seconds, created, host, class, made)",
+            [_record(place, row, nodes) for place, row in rows],
         )
 
     def _nodes(self, described: Sequence[tuple[Described, str]]) -> dict[str, int]:
@@ -339,23 +340,22 @@ class _Refresh:
         return {key for (key,) in self._db.execute(query, (json.dumps(keys),))}
 
 
-def _pack(pending: Pending) -> int:
-    return pending[-1] or 0
+def _path_of_row(row: tuple[Pending, Row | None]) -> str:
+    return row[0][0]
 
 
-def _stamps(stamp: str | int) -> tuple[str, int]:
-    """The stamp of a file and its inode, by which alone it was listed in a large folder."""
-    if isinstance(stamp, int):
-        return "", stamp
-    inode = stamp.partition(":")[0]
-    return stamp, int(inode) if inode.isdigit() else 0
-
-
-def _columns(row: Row | None, nodes: dict[str, int]) -> tuple[Any, ...]:
+def _record(place: Pending, row: Row | None, nodes: dict[str, int]) -> tuple[Any, ...]:
+    """The row of table ``records`` for a file at `place`. Of a large folder the inode alone was listed, and no stamp."""
+    _, folder, file, stamp, pack = place
+    if stamp.__class__ is int:
+        inode, stamp = stamp, ""
+    else:
+        begin = str(stamp).partition(":")[0]
+        inode = int(begin) if begin.isdigit() else 0
     if row is None:
-        return None, "", None, OTHER, None, None, None, None, None, None
+        return folder, file, pack, stamp, inode, None, OTHER, "", None, None, None, None, None, None, None
     node = None if row.node is None else nodes[row.node.key]
-    return node, row.name, row.at, row.status, row.size, row.seconds, row.created, row.host, row.class_reference, row.made
+    return folder, file, pack, stamp, inode, node, row.status, row.name, row.at, *row[4:]
 
 
 def _text(version: Any) -> str:

@@ -9,7 +9,7 @@ from persistable.catalog.index.leaves import form, is_plain, walk
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key
-from persistable.records.record import SUFFIX, Record, encoded
+from persistable.records.record import SUFFIX, Record, text_of
 from persistable.stores.custom_path import PLACED
 
 DONE, CORRUPT, FAILED, UNTRUSTED = "done", "corrupt", "failed", "untrusted"
@@ -33,8 +33,8 @@ class Described(NamedTuple):
     def texts(self) -> tuple[str, str | None]:
         """The params as JSON, and by path in the form that can be compared; None where that is the same."""
         if is_plain(self.params):
-            return _text(self.params), None
-        return _text(self.params), _text({path: form(tree) for path, tree in walk(self.params) if '"' not in path})
+            return text_of(self.params), None
+        return text_of(self.params), text_of({path: form(tree) for path, tree in walk(self.params) if '"' not in path})
 
 
 class Row(NamedTuple):
@@ -50,10 +50,6 @@ class Row(NamedTuple):
     host: str | None = None
     class_reference: str | None = None
     made: str | None = None
-
-
-def _text(tree: Any) -> str:
-    return encoded(tree).decode()
 
 
 def row_of(path: str, data: bytes) -> Row | None:
