@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
-from persistable.catalog.index.leaves import is_plain, valued, walk
+from persistable.catalog.index.leaves import valued, walk
 from persistable.catalog.index.parts import Listing, parts_of
 from persistable.catalog.index.rows import Described, Row, row_of
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
@@ -22,7 +22,7 @@ from persistable.stores.base import Store
 
 BATCH = 2000
 """Records that are read at once."""
-AT_ONCE = 10_000
+AT_ONCE = 50_000
 """Records that are written at once: a page of the index is written once for all of its rows among them."""
 MANY = 20_000
 """New records from which on it takes less time to make the secondary indexes anew."""
@@ -262,8 +262,7 @@ class _Refresh:
         )
         self._edges(new, ids, paths)
         self._params([node for node in new if node.key not in partial], ids)
-        for node in new:
-            self._note_columns(node)
+        self._note_columns(new)
         return ids
 
     def _edges(self, nodes: Iterable[Described], ids: dict[str, int], paths: dict[str, str]) -> None:
@@ -299,14 +298,18 @@ class _Refresh:
         self._db.execute("INSERT INTO paths (id, path) VALUES (?, ?)", (paths[path], path))
         return paths[path]
 
-    def _note_columns(self, node: Described) -> None:
-        """Note what queries over payloads of its name may ask for."""
-        name = node.key.rpartition("/")[0]
-        shape = (name, node.class_reference, *node.params) if not node.upstream and is_plain(node.params) else None
-        if shape is not None:
-            if shape in self._shapes:
-                return  # as thousands are
-            self._shapes.add(shape)
+    def _note_columns(self, nodes: Iterable[Described]) -> None:
+        """Note what queries over payloads of their names may ask for."""
+        for node in nodes:
+            name = node.key.rpartition("/")[0]
+            if node.plain and not node.upstream:
+                shape = (name, node.class_reference, *node.params)
+                if shape in self._shapes:
+                    continue  # as thousands are
+                self._shapes.add(shape)
+            self._note_columns_of(name, node)
+
+    def _note_columns_of(self, name: str, node: Described) -> None:
         if self._columns is None:
             self._columns = {}
             for known_name, *column in self._db.execute("SELECT name, kind, path FROM columns"):

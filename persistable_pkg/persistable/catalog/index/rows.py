@@ -29,10 +29,12 @@ class Described(NamedTuple):
     version: Any
     params: dict[str, Any]
     upstream: dict[str, str]
+    plain: bool = False
+    """True where its params are known to be values, with no path below any of them."""
 
     def texts(self) -> tuple[str, str | None]:
         """The params as JSON, and by path in the form that can be compared; None where that is the same."""
-        if is_plain(self.params):
+        if self.plain or is_plain(self.params):
             return text_of(self.params), None
         return text_of(self.params), text_of({path: form(tree) for path, tree in walk(self.params) if '"' not in path})
 
@@ -61,9 +63,10 @@ def _recorded(base: str, data: bytes) -> Row | None:
     try:
         record, facts = _parsed(data)
         reference = record.class_reference
-        node = Described(facts["key"], reference, facts["version"], facts["params"], facts.get("upstream") or {})
-        if node.params.__class__ is not dict or node.upstream.__class__ is not dict:
+        params, upstream = facts["params"], facts.get("upstream") or {}
+        if params.__class__ is not dict or upstream.__class__ is not dict:
             raise TypeError("its params are none")
+        node = Described(facts["key"], reference, facts["version"], params, upstream, is_plain(params))
         seconds = facts["seconds"]
         created = float(facts["started"] + seconds)
     except PayloadUntrusted:
