@@ -109,7 +109,7 @@ class _Refresh:
                         self._apply_pack(number, listing)
                     elif listing.files or listing.stamp is not None or listing.folder in known.folders:
                         self._apply_folder(number, listing)
-                    if len(self._pending) > MANY:
+                    if len(self._pending) > AT_ONCE:
                         self._flush(part.store)
                 self._flush(part.store)
             self._describe_upstream(store)
