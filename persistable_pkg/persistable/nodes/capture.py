@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from persistable.params.secret import redact
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import logging
 
     from persistable.nodes.generation import Generation
-    from persistable.nodes.types import Node
+    from persistable.runs.relay import Relay
 
 LIMIT = 1 << 16
 """Bytes of output that are kept."""
@@ -63,18 +63,6 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-class Relay(Protocol):
-    """Takes the output of nodes to the process that runs them."""
-
-    def prints(self, node: Node, stream: str, text: str) -> None:
-        """Take what was printed."""
-        ...
-
-    def logs(self, node: Node, record: logging.LogRecord) -> None:
-        """Take a log record."""
-        ...
 
 
 def speaker() -> Generation | None:

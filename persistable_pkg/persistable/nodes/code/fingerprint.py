@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from persistable.nodes.code.checkout import Checkout
+
+if TYPE_CHECKING:
+    from persistable.nodes.code.live import CodeOf
+
+    Code: TypeAlias = "Fingerprint | Given | CodeOf"  # what can be compared; of live code the parts are read only when needed
 
 UNKNOWN = "?"
 UNREADABLE = "-"  # a part that exists and has no hash: comparing it decides nothing
 REGISTERED = "r:"  # before the module that put a function into a container of another: it is there once that module is imported
 IMPORT = "import "  # so begins the part of a module that was read, not imported
 LIBRARY = "i:"  # before what a name stands for that is imported from a library
-
-
-class Code(Protocol):
-    """Code that can be compared: a stored `Fingerprint`, or the live code of a class, whose parts are read only when needed."""
-
-    @property
-    def python(self) -> str: ...
-    @property
-    def quick(self) -> str: ...
-    @property
-    def parts(self) -> Mapping[str, str]: ...
 
 
 class Fingerprint(NamedTuple):
