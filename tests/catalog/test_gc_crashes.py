@@ -241,6 +241,12 @@ def test_a_claim_of_another_host_counts_until_it_has_been_silent_for_a_day(tmp_p
     assert not [path for path in store.list() if path.startswith(base)] and len(catalog.gc()) == 0
 
 
+def test_what_is_gone_when_it_is_to_be_moved_is_passed_over(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    trash._move(store, {"gone/file": f"{trash.FOLDER}/stamp/files/gone/file"})
+    assert list(store.list(trash.FOLDER)) == []
+
+
 def test_generating_and_cleaning_up_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is asked for is there, whole, whoever is faster."""
     monkeypatch.setattr(collecting, "BEFORE", -1e12)  # only what is being generated itself stays

@@ -108,8 +108,10 @@ def _rename(store: Store, path: str, to: str) -> None:
         try:
             return extended(store).adopt(place, to)
         except StoreError as error:
-            if not isinstance(error.__cause__, FileNotFoundError) or not os.path.exists(place):
+            if not isinstance(error.__cause__, FileNotFoundError):
                 raise
+            if not os.path.exists(place):
+                raise error.__cause__ from None
     return extended(store).adopt(place, to)
 
 
