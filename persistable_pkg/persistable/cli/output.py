@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
-from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
 
 MANY_ROWS = 300
@@ -142,8 +141,13 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
     cells = [[text if (text := str(cell)).isprintable() else printable(text) for cell in row] for row in rows]
     if on_terminal() and len(rows) <= MANY_ROWS:
         _draw(columns, cells)
-    else:
-        _write_plain(columns, cells, get_terminal_size().columns if on_terminal() else None)
+        return
+    limit = None
+    if on_terminal():
+        from shutil import get_terminal_size
+
+        limit = get_terminal_size().columns
+    _write_plain(columns, cells, limit)
 
 
 def _write_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], limit: int | None) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from hashlib import blake2b
 from pathlib import Path
+
+from blake3 import blake3
 
 
 def cache_folder() -> Path:
@@ -22,4 +23,4 @@ def cache_folder() -> Path:
 
 def file_of(kind: str, url: str) -> Path:
     """The file in it of that kind, about the store at `url`."""
-    return cache_folder() / kind / f"{blake2b(url.encode(), digest_size=12).hexdigest()}.db"
+    return cache_folder() / kind / f"{blake3(url.encode()).hexdigest(length=12)}.db"

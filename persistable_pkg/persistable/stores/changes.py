@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from persistable.stores.base import Stat
@@ -29,4 +29,23 @@ class TellsChanges(Protocol):
 
         What is said to have changed may be as it was.
         """
+        ...
+
+
+class PackChanges(NamedTuple):
+    """The content of a file of packs, as far as it is not known. packs: number to state. changed: number to paths. rows: path and stamp."""
+
+    packs: Mapping[int, str]
+    changed: Mapping[int, Sequence[str]]
+    rows: Sequence[tuple[str, int]]
+
+
+@runtime_checkable
+class TellsPacks(Protocol):
+    """A store that is one file, with packs of items and rows of single ones."""
+
+    file: str
+
+    def pack_changes(self, known: Mapping[int, str], endings: Sequence[str]) -> PackChanges:
+        """All packs, the content of those whose state is not as `known`, and the rows of these endings, as they are at one moment."""
         ...

@@ -16,11 +16,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from operator import itemgetter
 from tempfile import SpooledTemporaryFile, gettempdir
-from typing import IO, Any, BinaryIO, NamedTuple, TypeVar, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from persistable.errors import StoreError
 from persistable.stores import sqlite_packs
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.changes import PackChanges
 from persistable.stores.connections import Reopened
 from persistable.stores.remote_errors import room_in
 from persistable.stores.sqlite_connection import Database, Snapshot, Transaction
@@ -165,20 +166,20 @@ class SQLiteStore(Reopened, BaseStore):
             found = [(path, Stat(size, stamp)) for path, size, stamp in page if size is not None]
             yield from found if _are_paths([path for path, _ in found]) else (each for each in found if sqlite_packs.is_path(each[0]))
 
-    def changes(self, known: Mapping[int, str], endings: Sequence[str]) -> Changes:
+    def pack_changes(self, known: Mapping[int, str], endings: Sequence[str]) -> PackChanges:
         """All packs, the content of those whose state is not as `known`, and the rows of these endings, as they are at one moment."""
         such = " OR ".join([f"substr(path, {-len(ending)}) = ?" for ending in endings])
 
-        def look(db: Database) -> Changes:
+        def look(db: Database) -> PackChanges:
             with Snapshot(db):
                 packs = sqlite_packs.states(db)
                 changed = {pack: sqlite_packs.contents(db, pack) for pack, state in packs.items() if known.get(pack) != state}
                 rows = db.execute(f"SELECT path, stamp FROM {ITEMS} WHERE {such}", endings).fetchall()
             if not _are_paths([path for path, _ in rows]):
                 rows = [row for row in rows if sqlite_packs.is_path(row[0])]
-            return Changes(packs, changed, rows)
+            return PackChanges(packs, changed, rows)
 
-        return self._do(look, "") or Changes({}, {}, ())
+        return self._do(look, "") or PackChanges({}, {}, ())
 
     def _packs(self, prefix: str) -> Sequence[int]:
         """Packs with items in the folder `prefix`; to be asked before rows are, for what leaves a pack goes into a row."""
@@ -341,14 +342,6 @@ class SQLiteStore(Reopened, BaseStore):
             if size > limit:
                 message = f"{path} has {size} bytes, {self.url} takes {limit} at most; keep large payloads in a folder or a bucket"
                 raise StoreError(message, url=self.url, path=path)
-
-
-class Changes(NamedTuple):
-    """The content of a file, as far as it is not known. packs: number to state. changed: number to paths. rows: path and stamp."""
-
-    packs: Mapping[int, str]
-    changed: Mapping[int, Sequence[str]]
-    rows: Sequence[tuple[str, int]]
 
 
 class _Spool(SpooledTemporaryFile[bytes]):

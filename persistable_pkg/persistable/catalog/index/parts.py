@@ -13,12 +13,11 @@ from typing import NamedTuple, Protocol
 
 from persistable.catalog.index.rows import ENDINGS
 from persistable.stores.base import HIDDEN, Store, extended
-from persistable.stores.changes import TellsChanges
+from persistable.stores.changes import TellsChanges, TellsPacks
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore, Unwritable
 from persistable.stores.signed import SignedStore
-from persistable.stores.sqlite import SQLiteStore
 
 SETTLED = 2.0
 """Seconds after which a change shows in the modification time of a folder, whatever clock and file system tell it."""
@@ -93,7 +92,7 @@ def _part_of(store: Store) -> Part:
         return _Folders(inner, store)
     if isinstance(inner, TellsChanges):
         return _Told(inner, store)
-    return _Database(inner, store) if isinstance(inner, SQLiteStore) else _Listed(store)
+    return _Database(inner, store) if isinstance(inner, TellsPacks) else _Listed(store)
 
 
 class _Folders:
@@ -182,7 +181,7 @@ class _Database:
 
     root: str | None = None
 
-    def __init__(self, database: SQLiteStore, store: Store) -> None:
+    def __init__(self, database: TellsPacks, store: Store) -> None:
         self.store = store
         self._database = database
 
@@ -191,7 +190,7 @@ class _Database:
         if stamp is not None and known.folders and set(known.folders.values()) == {stamp}:
             return
         packs = known.packs()
-        now = self._database.changes(packs, ENDINGS)
+        now = self._database.pack_changes(packs, ENDINGS)
         for number in packs.keys() - now.packs.keys():
             yield Listing("", {}, None, pack=number)
         for number, paths in now.changed.items():
