@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import MANY_ROWS, Column, note, on_terminal, table, write_json_list
+from persistable.cli.output import MANY_ROWS, Column, note, on_terminal, table_of, write_json_list
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, near
 from persistable.params.words import params_in_words, without_credentials
@@ -108,7 +108,7 @@ def _by_age(found: tuple[Any, ...]) -> Any:
     return 0.0 if found[_STATUS] in _UNREADABLE else -(found[_CREATED] or 0.0), *_by_name(found)
 
 
-_KEY, _PARAMS, _NAME, _AT, _STATUS, _SIZE, _CREATED = 0, 3, 4, 5, 6, 7, 9  # in `COLUMNS`
+_KEY, _PARAMS, _NAME, _AT, _STATUS, _SIZE, _CREATED, _MADE = 0, 3, 4, 5, 6, 7, 9, 11  # in `COLUMNS`
 _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 
 
@@ -131,25 +131,32 @@ def _with_upstream(here: Here, rows: list[tuple[Any, ...]]) -> dict[str, str]:
 def _show(rows: list[tuple[Any, ...]], params: list[dict[str, Any]], described: dict[str, str]) -> None:
     from persistable.records.amounts import duration_in_words, size_in_words
 
-    short = on_terminal()
     now = time.time()
-    placed = any(row[_AT] for row in rows)
-    columns = [Column("name"), Column("key"), Column("size", right=True), Column("age", right=True)]
-    columns += [Column("at")] * placed + [Column("params", long=True)]
-    cells: list[list[str]] = []
-    for (key, _, _, _, name, at, status, size, _, stored, _, made), tree in zip(rows, params, strict=True):
-        line = [name or "?", (key.rpartition("/")[2][:8] if short else key) if key else "?"]
-        unreadable = _WHY.get(status)
-        if unreadable is None:
-            size_told = "?" if size is None else size_in_words(size)
-            before = _BEFORE.get("failed" if status == "failed" else made, "")
-            told = before + (described[key] if key in described else params_in_words(tree))
-            line += [size_told, duration_in_words(max(0.0, now - stored))]
-        else:
-            told = unreadable
-            line += ["?", "?"]
-        cells.append([*line, at or "", told] if placed else [*line, told])
-    table(columns, cells)
+    short = on_terminal()
+    cells = {
+        Column("name"): [row[_NAME] or "?" for row in rows],
+        Column("key"): [("?" if key is None else key.rpartition("/")[2][:8] if short else key) for key, *_ in rows],
+        Column("size", right=True): [
+            "?" if row[_SIZE] is None or row[_STATUS] in _UNREADABLE else size_in_words(row[_SIZE]) for row in rows
+        ],
+        Column("age", right=True): [
+            "?" if row[_STATUS] in _UNREADABLE else duration_in_words(max(0.0, now - row[_CREATED])) for row in rows
+        ],
+        Column("at"): [row[_AT] or "" for row in rows],
+        Column("params", long=True): [_described(row, tree, described) for row, tree in zip(rows, params, strict=True)],
+    }
+    if not any(cells[Column("at")]):
+        del cells[Column("at")]
+    table_of(list(cells), list(cells.values()))
+
+
+def _described(row: tuple[Any, ...], tree: dict[str, Any], described: dict[str, str]) -> str:
+    status = row[_STATUS]
+    if status in _WHY:
+        return _WHY[status]
+    key = row[_KEY]
+    before = _BEFORE.get("failed" if status == "failed" else row[_MADE], "")
+    return before + (described[key] if key in described else params_in_words(tree))
 
 
 _WHY = {"corrupt": "its record is damaged", "untrusted": "nobody that the store trusts has signed its record"}

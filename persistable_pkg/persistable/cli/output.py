@@ -138,30 +138,33 @@ def on_terminal() -> bool:
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
     """Answer with a table; its cells are texts and numbers."""
-    cells = [[text if (text := str(cell)).isprintable() else printable(text) for cell in row] for row in rows]
-    if on_terminal() and len(rows) <= MANY_ROWS:
-        _draw(columns, cells)
+    table_of(columns, [list(map(str, cells)) for cells in zip(*rows, strict=True)] or [[] for _ in columns])
+
+
+def table_of(columns: Sequence[Column], cells: Sequence[list[str]]) -> None:
+    """Answer with a table whose cells are given column by column."""
+    shown = [texts if "".join(texts).isprintable() else list(map(printable, texts)) for texts in cells]
+    if on_terminal() and len(shown[0]) <= MANY_ROWS:
+        _draw(columns, list(zip(*shown, strict=True)))
         return
     limit = None
     if on_terminal():
         from shutil import get_terminal_size
 
         limit = get_terminal_size().columns
-    _write_plain(columns, cells, limit)
+    _write_plain(columns, shown, limit)
 
 
 def _write_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], limit: int | None) -> None:
     """A table of aligned text; lines end at `limit` characters."""
-    rows = [[column.name.upper() for column in columns], *cells]
-    out = stream()
-    for row in zip(*map(_padded, columns, zip(*rows, strict=True)), strict=True):
-        line = "  ".join(row).rstrip()
-        out.write((line if limit is None or len(line) <= limit else line[: limit - 1] + "…") + "\n")
+    padded = [_padded(column, [column.name.upper(), *texts]) for column, texts in zip(columns, cells, strict=True)]
+    lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+    write("\n".join(lines if limit is None else [line if len(line) <= limit else line[: limit - 1] + "…" for line in lines]))
 
 
 def _padded(column: Column, texts: Sequence[str]) -> list[str]:
     """All of one column, as wide as the widest of them."""
-    if all(map(str.isascii, texts)):
+    if "".join(texts).isascii():
         width = max(map(len, texts))
         return [text.rjust(width) for text in texts] if column.right else [text.ljust(width) for text in texts]
     from rich.cells import cell_len
