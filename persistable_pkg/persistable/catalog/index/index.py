@@ -50,7 +50,6 @@ TABLES = (
         "made TEXT, pack INTEGER, "
         "UNIQUE (folder, file))"
     ),
-    "CREATE INDEX records_pack ON records (pack) WHERE pack IS NOT NULL",
 )
 INDEXES = {
     "params_value": "CREATE INDEX params_value ON params (path, value, kind, node)",
@@ -58,6 +57,7 @@ INDEXES = {
     "records_node": "CREATE INDEX records_node ON records (node)",
     "records_name": "CREATE INDEX records_name ON records (name, created)",
     "records_created": "CREATE INDEX records_created ON records (created)",
+    "records_pack": "CREATE INDEX records_pack ON records (pack) WHERE pack IS NOT NULL",
 }
 PARAM, ROLE, CLASS, UPSTREAM = range(4)
 """Kinds of columns: a param by its path, a role, the class of a record, and a role, a space and the name of what is upstream there."""

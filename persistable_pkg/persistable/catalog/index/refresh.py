@@ -12,9 +12,8 @@ from operator import itemgetter
 from typing import Any
 
 from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
-from persistable.catalog.index.leaves import valued, walk
 from persistable.catalog.index.parts import Listing, parts_of
-from persistable.catalog.index.rows import Described, Row, row_of
+from persistable.catalog.index.rows import Described, Row, described, row_of
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
 from persistable.records.record import Record
@@ -78,6 +77,19 @@ class _Known:
         return dict(self._db.execute("SELECT number, state FROM packs WHERE part = ?", (self._part,)).fetchall())
 
 
+class _PathIds(dict[str, int]):
+    """Ids of the paths of params; one that is new gets the next."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__(db.execute("SELECT path, id FROM paths").fetchall())
+        self._db = db
+
+    def __missing__(self, path: str) -> int:
+        self[path] = number = len(self) + 1
+        self._db.execute("INSERT INTO paths (id, path) VALUES (?, ?)", (number, path))
+        return number
+
+
 class _Refresh:
     """One refresh of an index."""
 
@@ -90,8 +102,9 @@ class _Refresh:
         self._pending: list[Pending] = []
         self._after: list[tuple[str, tuple[Any, ...]]] = []
         """Statements to be executed once all that waits is written."""
-        self._dropped = False
-        self._columns: dict[str, set[tuple[int, str]]] | None = None
+        self._dropped: list[str] = []
+        """Secondary indexes that are made anew at the end."""
+        self._paths = _PathIds(db)
         self._shapes: set[tuple[Any, ...]] = set()
         """Name, class and params of descriptions whose columns are noted."""
         self._unknown: dict[str, str] = {}
@@ -118,20 +131,27 @@ class _Refresh:
                 gc.enable()
             if self._dropped:
                 with written(self._db):
-                    for statement in INDEXES.values():
-                        self._db.execute(statement)
+                    for name in self._dropped:
+                        self._db.execute(INDEXES[name])
 
-    def _insert(self, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _insert(self, into: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write `rows` by one statement for every `TOGETHER`, which takes half the time of a statement for each."""
+        values = list(chain.from_iterable(rows))
         width = into.count(",") + 1
-        whole = len(rows) - len(rows) % TOGETHER
         one = f"({', '.join('?' * width)})"
-        if whole:
-            flat = list(chain.from_iterable(rows[:whole]))
-            step = TOGETHER * width
-            query = f"INSERT OR REPLACE INTO {into} VALUES {', '.join([one] * TOGETHER)}"
-            self._db.executemany(query, (flat[first : first + step] for first in range(0, len(flat), step)))
-        self._db.executemany(f"INSERT OR REPLACE INTO {into} VALUES {one}", rows[whole:])
+        whole = len(values) - len(values) % (TOGETHER * width)
+        for many, first, last in ((TOGETHER, 0, whole), (1, whole, len(values))):
+            step = many * width
+            query = f"INSERT OR REPLACE INTO {into} VALUES {', '.join([one] * many)}"
+            self._db.executemany(query, (values[at : at + step] for at in range(first, last, step)))
+
+    @cached_property
+    def _columns(self) -> dict[str, set[tuple[int, str]]]:
+        """Columns that are noted, by name."""
+        found: dict[str, set[tuple[int, str]]] = {}
+        for name, kind, path in self._db.execute("SELECT name, kind, path FROM columns"):
+            found.setdefault(name, set()).add((kind, path))
+        return found
 
     @cached_property
     def _packs(self) -> dict[tuple[Any, ...], int]:
@@ -211,9 +231,10 @@ class _Refresh:
                 self._db.executemany("INSERT INTO packs (id, part, number) VALUES (?, ?, ?)", self._new_packs)
             self._new_packs = []
         if self._wanted > MANY and not self._dropped:
-            self._dropped = True
+            is_empty = self._db.execute("SELECT 1 FROM records LIMIT 1").fetchone() is None
+            self._dropped = [name for name in INDEXES if is_empty or name != "records_pack"]  # by which packs are compared
             with written(self._db):
-                for name in INDEXES:
+                for name in self._dropped:
                     self._db.execute(f"DROP INDEX {name}")
         rows: list[tuple[Pending, Row | None]] = []
         for first in range(0, len(pending), BATCH):
@@ -236,14 +257,14 @@ class _Refresh:
         nodes = self._nodes([(row.node, place[0]) for place, row in rows if row and row.node])
         self._insert(
             "records (folder, file, pack, stamp, inode, node, status, name, at, size, seconds, created, host, class, made)",
-            [_record(place, row, nodes) for place, row in rows],
+            (_record(place, row, nodes) for place, row in rows),
         )
 
-    def _nodes(self, described: Sequence[tuple[Described, str]]) -> dict[str, int]:
+    def _nodes(self, told: Sequence[tuple[Described, str]]) -> dict[str, int]:
         """The ids of these descriptions, each with the path of a record that tells it; they are written where the index lacks them."""
         by_key: dict[str, Described] = {}
-        paths = {node.key: path for node, path in described}
-        for node, _ in described:
+        paths = {node.key: path for node, path in told}
+        for node, _ in told:
             if node.class_reference is not None or node.key not in by_key:
                 by_key[node.key] = node
         query = "SELECT key, id, class IS NULL FROM nodes WHERE key IN (SELECT value FROM json_each(?))"
@@ -258,7 +279,7 @@ class _Refresh:
                 ids[node.key] = number
         self._insert(
             "nodes (id, key, class, version, params, leaves)",
-            [(ids[node.key], node.key, node.class_reference, _text(node.version), *node.texts()) for node in new],
+            ((ids[node.key], *node[:5]) for node in new),
         )
         self._edges(new, ids, paths)
         self._params([node for node in new if node.key not in partial], ids)
@@ -276,53 +297,28 @@ class _Refresh:
             self._unknown.setdefault(target, path)
 
     def _params(self, nodes: Iterable[Described], ids: dict[str, int]) -> None:
-        paths = self._path_ids
-        rows: list[tuple[int, int, Any, int]] = []
-        for node in nodes:
-            number = ids[node.key]
-            for path, kind, value in valued(node.params):
-                at = paths.get(path)
-                rows.append((self._path_id(path) if at is None else at, kind, value, number))
+        paths = self._paths
+        rows = ((paths[path], kind, value, ids[node.key]) for node in nodes for path, kind, value in node.values)
         self._insert("params (path, kind, value, node)", rows)
-
-    @property
-    def _path_ids(self) -> dict[str, int]:
-        found = self.__dict__.get("_paths")
-        if found is None:
-            found = self.__dict__["_paths"] = dict(self._db.execute("SELECT path, id FROM paths").fetchall())
-        return found
-
-    def _path_id(self, path: str) -> int:
-        paths = self._path_ids
-        paths[path] = len(paths) + 1
-        self._db.execute("INSERT INTO paths (id, path) VALUES (?, ?)", (paths[path], path))
-        return paths[path]
 
     def _note_columns(self, nodes: Iterable[Described]) -> None:
         """Note what queries over payloads of their names may ask for."""
         for node in nodes:
             name = node.key.rpartition("/")[0]
-            if node.plain and not node.upstream:
-                shape = (name, node.class_reference, *node.params)
+            if node.leaves is None and not node.upstream:
+                shape = (name, node.class_reference, *[path for path, _, _ in node.values])
                 if shape in self._shapes:
                     continue  # as thousands are
                 self._shapes.add(shape)
-            self._note_columns_of(name, node)
-
-    def _note_columns_of(self, name: str, node: Described) -> None:
-        if self._columns is None:
-            self._columns = {}
-            for known_name, *column in self._db.execute("SELECT name, kind, path FROM columns"):
-                self._columns.setdefault(known_name, set()).add((column[0], column[1]))
-        known = self._columns.setdefault(name, set())
-        found = {(PARAM, path) for path, _ in walk(node.params)} if len(known) <= COLUMNS else set[tuple[int, str]]()
-        found.add((CLASS, node.class_reference or ""))
-        for role, target in node.upstream.items():
-            found |= {(ROLE, role), (UPSTREAM, f"{role} {target.rpartition('/')[0]}")}
-        if not found <= known:
-            new = [(name, *each) for each in found - known]
-            self._db.executemany("INSERT OR IGNORE INTO columns (name, kind, path) VALUES (?, ?, ?)", new)
-            known |= found
+            known = self._columns.setdefault(name, set())
+            found = {(PARAM, path) for path, _, _ in node.values} if len(known) <= COLUMNS else set[tuple[int, str]]()
+            found.add((CLASS, node.class_reference or ""))
+            for role, target in node.upstream.items():
+                found |= {(ROLE, role), (UPSTREAM, f"{role} {target.rpartition('/')[0]}")}
+            if not found <= known:
+                new = [(name, *each) for each in found - known]
+                self._db.executemany("INSERT OR IGNORE INTO columns (name, kind, path) VALUES (?, ?, ?)", new)
+                known |= found
 
     def _describe_upstream(self, store: Store) -> None:
         """Describe what is upstream of the records that were read and has no record of its own: their lineage tells."""
@@ -361,13 +357,9 @@ def _record(place: Pending, row: Row | None, nodes: dict[str, int]) -> tuple[Any
     return folder, file, pack, stamp, inode, node, row.status, row.name, row.at, *row[4:]
 
 
-def _text(version: Any) -> str:
-    return str(version) if version.__class__ is int else json.dumps(version)
-
-
 def _lineage(data: bytes) -> list[Described]:
     try:
         rows = Record.parse(data).lineage
-        return [Described(key, row["class"], row["version"], row["params"], row["upstream"]) for key, row in rows.items()]
+        return [described(key, row["class"], row["version"], row["params"], row["upstream"]) for key, row in rows.items()]
     except (PayloadCorrupted, PayloadUntrusted, KeyError, TypeError, ValueError):
         return []

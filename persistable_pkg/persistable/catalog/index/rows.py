@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from persistable.catalog.index.leaves import form, is_plain, walk
+from persistable.catalog.index.leaves import form, is_plain, valued, walk
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key
@@ -22,21 +22,27 @@ _NEEDED = {"params", "version", "started", "seconds", "made"}
 
 
 class Described(NamedTuple):
-    """The description of a node: what its key stands for. Of a node that only failed, class and version are not known."""
+    """The description of a node, as the tables have it: what its key stands for. Of one that only failed, class and version are not known.
+
+    params: as JSON. leaves: as JSON by path, in the form that can be compared; None where that is the same. values: see `valued`.
+    """
 
     key: str
     class_reference: str | None
-    version: Any
-    params: dict[str, Any]
+    version: str
+    params: str
+    leaves: str | None
+    values: list[tuple[str, int, Any]]
     upstream: dict[str, str]
-    plain: bool = False
-    """True where its params are known to be values, with no path below any of them."""
 
-    def texts(self) -> tuple[str, str | None]:
-        """The params as JSON, and by path in the form that can be compared; None where that is the same."""
-        if self.plain or is_plain(self.params):
-            return text_of(self.params), None
-        return text_of(self.params), text_of({path: form(tree) for path, tree in walk(self.params) if '"' not in path})
+
+def described(key: str, class_reference: str | None, version: Any, params: dict[str, Any], upstream: dict[str, str]) -> Described:
+    """The description of the node of that key. Raises TypeError for params or upstream that are none."""
+    if params.__class__ is not dict or upstream.__class__ is not dict:
+        raise TypeError("its params are none")
+    leaves = None if is_plain(params) else text_of({path: form(tree) for path, tree in walk(params) if '"' not in path})
+    number = str(version) if version.__class__ is int else json.dumps(version)
+    return Described(key, class_reference, number, text_of(params), leaves, valued(params), upstream)
 
 
 class Row(NamedTuple):
@@ -63,10 +69,7 @@ def _recorded(base: str, data: bytes) -> Row | None:
     try:
         record, facts = _parsed(data)
         reference = record.class_reference
-        params, upstream = facts["params"], facts.get("upstream") or {}
-        if params.__class__ is not dict or upstream.__class__ is not dict:
-            raise TypeError("its params are none")
-        node = Described(facts["key"], reference, facts["version"], params, upstream, is_plain(params))
+        node = described(facts["key"], reference, facts["version"], facts["params"], facts.get("upstream") or {})
         seconds = facts["seconds"]
         created = float(facts["started"] + seconds)
     except PayloadUntrusted:
@@ -111,7 +114,7 @@ def _failed(path: str, data: bytes) -> Row | None:
     if at is None:
         return None
     failure = Failure.parse(data, place)
-    node = Described(str(place), None, None, failure.params, {})
+    node = described(str(place), None, None, failure.params, {})
     return Row(FAILED, place.name, at, node, None, failure.seconds, failure.started + failure.seconds, failure.host)
 
 
@@ -123,7 +126,7 @@ def _damaged(base: str, state: str = CORRUPT) -> Row | None:
         key = Key.parse(base)
     except InvalidName:
         return None
-    return Row(state, key.name, "", Described(str(key), None, None, {}, {}))
+    return Row(state, key.name, "", described(str(key), None, None, {}, {}))
 
 
 def _at(base: str, key: str) -> str | None:
