@@ -20,6 +20,7 @@ from store_kinds import opened
 
 from persistable import Catalog, Persistable, open_store, run, step
 from persistable.catalog.index import parts
+from persistable.catalog.index.index import Index
 from persistable.records.listing import entries
 from persistable.stores import LayeredStore, Store, sqlite_packs
 
@@ -74,6 +75,25 @@ def test_every_store_is_followed(store: Store, index: Path) -> None:
     assert keys(Catalog(store, index=index)) == keys(Catalog(store, index=None)) == stored(store)
     catalog.rebuild()
     assert keys(catalog) == stored(store)
+
+
+def test_an_index_made_anew_takes_the_place_of_the_other_when_it_is_whole(tmp_path: Path, index: Path) -> None:
+    run(*[number.step(n) for n in range(3)], store=tmp_path / "store")
+    catalog = Catalog(tmp_path / "store", index=index)
+    assert len(catalog) == 3
+    other = Index(catalog.index.url, index)
+    seen: list[int] = []
+
+    def interrupted(done: int, wanted: int) -> None:
+        seen.append(other.rows("SELECT count(*) FROM records")[0][0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        catalog.rebuild(interrupted)
+    assert seen == [3] and catalog.index.rows("SELECT count(*) FROM records") == [(3,)]
+    catalog.index.rows("DELETE FROM records")
+    catalog.rebuild()
+    assert catalog.index.rows("SELECT count(*) FROM records") == [(3,)] and not list(index.parent.glob("*.new*"))
 
 
 def test_a_replaced_record_is_read_again(store: Store, index: Path) -> None:

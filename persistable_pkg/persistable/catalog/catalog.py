@@ -416,10 +416,12 @@ class Catalog:
         return self.index
 
     def rebuild(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Make the index anew from the records alone. progress: is called with the records read, and how many there are."""
-        with self.index.alone():
-            self.index.discard()
-        refresh(self.index, self.store, progress)
+        """Make the index anew from the records alone. Until it is whole, the one that was there is used, and it stays where this fails.
+
+        progress: is called with the records read, and how many there are.
+        """
+        with self.index.anew() as index:
+            refresh(index, self.store, progress)
 
     def close(self) -> None:
         """Close the index and the connections of the store; both are opened again when used."""

@@ -65,11 +65,15 @@ Result = TypeVar("Result")
 
 
 class Index:
-    """The index of the store at `url`, in `file`; in memory where that is None or cannot be written."""
+    """The index of the store at `url`, in `file`; in memory where that is None or cannot be written.
 
-    def __init__(self, url: str, file: Path | None) -> None:
+    private: True for a file that no other process opens, which then needs neither a log nor a lock.
+    """
+
+    def __init__(self, url: str, file: Path | None, private: bool = False) -> None:
         self.url = url
         self.file = file
+        self._private = private
         self._db: sqlite3.Connection | None = None
         self._lock = threading.RLock()
 
@@ -88,7 +92,7 @@ class Index:
     def alone(self) -> Generator[None]:
         """While no other process brings this index up to date."""
         with self._lock:
-            if self.file is None or fcntl is None:
+            if self.file is None or self._private or fcntl is None:
                 yield
                 return
             try:
@@ -102,6 +106,31 @@ class Index:
                 yield
             finally:
                 os.close(held)
+
+    @contextmanager
+    def anew(self) -> Generator[Index]:
+        """An empty index, to be filled in the block, which then takes the place of this one; after an error this one is as it was."""
+        if self.file is None:
+            self.discard()
+            yield self
+            return
+        with self.alone():
+            fresh = Index(self.url, Path(f"{self.file}.new"), private=True)
+            fresh.discard()
+            try:
+                yield fresh
+                fresh.close()
+                self.discard()
+                if fresh.is_there():  # else no file can be written there, and the next use makes it in memory
+                    fresh.move_to(self.file)
+            finally:
+                fresh.discard()
+
+    def move_to(self, file: Path) -> None:
+        """Move its file, which is closed, and whole on the disk before it has its new name."""
+        with open(str(self.file), "rb") as held:
+            os.fsync(held)
+        os.replace(str(self.file), file)
 
     def is_there(self) -> bool:
         """Tell whether there is a file of it."""
@@ -154,8 +183,8 @@ class Index:
         """The database at `place`, with the tables of this layout. Raises sqlite3.DatabaseError for anything else."""
         db = sqlite3.connect(place, timeout=WAIT, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = OFF" if place == ":memory:" else "PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA journal_mode = {'MEMORY' if self._private else 'WAL'}")
+            db.execute(f"PRAGMA synchronous = {'OFF' if self._private or place == ':memory:' else 'NORMAL'}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute("PRAGMA trusted_schema = OFF")
