@@ -338,7 +338,7 @@ def _named(cls: Any, raw: Any, where: str) -> Any:
     if not isinstance(table, Mapping):
         raise wrong(raw, where, f"a {'list or ' if is_tuple else ''}table of {', '.join(hints)}")
     check_names(table, list(hints), where)
-    required = hints.keys() - cls._field_defaults.keys() if is_tuple else required_keys(cls)
+    required = hints.keys() - getattr(cls, "_field_defaults", {}).keys() if is_tuple else required_keys(cls)
     missing = [name for name in hints if name in required and name not in table]
     if missing:
         raise wrong(raw, where, f"a value for {', '.join(missing)} too")

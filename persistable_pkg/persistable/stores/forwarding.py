@@ -50,6 +50,7 @@ def _call(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-for _name, _default in {**vars(Listing), **vars(BaseStore), "url": ""}.items():
+_calls: dict[str, Any] = {**vars(Listing), **vars(BaseStore), "url": ""}
+for _name, _default in _calls.items():
     if not _name.startswith("_") and _name not in _OF_ITS_OWN:
         setattr(ForwardingStore, _name, (_call if callable(_default) else _Attribute)(_name, _default))

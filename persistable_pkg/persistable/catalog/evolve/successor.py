@@ -72,7 +72,7 @@ class Renames:
         files = [[part, moved(path, old, str(new)), *more] for part, path, *more in record.head["files"]]
         head = {**record.head, "key": str(new), "class": row["class"], "files": files}
         if "items" in head:
-            folder, *rest = head["items"]
+            folder, *rest = record.head["items"]
             head["items"] = [moved(folder, old, str(new)), *rest]
         if record.output_path is not None:
             head["output"] = moved(record.output_path, old, str(new))

@@ -54,7 +54,7 @@ def _plain(params: dict[str, Any]) -> list[tuple[str, int, Any]] | None:
     """What `exact` gives for each of `params` where none is a tree, as of most, of which there may be a million; else None."""
     found: list[tuple[str, int, Any]] = []
     for path, value in params.items():
-        kind = _KINDS.get(value.__class__)
+        kind = _KINDS.get(value.__class__, TREE)
         if kind == TEXT:
             if len(value) > LONGEST:
                 return None
@@ -66,7 +66,7 @@ def _plain(params: dict[str, Any]) -> list[tuple[str, int, Any]] | None:
                 return None
         elif kind == BOOL:
             value = int(value)  # noqa: PLW2901 - no copy of what is a value
-        elif kind is None:
+        elif kind == TREE:
             return None
         found.append((path, kind, value))
     return found

@@ -159,7 +159,8 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     def run(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> RunResult:
         """`persistable.run` of the nodes of these names, by default all that are stored, for `ids`, by default all; options as there."""
-        return run.run(self._nodes(names, ids), **{"store": self.store, **options})
+        options.setdefault("store", self.store)
+        return run.run(self._nodes(names, ids), **options)
 
     def accept_code(self, reason: str, *names: str, ids: Iterable[Any] | None = None) -> int:
         """Record of the stored nodes of these names and ids, by default all, that are stale that nothing that matters has changed."""
@@ -167,7 +168,8 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     def plan(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> Plan:
         """`persistable.plan` of the nodes of these names, by default all that are stored, for `ids`, by default all."""
-        return plan.plan(self._nodes(names, ids), **{"store": self.store, **options})
+        options.setdefault("store", self.store)
+        return plan.plan(self._nodes(names, ids), **options)
 
     def _nodes(self, names: Iterable[str], ids: Iterable[Any] | None) -> list[Any]:
         names = list(names)
