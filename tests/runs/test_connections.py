@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.needs import absent
 
 from persistable import connection, run, step
 from persistable.events import Event, Performed
@@ -178,7 +179,7 @@ def test_a_run_closes_nothing_of_another_run_of_the_same_process(executor: Any, 
 
 def test_a_forked_worker_that_outlives_the_run_closes_its_own_and_nothing_of_the_process_of_the_run(tmp_path: Path) -> None:
     if "fork" not in multiprocessing.get_all_start_methods():
-        pytest.skip("nothing is forked here")
+        absent("this system does not fork")
     logs = [tmp_path / "here", tmp_path / "one", tmp_path / "two"]
     here, first, second = (connection(connect, str(log)) for log in logs)
     with futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:

@@ -102,7 +102,7 @@ class ClaimWatch:
         return (content_of(self._store, self.path) if found is None else found) == self.holder
 
     def _hear(self) -> None:
-        """Ask for the beat: what moves lives."""
+        """Read the heartbeat; an owner whose counter has moved is alive."""
         beat = content_of(self._store, self._base + ".beat")
         self._asked, self._just_asked = now(), True
         if beat != self._beat:

@@ -66,7 +66,7 @@ class Template:
         return path
 
     def filled(self, texts: Mapping[str, str]) -> str:
-        """The path of these values as they are, which nobody has looked at."""
+        """The path for these values, unchecked."""
         return self._frame.format_map(texts)
 
     def match(self, path: str) -> dict[str, str] | None:

@@ -562,7 +562,7 @@ class Ranges(SeekableReader):
 
 
 def _tried(call: Callable[..., Result], *given: Any) -> Result | BaseException:
-    """The result of a call, or its error, which the caller tells absent from broken by."""
+    """The result of a call, or its error, by which the caller tells what is absent from what is broken."""
     try:
         return call(*given)
     except Exception as error:  # noqa: BLE001 - of any library

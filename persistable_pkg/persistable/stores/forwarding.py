@@ -12,7 +12,7 @@ from typing import Any
 from persistable.stores.base import BaseStore, Listing, Store
 
 _OF_ITS_OWN = frozenset({"info", "said"})
-"""What each object says of itself."""
+"""Members that are not forwarded: each store answers them for itself."""
 
 
 class ForwardingStore(BaseStore):

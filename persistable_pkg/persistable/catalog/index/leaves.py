@@ -51,8 +51,8 @@ def valued(params: dict[str, Any]) -> list[tuple[str, int, Any]]:
 
 
 def _plain(params: dict[str, Any]) -> list[tuple[str, int, Any]] | None:
-    """What `exact` gives for each of `params` where none is a tree, as of most, of which there may be a million; else None."""
-    found: list[tuple[str, int, Any]] = []
+    """Path, kind and value of each of `params`; None if any of them takes the long way over `walk` and `exact`."""
+    found: list[tuple[str, int, Any]] = []  # in one loop: an index may be of a million records, most of which have plain params
     for path, value in params.items():
         kind = _KINDS.get(value.__class__, TREE)
         if kind == TEXT:

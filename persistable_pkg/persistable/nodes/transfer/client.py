@@ -174,7 +174,7 @@ class _Exchange:
                 request.headers.pop(name, None)
 
     def head(self) -> dict[str, Any]:
-        """One try at what is said of the body."""
+        """Ask once for the headers of the body."""
         # a server that gives no answer to HEAD, or another one, is asked for the whole, and left when it begins to send
         for method in ("HEAD", "GET"):
             self._origin = None
@@ -188,7 +188,7 @@ class _Exchange:
         raise AssertionError("the last of them returns or raises")
 
     def body(self) -> Got:
-        """One try at the body."""
+        """Ask once for the body, for the rest of it where a part is there."""
         self._origin = None
         state = self._unfinished()
         headers, offset = dict(self._headers), 0

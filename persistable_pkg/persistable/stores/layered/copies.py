@@ -89,7 +89,7 @@ def entered(block: AbstractContextManager[BinaryIO]) -> tuple[AbstractContextMan
 
 
 def end(block: AbstractContextManager[BinaryIO], error: BaseException | None) -> None:
-    """End a block, by an error if there is one; it may raise what it says of it in words of its own."""
+    """Leave `block`, with `error` if there is one. Raises the error that leaving it raises."""
     block.__exit__(None if error is None else type(error), error, None if error is None else error.__traceback__)
 
 
@@ -122,7 +122,7 @@ class Tee(io.RawIOBase):
         return view.nbytes
 
     def check(self) -> None:
-        """Raise what the file met."""
+        """Raise the error that the file met."""
         if self.failed is not None:
             raise self.failed
 

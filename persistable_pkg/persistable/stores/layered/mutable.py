@@ -215,7 +215,7 @@ class MutableCache:
         return fresh, there
 
     def _vouch(self, index: int, path: str, of: str, digest: str, somebodys: bool) -> bool:
-        """Note of what state the copy is, if it is what was copied; whether it is."""
+        """Note which state of the deciding layer the copy is of, if it is the one that was copied. True if it is."""
         store = self._layers[index].store
         try:
             stamp = self._stamp(index, path)
