@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from persistable import Persistable, PersistableParams, open_store
-from persistable.errors import InvalidName
+from persistable.errors import InvalidName, ReservedName
 from persistable.fileio import JsonFileIO
 
 
@@ -89,3 +89,27 @@ def test_a_suffix_cannot_leave_the_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidName):
         Base(tmp_path, Params(3), payload_file_suffix="/../../x").generate()
     assert not list(tmp_path.parent.glob("x*"))
+
+
+def test_the_format_as_a_class_attribute(tmp_path: Path) -> None:
+    """`payload_io` in a class is `io`: what is shown is what is stored by, in subclasses too."""
+
+    class Written(Base):
+        payload_io = JsonFileIO()
+
+    class Further(Written):
+        pass
+
+    class Otherwise(Written):
+        io = None
+
+    for kind in (Written, Further):
+        node = kind(tmp_path, Params(3)).generate()
+        assert isinstance(node.io, JsonFileIO) and isinstance(node.payload_io, JsonFileIO)
+        assert node.record is not None and node.record.fileio["io"] == "JsonFileIO"
+    assert type(Otherwise(tmp_path, Params(3)).payload_io).__name__ == "PickleFileIO"
+    with pytest.raises(ReservedName, match="leave one out"):
+
+        class Twice(Base):
+            io = JsonFileIO()
+            payload_io = JsonFileIO()

@@ -116,6 +116,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         super().__init_subclass__(**kwargs)
         arguments.remember_names(cls)
         reserved.check(cls, Persistable)
+        if "payload_io" in cls.__dict__:  # the released name of `io`; left there, it would hide the property and decide nothing
+            cls.io = cls.__dict__["payload_io"]
+            delattr(cls, "payload_io")
         if "__init__" in cls.__dict__:  # the record keeps the call, since only the class knows what it means
             setattr(cls, "__new__", arguments.remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
             setattr(cls, "__signature__", arguments.signature_of(cls.__dict__["__init__"]))  # noqa: B010 - else help shows that of __new__

@@ -36,6 +36,10 @@ def check(cls: type, root: type) -> None:
             name=name,
             owner=cls.__qualname__,
         )
+    if {"io", "payload_io"} <= cls.__dict__.keys():
+        raise ReservedName(
+            f"{cls.__qualname__} sets `io` and `payload_io`, which are two names of one thing; leave one out", name="io", owner=cls.__qualname__
+        )
     for hook, names in _ASKED.items():
         function = cls.__dict__.get(hook)
         for name in names.intersection(inspect.signature(function).parameters) if callable(function) else ():
