@@ -128,6 +128,14 @@ def test_a_forgotten_step_call_is_noticed() -> None:
         outliers.step(points)
 
 
+def test_a_call_that_is_given_nodes_says_what_to_call_instead() -> None:
+    """By the name that the program has for the function, which need not be that of its payload."""
+    with pytest.raises(TypeError, match=r"^add\(\.\.\.\) computes at once and was given the node points; call add\.step"):
+        add(points.step(2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^outliers\(\.\.\.\) computes at once and was given <Family points: n \(2\)>; call outliers\.o"):
+        outliers(points=points.over(n=[1, 2]))  # type: ignore[arg-type]
+
+
 def test_what_is_no_plain_function_is_no_step() -> None:
     async def fetch() -> int:
         return 1

@@ -38,7 +38,9 @@ def check(cls: type, root: type) -> None:
         )
     if {"io", "payload_io"} <= cls.__dict__.keys():
         raise ReservedName(
-            f"{cls.__qualname__} sets `io` and `payload_io`, which are two names of one thing; leave one out", name="io", owner=cls.__qualname__
+            f"{cls.__qualname__} sets `io` and `payload_io`, two names of one thing; leave one out",
+            name="io",
+            owner=cls.__qualname__,
         )
     for hook, names in _ASKED.items():
         function = cls.__dict__.get(hook)

@@ -27,7 +27,7 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.provenance import kept_source
 from persistable.nodes.returned import return_type
 from persistable.nodes.sending import given_of, is_sending, sending
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, is_family
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import did_you_mean
 from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of, of_all
@@ -89,14 +89,17 @@ class Step(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         given: Any
         for given in (*args, *kwargs.values()) if kwargs else args:
-            if isinstance(given, Persistable):
-                self._refuse_node(cast("Node", given))
+            if isinstance(given, Persistable) or is_family(given):
+                self._refuse(given)
         return self.__wrapped__(*args, **kwargs)
 
-    def _refuse_node(self, node: Node) -> NoReturn:
+    def _refuse(self, given: Any) -> NoReturn:
+        name = getattr(self.__wrapped__, "__name__", self.payload_name)
+        if is_family(given):
+            raise TypeError(f"{name}(...) computes at once and was given {given!r}; call {name}.over(...) for a node of each member")
         raise TypeError(
-            f"{self.payload_name}(...) computes at once and was given the node {node.payload_name}; call {self.payload_name}.step(...) to "
-            "describe it, or give the node's payload"
+            f"{name}(...) computes at once and was given the node {given.payload_name}; call {name}.step(...) to describe it, or give the "
+            "node's payload"
         )
 
     @overload  # a function without a return annotation, of which nothing is known
