@@ -19,6 +19,7 @@ class Way:
 
     def __init__(self, lose: Callable[[str, str], bool], drop: Callable[[str, str], bool], refuse: Callable[[str, str], int]) -> None:
         self.endpoint = ""
+        self.authorization = ""  # of the latest request
         self.lose = lose
         self.drop = drop
         self.refuse = refuse
@@ -44,6 +45,7 @@ def lossy(
 
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            way.authorization = self.headers.get("Authorization", "")
             if way.drop(self.command, self.path):
                 way.seen.append((self.command, self.path, True))
                 self.close_connection = True

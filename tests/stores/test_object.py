@@ -162,6 +162,35 @@ def test_no_secret_is_shown(either: Bucket) -> None:
     assert pickle.loads(pickle.dumps(store)).get("x") == b"1"  # given explicitly, they travel
 
 
+@pytest.mark.parametrize("client", ["s3fs", "obstore"])
+def test_credentials_that_were_replaced_are_found_after_a_refusal(
+    client: str, s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need(client)
+    valid = ["FIRST"]
+
+    def replace(key: str) -> None:
+        if client == "s3fs":
+            (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\n")
+        else:
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    replace("FIRST")
+    with lossy(s3_bucket.options["endpoint_url"]) as way:
+        way.refuse = lambda _method, _path: 0 if f"Credential={valid[0]}/" in way.authorization else 403
+        store = open_store(s3_bucket.url, endpoint_url=way.endpoint, client=client)
+        store.put("x", b"1")
+        valid[0] = "SECOND"
+        with pytest.raises(StoreError, match="may not be read with these credentials"):
+            store.get("x")
+        replace("SECOND")
+        assert store.get("x") == b"1"
+
+
 def test_passwords_in_urls_are_not_shown() -> None:
     need("sshfs")
     store = open_store("sftp://anna:hush@host.example:2222/data/runs")

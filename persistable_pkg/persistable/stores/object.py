@@ -17,7 +17,7 @@ from persistable.stores.connections import Reopened, Shared
 from persistable.stores.filesystem import Ranges, Remote, foreign
 from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options, check_options
-from persistable.stores.remote_errors import kind_of
+from persistable.stores.remote_errors import Kind, kind_of
 
 _S3 = {"s3", "s3a"}
 _GCS = {"gs", "gcs"}
@@ -223,8 +223,14 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     # --- the other side
 
+    def _is_over(self, kind: Kind) -> bool:
+        """Tell whether after such an error its connection is of no use: one over SSH that has broken, credentials that have expired."""
+        if self._class.__module__.startswith("sshfs"):
+            return kind == "unreachable"
+        return kind in ("denied", "no credentials") and self._scheme in _S3 | _GCS | _OBJECTS
+
     def _hang_up(self) -> None:
-        """Let the next call connect again: a file system over SSH keeps a connection that has broken."""
+        """Let the next call connect again, with the credentials that are found then."""
         held = self._held
         if held is not None:
             _connected.drop(self._identity(), held[1].fs)
@@ -297,7 +303,7 @@ class ObjectStore(Reopened, ManyAtOnce):
             if kind == "missing" and not (writing and absent_is_error):
                 self._check_root(path)
                 raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}") from None
-            if kind == "unreachable" and self._class.__module__.startswith("sshfs"):
+            if self._is_over(kind):
                 self._hang_up()
             explained = self._explained(error, kind, path, writing)
             # where there is no way to the other side, the libraries' own tracebacks are a hundred lines that say no more
