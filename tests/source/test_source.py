@@ -146,12 +146,15 @@ def test_symbolic_links_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
     (tmp_path / "links" / "s1").symlink_to(tmp_path / "real" / "one")
     (tmp_path / "real" / "one" / "loop").symlink_to(tmp_path / "real" / "one")
     (tmp_path / "links" / "gone").symlink_to(tmp_path / "nowhere")
+    for folder in ("links", "real/one"):
+        (tmp_path / folder / "itself.txt").symlink_to("itself.txt")
     assert list(Source("links/{s}/{f}.txt")) == [("s1", "a")]
     folders: Source[Path] = Source("links/{s}/")
     assert list(folders) == ["s1"]
     with pytest.raises(MalformedFile, match=r"loop in .* is a symlink"):  # a folder as a payload is what is in it
         folders["s1"].payload
-    (tmp_path / "real" / "one" / "loop").unlink()
+    for name in ("loop", "itself.txt"):
+        (tmp_path / "real" / "one" / name).unlink()
     assert (folders.refresh()["s1"].payload / "a.txt").read_text() == "text"
 
 

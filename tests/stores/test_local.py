@@ -202,6 +202,7 @@ def test_a_root_and_folders_behind_links(tmp_path: Path) -> None:
     store.put("a/x", b"1")
     (tmp_path / "real" / "b").symlink_to("a")
     (tmp_path / "real" / "a" / "loop").symlink_to("..")
+    (tmp_path / "real" / "a" / "itself").symlink_to("itself")
     assert store.get("b/x") == b"1"
     listed = set(store.list())
     assert {"a/x", "b/x"} <= listed

@@ -198,11 +198,17 @@ class LocalStore(BaseStore):
                     name = entry.name
                     if is_temporary(name) or (not folder and name == HIDDEN) or not _is_listable(name):
                         continue
-                    if entry.is_dir():
-                        if not entry.is_symlink() or _first_visit(entry, seen):
-                            pending.append(folder + name + "/")
-                    elif entry.is_file():
+                    try:
+                        is_folder = entry.is_dir()
+                        is_file = not is_folder and entry.is_file()
+                    except OSError as error:
+                        if error.errno == errno.ELOOP:
+                            continue  # a link to itself, which leads nowhere
+                        self._no_read(error, folder + name)
+                    if is_file:
                         yield folder + name, entry
+                    elif is_folder and (not entry.is_symlink() or _first_visit(entry, seen)):
+                        pending.append(folder + name + "/")
 
     def _lookup(self, path: str) -> os.stat_result | None:
         place = self._prefix + (path if _is_safe(path) else check_path(path))

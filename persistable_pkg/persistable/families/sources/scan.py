@@ -7,6 +7,7 @@ template says otherwise, as a shell does, and so are unfinished writes.
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import os
 import re
@@ -109,7 +110,7 @@ class LocalShelf(Shelf):
                     yield path, _local_stamp(os.stat(self._name(path)), now)
                 continue
             for entry in self._scan(folder):
-                if _is_meant(entry.name, last) and last.match(entry.name) is not None and entry.is_file():
+                if _is_meant(entry.name, last) and last.match(entry.name) is not None and self._is(entry.is_file, entry):
                     for found in _found(entry):
                         yield folder + entry.name, _local_stamp(found, now)
 
@@ -126,7 +127,7 @@ class LocalShelf(Shelf):
                 yield folder + segment.format()
                 continue
             for entry in self._scan(folder):
-                if _is_meant(entry.name, segment) and segment.match(entry.name) is not None and entry.is_dir():
+                if _is_meant(entry.name, segment) and segment.match(entry.name) is not None and self._is(entry.is_dir, entry):
                     yield folder + entry.name
 
     def files_in(self, folder: str) -> Iterator[tuple[str, Any]]:
@@ -137,10 +138,10 @@ class LocalShelf(Shelf):
             here = pending.pop()
             for entry in self._scan(here):
                 path = f"{here}/{entry.name}"
-                if entry.is_dir():
+                if self._is(entry.is_dir, entry):
                     if not entry.is_symlink() or _first_visit(self._name(path), seen):
                         pending.append(path)
-                elif entry.is_file() and not is_temporary(entry.name):
+                elif not is_temporary(entry.name) and self._is(entry.is_file, entry):
                     for found in _found(entry):
                         yield path, _local_stamp(found, now)
 
@@ -152,6 +153,15 @@ class LocalShelf(Shelf):
             return  # an empty source, or a folder that went while we listed
         except OSError as error:
             raise self._unreadable(folder, error) from error
+
+    def _is(self, ask: Callable[[], bool], entry: os.DirEntry[str]) -> bool:
+        """Tell what an entry is; a link to itself is neither a file nor a folder, as one to nothing is."""
+        try:
+            return ask()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return False
+            raise self._unreadable(entry.path, error) from error
 
     def _name(self, path: str) -> str:
         return os.path.join(self.root, path)
