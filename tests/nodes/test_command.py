@@ -21,6 +21,7 @@ from nodes.test_in_file import LARGE
 from nodes.test_upload import given
 from persistable import open_store
 from persistable.errors import CommandFailed, InputMissing, MalformedFile, ParamsError, PayloadNotRepresentable, SecretMissing, UnknownParam
+from persistable.executors.resources import Resources, Retry
 from persistable.fileio import BundleFileIO, BytesFileIO, CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO, TextFileIO
 from persistable.nodes.command import Command
 from persistable.params.secret import Secret
@@ -55,6 +56,20 @@ def test_a_script_over_an_upstream_payload_and_params(where: str, persisted: boo
     twin = script("sort {{ text }} | head -n {{ n }} > {{ output }}", text=words, n=2, data_dir=where)
     assert twin.load().payload == b"apple\nfig\n"
     assert twin.record is not None and twin.record.notes == {"exitcode": 0, "stdout": "", "stderr": ""}
+
+
+def test_a_subclass_has_its_own_version_and_resources() -> None:
+    class Slow(Command[bytes]):
+        version = 2
+        resources = Resources(time=60.0)
+        retry = Retry(3)
+
+    node, usual = Slow("echo 1", data_dir="data"), script("echo 1", payload_name="slow")
+    assert (node.version, node.resources, node.retry) == (2, Slow.resources, Slow.retry)
+    assert node.key == script("echo 1", payload_name="slow", version=2).key != usual.key
+    assert (usual.version, usual.resources, usual.retry) == (1, None, None)
+    given = Slow("echo 1", data_dir="data", version=3, resources=Resources(cpus=2), retry=Retry(1))
+    assert (given.version, given.resources, given.retry) == (3, Resources(cpus=2), Retry(1))
 
 
 def test_it_runs_once_and_is_kept() -> None:

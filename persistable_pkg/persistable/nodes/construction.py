@@ -31,6 +31,13 @@ class Recorded(NamedTuple):
     format: Callable[[dict[str, Any]], FileIO[Any]]
 
 
+def set_given(node: object, **attributes: Any) -> None:
+    """Set those attributes of a node that are given; the others are its class's."""
+    for name, value in attributes.items():
+        if value is not None:
+            setattr(node, name, value)
+
+
 def grouped(upstream: Mapping[str, Any]) -> dict[str, Any]:
     """Nodes by the name they are given under: those of ``models.0``, ``models.1`` as a list, of ``models.best`` as a dict."""
     found: dict[str, Any] = {}

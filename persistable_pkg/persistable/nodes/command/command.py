@@ -20,7 +20,7 @@ from persistable.nodes.command.outputs import Outputs
 from persistable.nodes.command.process import run
 from persistable.nodes.command.template import Script
 from persistable.nodes.compose import Open
-from persistable.nodes.construction import Construction, Recorded, collection, grouped
+from persistable.nodes.construction import Construction, Recorded, collection, grouped, set_given
 from persistable.nodes.lineage import holds_nodes, nodes_in, swapped
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
@@ -80,7 +80,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         shell: another shell, by path or name.
         cwd: a folder to run in instead of the private one.
         persist: False for a side effect that happens at each run and is never stored.
-        retry, resources, version, payload_name: as for any node.
+        retry, resources, version: those of the class, unless given. payload_name: as for any node.
 
     Raises UnknownParam, ParamsError when made; CommandFailed when generated. Needs ``persistable[command]``.
     """
@@ -120,7 +120,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         persist: bool = True,
         retry: Retry | None = None,
         resources: Resources | None = None,
-        version: Any = 1,
+        version: Any = None,
         persist_data_dir: str | os.PathLike[str] | Store | None = None,
         data_dir: str | os.PathLike[str] | Store | None = None,
         payload_name: str | None = None,
@@ -152,7 +152,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         )
         plain, secrets, inherited = _environment(env or {})
         self.__dict__["is_persisted"] = persist  # of this node, not of the class
-        self.retry, self.resources, self.version = retry, resources, version
+        set_given(self, retry=retry, resources=resources, version=version)
         super().__init__(
             params=CommandParams(template, values, self._outputs.spec(), plain, secrets, inherited, shell, _absolute(cwd)),
             persist_data_dir=persist_data_dir,

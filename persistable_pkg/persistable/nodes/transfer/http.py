@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import BytesFileIO
-from persistable.nodes.construction import Construction, Recorded
+from persistable.nodes.construction import Construction, Recorded, set_given
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
 from persistable.params.fields import omit_when, untracked
@@ -156,7 +156,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
             attempts=attempts,
             delay=delay,
         )
-        self.retry, self.resources = retry, resources
+        set_given(self, retry=retry, resources=resources)
         super().__init__(params=params, payload_io=format_, **settings)
 
     @classmethod

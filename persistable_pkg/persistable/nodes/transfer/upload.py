@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 from persistable.errors import ParamsError, StoreError
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.location import LocalPlace, place
-from persistable.nodes.construction import Construction, Recorded
+from persistable.nodes.construction import Construction, Recorded, set_given
 from persistable.nodes.lineage import swapped
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
@@ -80,7 +80,7 @@ class Upload(Persistable[str, UploadParams]):
         url, own = _url_of(target_url)
         upstream: dict[str, Any] = {} if source is None else {"source": source}
         self._target_io = io
-        self.retry, self.resources = retry, resources
+        set_given(self, retry=retry, resources=resources)
         self._options = {**own, **(options or {})}
         self._folder = os.getcwd()  # a relative path counts from here, wherever the work is done
         super().__init__(
