@@ -17,7 +17,8 @@ import pytest
 
 from persistable import Persistable, Project, step
 from persistable.errors import ConfigError
-from persistable.project.coerce import Text, read, read_field
+from persistable.project.coerce import read, read_field
+from persistable.project.scalars import Text
 
 Load = Callable[..., Project]
 HERE = __name__

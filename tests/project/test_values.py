@@ -23,7 +23,8 @@ from tests.project.flows import Optimizer
 
 from persistable import omit_when
 from persistable.errors import ConfigError
-from persistable.project.coerce import Text, literal, read
+from persistable.project.coerce import literal, read
+from persistable.project.scalars import Text
 
 Colour = Enum("Colour", {"RED": 1, "BLUE": 2})
 Word = Enum("Word", {"YES": "y", "NO": "n"})

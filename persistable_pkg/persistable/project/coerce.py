@@ -22,22 +22,8 @@ from persistable.errors import ConfigError, ParamsError, PersistableError
 from persistable.params.annotations import required_keys, tuple_items
 from persistable.params.reduce import dereference
 from persistable.project.annotations import bare, fields_of, in_words, parameters_of
-from persistable.project.scalars import SCALARS, check_names, number_of, refused, wrong
+from persistable.project.scalars import SCALARS, Text, check_names, number_of, refused, wrong
 from persistable.project.unions import Member, Union, chosen, is_meant, union_of, with_default
-
-
-class Text(str):
-    """Text from an environment variable or behind ``--set``: text whose type only the field knows."""
-
-    __slots__ = ("source",)
-    source: str
-
-    def __new__(cls, text: str, source: str) -> Text:
-        """`source` is how errors call the place it was written at."""
-        made = super().__new__(cls, text)
-        made.source = source
-        return made
-
 
 _NOTHING = ("none", "null")
 _WORDS = ("None", "True", "False")
@@ -390,4 +376,4 @@ def _referred(raw: Any, where: str, fits: Callable[[Any], bool], words: str) -> 
     raise wrong(raw, where, f"{words}, as module:name")
 
 
-__all__ = ["Text", "literal", "read", "read_arguments", "read_field", "read_fields"]
+__all__ = ["literal", "read", "read_arguments", "read_field", "read_fields"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,11 +15,32 @@ from persistable.errors import ConfigError
 from persistable.params.building import did_you_mean
 
 
-def check_names(given: Iterable[str], accepted: Sequence[str], where: str, hint: str = "") -> None:
-    """Raise ConfigError for the first of `given` that is not among `accepted`, suggesting the nearest."""
-    for name in given:
+class Text(str):
+    """Text from an environment variable or behind ``--set``: text whose type only the field knows."""
+
+    __slots__ = ("source",)
+    source: str
+
+    def __new__(cls, text: str, source: str) -> Text:
+        """`source` is how errors call the place it was written at."""
+        made = super().__new__(cls, text)
+        made.source = source
+        return made
+
+
+def place_of(value: Any, where: str) -> str:
+    """The place at which `value` was written: an environment variable, a ``--set``, or else `where`."""
+    while isinstance(value, Mapping):
+        value = next(iter(value.values()), None)
+    return value.source if isinstance(value, Text) else where
+
+
+def check_names(given: Mapping[str, Any], accepted: Sequence[str], where: str, hint: str = "") -> None:
+    """Raise ConfigError for the first name in `given` that is not among `accepted`, suggesting the nearest."""
+    for name, value in given.items():
         if name not in accepted:
-            raise unknown(str(name), accepted, where, hint)
+            source = place_of(value, "")
+            raise unknown(str(name), accepted, f"{source}: " if source else where, hint)
 
 
 def unknown(name: str, accepted: Sequence[str], where: str, hint: str = "") -> ConfigError:

@@ -88,7 +88,9 @@ def _call(given: str | Mapping[str, Any], max_workers: int | None, where: str) -
     shown = {workers: "workers", "client_or_address": "address"}
     if not fields.open:
         check_names(
-            [name for name in table if name not in fields.kinds], ["kind", *[shown.get(name, name) for name in fields.kinds]], where
+            {name: table[name] for name in table if name not in fields.kinds},
+            ["kind", *[shown.get(name, name) for name in fields.kinds]],
+            where,
         )
     return cls, {name: read(fields.kinds.get(name, Any), value, f"{where}.{shown.get(name, name)}") for name, value in table.items()}
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from persistable.errors import ConfigError
-from persistable.project.coerce import Text, literal
-from persistable.project.scalars import refused, unknown, wrong
+from persistable.project.coerce import literal
+from persistable.project.scalars import Text, refused, unknown, wrong
 from persistable.project.schema import Layout, Target
 
 PREFIX = "PERSISTABLE_PARAMS__"

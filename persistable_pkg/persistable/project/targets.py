@@ -22,7 +22,7 @@ from persistable.nodes.types import Node, own_store
 from persistable.params.building import did_you_mean
 from persistable.project.annotations import Fields, fields_of, parameters_of
 from persistable.project.coerce import read_arguments, read_field
-from persistable.project.scalars import check_names, refused, unknown, wrong
+from persistable.project.scalars import check_names, place_of, refused, unknown, wrong
 from persistable.project.schema import Target
 from persistable.runs.pipeline import Pipeline
 from persistable.stores.base import Store
@@ -166,11 +166,12 @@ class _Call:
             raise refused(f"{target.where}.path", "is for workspaces; nodes are kept in the project's store")
         if target.io is not None and not _is_node_class(self._maker):
             raise refused(f"{target.where}.io", "is for classes of nodes and sources; a step names its own: @step(io=...)")
-        for name in (*target.params, *target.over):
-            if name in self._roles and name in target.params:
-                raise refused(
-                    f"{target.where}.params.{name}", f"is no param but an upstream node; give a target: upstream = {{ {name} = ... }}"
-                )
+        for name, value in target.params.items():
+            place = place_of(value, f"{target.where}.params.{name}")
+            if name in self._roles:
+                raise refused(place, f"is no param but an upstream node; give a target: upstream = {{ {name} = ... }}")
+            if name in target.upstream:
+                raise refused(place, f"is given as a target too, by upstream = {{ {name} = ... }}; give it once")
         if not self._fields.open:
             check_names(target.params, known, f"{target.where}.params")
             check_names(target.over, [*known, *self._roles], f"{target.where}.over")
