@@ -307,3 +307,38 @@ def test_reformatted_by_black_is_the_same(project: Any) -> None:
     assert (project.folder / "pk/flows.py").read_text() != FILES["pk/flows.py"]
     after = project.fingerprint()
     assert compare(before, after).describe() == ""
+
+
+DOMAIN = """
+from dataclasses import dataclass
+from persistable import Persistable
+
+@dataclass
+class Item:
+    cost: int
+    def priced(self):
+        return self.cost * 2
+
+@dataclass
+class ItemsParams:
+    n: int
+    def most(self):
+        return self.n - 1
+
+class Items(Persistable[list[Item], ItemsParams]):
+    def _generate_payload(self):
+        return []
+
+class Total(Persistable[int, None]):
+    items: Items
+    def _generate_payload(self):
+        return sum(item.priced() for item in self.items.payload) + self.items.params.most()
+"""
+
+
+@pytest.mark.parametrize(("old", "new"), [("cost * 2", "cost * 3"), ("n - 1", "n - 2")], ids=["of its payload", "of its params"])
+def test_methods_of_what_a_role_brings_are_noticed(project: Any, old: str, new: str) -> None:
+    """The class of a role declares its payload and its params: what is called on them is code of whoever calls it."""
+    before = project.write({"pk/__init__.py": "", "pk/domain.py": DOMAIN}).fingerprint("pk.domain:Total")
+    after = project.edit("pk/domain.py", old, new).fingerprint("pk.domain:Total")
+    assert len(compare(before, after).changed) == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Mapping
-from types import FunctionType
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import FunctionType, GenericAlias, ModuleType, UnionType
 from typing import Any
 
-from persistable.nodes.code.constants import exact_dict
+from persistable.nodes.code.constants import exact_dict, exact_tuple, kind_of
 
 LAZY = sys.version_info >= (3, 14)
 """True if annotations are made by a function of their own when they are first asked for."""
@@ -47,3 +48,57 @@ def _evaluated(maker: Any, owner: Any) -> Mapping[str, Any]:
     except Exception:  # noqa: BLE001  whatever stands in an annotation
         return {}
     return found or {}
+
+
+_NAME = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
+_MOST = 500
+
+
+def classes_in(annotations: Iterable[Any], namespace: Mapping[str, Any]) -> Iterator[type]:
+    """The classes that annotations name, also within lists, unions, other aliases, and text, whose names are those of `namespace`."""
+    waiting, seen = list(annotations), dict[int, Any]()
+    while waiting and len(seen) < _MOST:
+        annotation = waiting.pop()
+        if id(annotation) in seen:
+            continue
+        seen[id(annotation)] = annotation
+        kind = kind_of(annotation)
+        text = getattr(annotation, "__forward_arg__", None) if kind.__name__ == "ForwardRef" else annotation
+        if issubclass(kind, type):
+            yield annotation
+        elif type(text) is str:
+            waiting += [named(name, namespace) for name in _NAME.findall(text)]
+        else:
+            waiting += members_of(annotation) or ()
+
+
+def named(dotted: str, namespace: Mapping[str, Any]) -> Any:
+    """The object that a dotted name leads to, through modules and classes; None where it leads to nothing."""
+    first, *rest = dotted.split(".")
+    value = namespace.get(first)
+    for name in rest:
+        kind = kind_of(value)
+        if not issubclass(kind, (type, ModuleType)):
+            return None
+        value = (type if issubclass(kind, type) else ModuleType).__getattribute__(value, "__dict__").get(name)
+    return value
+
+
+def members_of(alias: Any) -> list[Any] | None:
+    """What an alias of a type stands for: its origin, its arguments, and what annotates it; None where it is none."""
+    kind = kind_of(alias)
+    if kind in (GenericAlias, UnionType):
+        return [getattr(alias, "__origin__", None), *exact_tuple(alias.__args__)]
+    if kind.__name__ == "TypeAliasType":
+        return _evaluated_alias(alias)
+    if type.__getattribute__(kind, "__module__") != "typing" or not hasattr(alias, "__args__"):
+        return None
+    return [getattr(alias, "__origin__", None), *exact_tuple(alias.__args__), *getattr(alias, "__metadata__", ())]
+
+
+def _evaluated_alias(alias: Any) -> list[Any]:
+    """What ``type NAME = ...`` stands for: it is made when it is first asked for, and may name what is not there."""
+    try:
+        return [alias.__value__]
+    except Exception:  # noqa: BLE001  whatever stands in it
+        return []

@@ -7,19 +7,11 @@ import marshal
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    GenericAlias,
-    MappingProxyType,
-    ModuleType,
-    SimpleNamespace,
-    UnionType,
-)
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any, NewType, ParamSpec, TypeVar, TypeVarTuple, cast
 
-from persistable.nodes.code.annotations import maker_of
-from persistable.nodes.code.constants import code_facts, digest, exact_dict, exact_tuple, kind_of, plain_bytes
+from persistable.nodes.code.annotations import maker_of, members_of
+from persistable.nodes.code.constants import code_facts, digest, exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.fingerprint import IMPORT, LIBRARY, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.nodes.code.given import Thing
 from persistable.nodes.code.objects import (
@@ -269,12 +261,8 @@ def _held(value: Any, kind: type[Any]) -> list[Any] | None:
         return _held(vars(value), dict)
     if kind is MappingProxyType:
         return _held(dict(value), dict)
-    if (
-        kind is GenericAlias
-        or kind is UnionType
-        or (type.__getattribute__(kind, "__module__") == "typing" and "__args__" in (instance_dict(value) or {}))
-    ):
-        return [getattr(value, "__origin__", None), *exact_tuple(value.__args__), *getattr(value, "__metadata__", ())]
+    if (members := members_of(value)) is not None:
+        return members
     return [value.__supertype__] if kind is NewType else None
 
 

@@ -87,6 +87,11 @@ def is_at_home(cls: type) -> bool:
     return home is not None and module_dict(home).get(type.__getattribute__(cls, "__qualname__").partition(".")[0]) is not None
 
 
+def is_node(cls: type) -> bool:
+    """Tell whether a class is one of nodes."""
+    return any("_node_is_node" in class_dict(base) for base in class_mro(cls))
+
+
 def fields_of(cls: type) -> Collection[str]:
     """The fields of a dataclass, attrs class or pydantic model: their values are identity, and their defaults stand in the params."""
     attributes = class_dict(cls)

@@ -115,13 +115,21 @@ def _root(node: ast.AST, calls: bool = False) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
+def _changed_by(call: ast.Call) -> str | None:
+    """The name whose object a call as a statement may change: ``NAME.append(x)``, ``setattr(NAME, "a", x)``."""
+    if isinstance(call.func, ast.Attribute):
+        return _root(call.func.value, calls=True)
+    by_string = isinstance(call.func, ast.Name) and call.func.id in ("setattr", "delattr")
+    return _root(call.args[0]) if by_string and call.args else None
+
+
 def _targets(*nodes: ast.AST | None) -> Iterator[str]:
     """Names a simple statement or target assigns; ``NAME[...] = x``, ``NAME.a.b = x`` and ``NAME.append(x)`` count as well."""
     for root in nodes:
         if isinstance(root, ast.AnnAssign) and root.value is None:
             continue
-        if isinstance(root, ast.Expr) and isinstance(root.value, ast.Call) and isinstance(root.value.func, ast.Attribute):
-            if (name := _root(root.value.func.value, calls=True)) is not None:
+        if isinstance(root, ast.Expr) and isinstance(root.value, ast.Call):
+            if (name := _changed_by(root.value)) is not None:
                 yield name
             continue
         for node in ast.walk(root) if root is not None else ():
@@ -353,10 +361,12 @@ def assigned_to(thing: Any, namespace: Namespace) -> Found | None:
 
 
 def _gives_attribute(node: ast.stmt, name: str) -> bool:
-    """Tell whether a statement is ``NAME.a = x``, ``NAME.a[0] = x`` or ``NAME.a.append(x)``; ``NAME.f(x)`` is a use."""
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        held = node.value.func.value
-        return not isinstance(held, ast.Name) and _root(held) == name
+    """Tell whether a statement is ``NAME.a = x``, ``NAME.a[0] = x``, ``NAME.a.append(x)``, ``setattr(NAME, ...)``, not a use."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        method = node.value.func
+        if not isinstance(method, ast.Attribute):
+            return _changed_by(node.value) == name
+        return not isinstance(method.value, ast.Name) and _root(method.value) == name
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, (ast.AnnAssign, ast.AugAssign)) else []
     return any(not isinstance(each, ast.Name) and _root(each) == name for each in targets)
 

@@ -39,6 +39,7 @@ from persistable.nodes.code.objects import (
     is_at_home,
     is_called_by_libraries,
     is_member,
+    is_node,
     is_wrapper,
     method_function,
     method_self,
@@ -57,6 +58,7 @@ from persistable.params.unset import UNSET
 
 _MOST_UNITS = 5000
 _MOST_ITEMS = 1000
+_MOST_ANNOTATIONS = 200
 _NO_CODE = frozenset(annotated.MAKERS)
 _BY_STRING = frozenset({"getattr", "globals", "vars", "attrgetter", "methodcaller"})
 _OF_ENUMS = frozenset({"_missing_", "_generate_next_value_"})
@@ -123,14 +125,11 @@ class Walk:
                     self._class_attribute(cls, name)
                     break
         for cls in own:
-            self._declared(class_dict(cls), cls)
+            self._declared(cls, True)
 
     def enter_function(self, function: Any) -> None:
-        """Start from a function, as a step has it; classes named by its annotations count as in play."""
+        """Start from a function, as a step has it."""
         self.follow(function, "")
-        if type(function) is FunctionType:
-            for annotation in list(annotated.of_function(function).values())[:100]:
-                self._declare(self._annotated(annotation, function.__globals__))
 
     def enter_given(self, given: Iterable[Thing]) -> None:
         """Start from functions and classes among the params, and from the classes of objects among them."""
@@ -189,6 +188,7 @@ class Walk:
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.follow(value, "")
         self._inside(function.__dict__)
+        self._declare(annotated.of_function(function).values(), function.__globals__)
         if any(name in _BY_STRING for chain in used.names for name in chain):
             self._take_strings(function, ("globals",) in used.names or ("__name__",) in used.names)
         if self.sources is not None:
@@ -405,6 +405,8 @@ class Walk:
                     if kind not in FROZEN:
                         self._note_registered(item, origin)
                     yield item
+        elif (members := annotated.members_of(value)) is not None:
+            yield from members
         else:
             attributes = instance_dict(value)
             for item in list(attributes.values())[:50] if attributes is not None else ():
@@ -469,25 +471,34 @@ class Walk:
             self._class(metaclass)
         return True
 
-    def _declared(self, attributes: Mapping[str, Any], cls: type) -> None:
-        """Bring params classes (from the bases' arguments) and the classes of declared roles into play."""
-        for base in exact_tuple(attributes.get("__orig_bases__")):
-            for argument in exact_tuple((instance_dict(base) or {}).get("__args__")):
-                self._declare(argument)
-        namespace = class_namespace(cls)
-        for role, annotation in list(annotated.of_class(attributes, cls).items())[:200]:
-            found = self._annotated(annotation, namespace)
-            if found is not None and type(role) is str and self._owns_class(found):
+    def _declared(self, cls: type, roles: bool) -> None:
+        """Bring into play what a class declares: params and payload (the arguments of its bases), and what its annotations name."""
+        attributes, namespace = class_dict(cls), class_namespace(cls)
+        self._declare(exact_tuple(attributes.get("__orig_bases__")), namespace)
+        if not roles and is_node(cls):
+            return  # what is upstream of an upstream node is judged by itself
+        annotations = annotated.of_class(attributes, cls)
+        self._declare(annotations.values(), namespace)
+        for role, annotation in list(annotations.items())[:_MOST_ANNOTATIONS] if roles else ():
+            found: Any = namespace.get(annotation) if type(annotation) is str else annotation
+            if issubclass(kind_of(found), type) and type(role) is str and self._owns_class(found):
                 self._roles[role] = found
 
-    def _declare(self, cls: Any) -> None:
-        if issubclass(kind_of(cls), type) and self._owns_class(cls):
-            self._classes.setdefault(cls, "declared")
+    def _declare(self, annotations: Iterable[Any], namespace: Namespace) -> None:
+        """Bring classes that annotations name into play, also those in a list or union: their objects arrive with params and payloads."""
+        for cls in annotated.classes_in(list(annotations)[:_MOST_ANNOTATIONS], namespace):
+            if self._owns_class(cls) and (current := self._today(cls)) not in self._classes:
+                self._classes[current] = "declared"
+                for base in class_mro(current)[:-1]:
+                    if self._owns_class(base):
+                        self._declared(base, False)
 
-    def _annotated(self, annotation: Any, namespace: Namespace) -> type | None:
-        if type(annotation) is str:
-            annotation = namespace.get(annotation)
-        return annotation if issubclass(kind_of(annotation), type) else None
+    def _today(self, cls: type) -> type:
+        """The class that has the name of `cls` now: a cell of a notebook may have defined it anew since an annotation took it."""
+        name, home = type.__getattribute__(cls, "__qualname__"), class_namespace(cls)
+        found = annotated.named(name, home)
+        self._watch(home, name.partition(".")[0], home.get(name.partition(".")[0], UNSET))
+        return found if issubclass(kind_of(found), type) else cls
 
     def _meet(self) -> None:
         """Look up the attribute names in use on the classes and modules in play."""
@@ -501,7 +512,7 @@ class Walk:
                         and self._wanted(name, standing, base)
                         and self._resolves(cls, name, base)
                     ):
-                        self._class_attribute(base, name, standing == "declared" and (base not in self._given or name in fields_of(base)))
+                        self._class_attribute(base, name, standing == "declared" and (is_node(base) or name in fields_of(base)))
         for before, name in list(self._pairs):
             if before in self._roles:
                 cls = self._roles[before]
@@ -526,7 +537,7 @@ class Walk:
         value = class_dict(cls)[name]
         if type(value) is not FunctionType and not issubclass(kind_of(value), (staticmethod, classmethod)):
             return False
-        return name in _CONSTRUCTION or standing == "own"
+        return name in _CONSTRUCTION or standing == "own" or (name != "__repr__" and not is_node(cls))
 
     def _resolves(self, cls: type, name: str, base: type) -> bool:
         """Tell whether `base` is where `cls` finds `name`, or `super()` may go on to it."""
