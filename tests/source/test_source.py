@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import re
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,9 +197,11 @@ def test_the_format_is_that_of_the_suffix_or_the_one_given(tmp_path: Path) -> No
 
 def test_what_a_format_cannot_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(MalformedFile) as caught:
+    said = f"the input {tmp_path / 'a.json'}: not a whole file of JsonFileIO"
+    with pytest.raises(MalformedFile, match=re.escape(said)):
         Source("{n}.json")["a"].payload
-    assert str(tmp_path / "a.json") in "".join(caught.value.__notes__)
+    counted = length.over(Source("{n}.json"))
+    assert said in run(counted, errors="return").failures[0].text and said in str(counted["a"].explain())
 
 
 def test_payloads_may_be_written_to_without_harm(tmp_path: Path) -> None:

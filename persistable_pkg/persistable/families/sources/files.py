@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
-from persistable.errors import InvalidName, MalformedFile
+from persistable.errors import InvalidName
 from persistable.families.sources import content as contents
 from persistable.families.sources.inputs import Values, changed, vanished
 from persistable.families.sources.scan import Shelf, segments_of
@@ -110,9 +110,6 @@ class Files:
                 return contents.load(file, content, io, local=local)
         except contents.OtherContentError as error:
             raise changed(self._shelf.shown(path)) from error.__cause__
-        except MalformedFile as error:
-            error.add_note(f"it is the input {self._shelf.shown(path)}")
-            raise
         except (FileNotFoundError, NotADirectoryError):
             raise vanished(self._shelf.shown(path)) from None
 

@@ -11,7 +11,7 @@ from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
-from persistable.errors import HttpFailed, InvalidName, MalformedFile
+from persistable.errors import HttpFailed, InvalidName
 from persistable.families.sources.content import digest_of
 from persistable.families.sources.files import Keys, given
 from persistable.families.sources.inputs import Values, changed, vanished
@@ -93,11 +93,7 @@ class Pages:
                     if content != digest_of(file):
                         raise changed(self.shown(values))
                     file.seek(0)
-                try:
-                    return io.load(file)
-                except MalformedFile as error:
-                    error.add_note(f"it is the input {self.shown(values)}")
-                    raise
+                return io.load(file)
 
     def _open_client(self) -> Any:
         """The client of the run or generation in progress, which closes it; None outside of both."""

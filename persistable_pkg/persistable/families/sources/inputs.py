@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, Protocol, runtime_checkable
 
 from blake3 import blake3
 
-from persistable.errors import InputChanged, InputVanished
+from persistable.errors import FormatError, InputChanged, InputVanished
 from persistable.fileio.base import FileIO
 from persistable.params.encoding import encode
 
@@ -121,6 +122,16 @@ class Inputs(Protocol):
     def only(self, values: Values) -> Inputs:
         """The means to read this one: what goes to another process with a job. It may be all of it."""
         ...
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Begin what a format says with `what` it is about: in its message, for notes go into no record, result or table."""
+    try:
+        yield
+    except FormatError as error:
+        error.args = (f"{what}: {error}",)
+        raise
 
 
 def vanished(place: str) -> InputVanished:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from persistable.errors import PersistableError
 from persistable.families.axis import Axis
 from persistable.families.grid import Column, NodeFactory
-from persistable.families.sources.inputs import Inputs, Unlocated, Values
+from persistable.families.sources.inputs import Inputs, Unlocated, Values, naming
 from persistable.families.view import View, view_of
 from persistable.fileio.base import FileIO
 from persistable.nodes.construction import Construction, Recorded
@@ -65,7 +65,8 @@ class Input(Persistable[PayloadT, InputParams]):
 
     def _generate_payload(self, **_: Any) -> Any:
         try:
-            return self._inputs.load(self._values, self.params.content, self._node_format())
+            with naming(f"the input {self._inputs.shown(self._values)}"):
+                return self._inputs.load(self._values, self.params.content, self._node_format())
         except PersistableError as error:
             if "key" not in error.__dict__:
                 error.__dict__["key"] = self.key

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 from blake3 import blake3
 
-from persistable.errors import InvalidName, MalformedFile
+from persistable.errors import InvalidName
 from persistable.families.sources import content as contents
 from persistable.families.sources.inputs import Values, changed, vanished
 from persistable.fileio.base import FileIO
@@ -112,11 +112,7 @@ class Rows:
         data = row.encode() if isinstance(row, str) else row
         if not isinstance(data, bytes):
             raise TypeError(f"io of Source reads bytes or text, and {self.shown(values)} is of type {type(row).__name__}; name one column")
-        try:
-            return io.loads(data)
-        except MalformedFile as error:
-            error.add_note(f"it is the input {self.shown(values)}")
-            raise
+        return io.loads(data)
 
     def _named(self, values: Values) -> str:
         return ", ".join(f"{field}={value!r:.60}" for field, value in zip(self.fields, values, strict=True))

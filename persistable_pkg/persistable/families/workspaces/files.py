@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from persistable.errors import InputChanged, InputVanished
+from persistable.errors import InputChanged, InputVanished, PayloadNotRepresentable
 from persistable.families.sources.files import Files, Folders, each
-from persistable.families.sources.inputs import Values
+from persistable.families.sources.inputs import Values, naming
 from persistable.families.sources.scan import shelf_of
 from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.fileio.compare import difference
 from persistable.records import files
 from persistable.records.template import Template
 from persistable.stores.base import Store
@@ -90,7 +91,8 @@ class SeedFiles:
         try:
             if self._as_path:
                 return self._fetched(values, content)
-            return self._inputs.load(values, content, self.io)
+            with naming(f"the seed {self.name} at {self.shown(values)}"):
+                return self._inputs.load(values, content, self.io)
         except InputVanished:
             raise self._missing(values) from None
         except InputChanged as error:
@@ -113,11 +115,32 @@ class SeedFiles:
         path = self.path(values)
         if self._as_path:
             value = files.InFile(shutil.copy2(value, files.folder_of_this_process()))  # a copy that may be moved away
-        written = files.write(self._store, path, self.io, value)
+        with naming(f"the seed {self.name} at {self.shown(values)}"):
+            if not self._as_path:
+                self._check(value)
+            written = files.write(self._store, path, self.io, value)
         if isinstance(self.io, PartsFileIO):
             kept = {file.path for file in written.files}
             for old in [old for old in self._store.list(path) if old not in kept]:
                 self._store.delete(old)
+
+    def _check(self, value: Any) -> None:
+        """Raise PayloadNotRepresentable for a value that comes back by its schema only, which a record would keep, and a seed has none."""
+        self.io.check(value)
+        if self.io.schema(value) is None or isinstance(self.io, PartsFileIO):
+            return
+        found = self.io.loads(self.io.dumps(value))
+        flaw = difference(value, found)
+        if not flaw and not value.equals(found):
+            flaw = f"column {next(name for name in value if not value[name].equals(found[name]))!r} would hold other values"
+        if flaw:
+            name = type(self.io).__name__
+            raise PayloadNotRepresentable(
+                f"a seed is read as any other file of {name}: {flaw}; write the file yourself if that is meant, else let the template end "
+                "in .parquet or .pickle",
+                format=name,
+                reason=flaw,
+            )
 
     def _missing(self, values: Values) -> InputVanished:
         where = self.shown(values)
