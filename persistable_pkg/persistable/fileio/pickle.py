@@ -223,13 +223,6 @@ def _needs_care(stream: bytes) -> bool:
     )  # fmt: skip
 
 
-@functools.lru_cache(1)
-def _lazy_reducers(_: int) -> dict[type, Any]:
-    from persistable.fileio.lazy import refusing_reducers
-
-    return refusing_reducers("PickleFileIO")
-
-
 class _Pieces(list[Any]):
     """A pickler's file: keeps what it is given, so that large bytes and strings inside a payload are not copied."""
 
@@ -283,23 +276,26 @@ class _Nowhere:
 
 
 def _dump(payload: Any, pickler: Any, more: dict[Any, Any]) -> None:
-    numpy = sys.modules.get("numpy")
     usual = copyreg.dispatch_table if type(pickler) is pickle.Pickler else type(pickler).dispatch_table
-    arrays = _array_reducers(numpy) if numpy is not None and hasattr(numpy, "recarray") else {}  # none where nobody imported numpy
-    pickler.dispatch_table = {
-        **usual,
-        **_lazy_reducers(len(sys.modules)),
-        **pickle_views.arrow_reducers(len(sys.modules)),
-        **arrays,
-        **more,
-    }
+    table = _own_reducers(len(sys.modules), hasattr(sys.modules.get("numpy"), "recarray")).copy()
+    for kind, reduce in usual.items():
+        table.setdefault(kind, reduce)
+    table.update(more)
+    pickler.dispatch_table = table
     pickler.dump(payload)
 
 
-@functools.cache
-def _array_reducers(numpy: Any) -> dict[type, Any]:
-    subclasses = (numpy.memmap, numpy.matrix, numpy.recarray)
-    return {numpy.ndarray: _reduce_array, **dict.fromkeys(subclasses, _reduce_subclass)}
+@functools.lru_cache(1)
+def _own_reducers(_: int, with_arrays: bool) -> dict[type, Any]:
+    """The reductions of this format in place of a type's own, of types whose modules are among those that are imported, by their number."""
+    from persistable.fileio.lazy import refusing_reducers
+
+    reducers = {**refusing_reducers("PickleFileIO"), **pickle_views.arrow_reducers()}
+    if with_arrays:
+        numpy: Any = sys.modules["numpy"]
+        reducers.update(dict.fromkeys((numpy.memmap, numpy.matrix, numpy.recarray), _reduce_subclass))
+        reducers[numpy.ndarray] = _reduce_array
+    return reducers
 
 
 def _reduce_array(array: Any) -> Any:

@@ -8,7 +8,6 @@ Told by what is imported: nothing is imported to ask.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -137,8 +136,7 @@ for _function in (memory_of, tensor_of, arrow_of):
     _function.__module__ = "persistable.fileio"  # in pickles for ever, wherever they are defined
 
 
-@functools.lru_cache(1)
-def arrow_reducers(_: int) -> dict[type, Callable[[Any], Any]]:
+def arrow_reducers() -> dict[type, Callable[[Any], Any]]:
     """For a pickler: slices of Arrow data without what they are slices of. Empty where pyarrow is not imported."""
     pa: Any = sys.modules.get("pyarrow")
     if pa is None or not hasattr(pa, "Table"):

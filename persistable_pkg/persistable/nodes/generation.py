@@ -128,36 +128,30 @@ _PROGRESS = 0.05
 class Generation:
     """One running generation: its inputs, and what it may use while it lasts. Token, io and code are only there where it is to be kept."""
 
+    # fmt: off
+    __slots__ = (
+        "_allocated", "_attached", "_author", "_before", "_facts", "_forks", "_inputs", "_loading", "_loop", "_many", "_outer",
+        "_quiet_until", "_rng", "_scratch", "_upstream_keys", "attempt", "begun", "claim", "clock", "code", "committed", "earlier",
+        "heard", "hooks", "into", "io", "item_writer", "kept_output", "made", "node", "notes", "output", "over", "place", "relay",
+        "row_writer", "started", "store", "threads", "token", "used",
+    )
+    # fmt: on
+
     token: str
     io: FileIO[Any]
     code: code.CodeOf | code.Given
-    over = False
+    over: bool
     """True once it has ended: code that still runs then, in a thread of its own, is given nothing any more."""
-    made = "generated"
-    committed = False
-    heard = False
+    heard: bool
     """True if a hook or logger received its `Started` event."""
-    earlier: dict[str, Any] | None = None
+    earlier: dict[str, Any] | None
     """The origin of the earlier attempt whose rows or items this one continues, where it differs from today's; else None."""
-    # what few generations have is set when it is first there
-    _author: Any = None
-    _facts: dict[str, Any] | None = None
-    _before: dict[str, Any] | None = None
-    _rng: Any = None
-    _scratch: Path | None = None
-    _allocated: files.Allocated | None = None
-    _attached: Any = None
-    _many: Inputs | None = None
-    _upstream_keys: frozenset[Key] | None = None
-    begun: Counters | None = None
+    begun: Counters | None
     """Counters of processor time and memory at its beginning; None where it is not kept."""
-    output: capture.Output | None = None
+    output: capture.Output | None
     """Prints and log records of its code."""
-    _quiet_until = 0.0
-    kept_output: str | None = None
+    kept_output: str | None
     """The path of the file with that."""
-    item_writer: ItemWriter | None = None
-    row_writer: RowWriter | None = None
 
     def __init__(
         self,
@@ -176,6 +170,21 @@ class Generation:
         """The store that is written to, or a buffer of changes to it, see `perform_into`."""
         self.claim = claim
         self.attempt = attempt
+        self.made = "generated"
+        self.over = self.heard = self.committed = False
+        self._quiet_until = 0.0
+        self.begun = self.earlier = self.output = self.kept_output = None
+        self._author: Any = None
+        self._facts: dict[str, Any] | None = None
+        self._before: dict[str, Any] | None = None
+        self._upstream_keys: frozenset[Key] | None = None
+        self._many = inputs
+        self._rng: Any = None
+        self._attached: Any = None
+        self._scratch: Path | None = None
+        self._allocated: files.Allocated | None = None
+        self.item_writer: ItemWriter | None = None
+        self.row_writer: RowWriter | None = None
         if claim is not None:
             self.token = os.urandom(4).hex()
             self.io = node._node_format()  # before any work is done: a format that cannot be must not cost the payload
@@ -189,8 +198,6 @@ class Generation:
         self._inputs: dict[Key, Any] = dict(payloads) if payloads else {}
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
-        if inputs is not None:
-            self._many = inputs
         self._forks = capture.forks
         self.relay = capture.relay.get()
         """Relay of its output to the process that runs it; None where that is this process."""

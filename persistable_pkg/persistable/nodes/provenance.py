@@ -68,16 +68,17 @@ def facts_of(node: Node) -> dict[str, Any]:
     given: dict[str, Any] | None = node.__dict__.get("_node_given_facts")
     if given is not None:
         return given
-    facts: dict[str, Any] = {"version": node.version, "params": fields_tree(node.params)}
-    if node.params is not None and not (node._node_snapshot.plain and id(node.params.__class__) in IDENTITY_ONLY.found):
-        untracked = untracked_values(node.params)
+    params = node.params
+    facts: dict[str, Any] = {"version": node.version, "params": fields_tree(params)}
+    if params is not None and not (id(params.__class__) in IDENTITY_ONLY.found and node._node_snapshot.plain):
+        untracked = untracked_values(params)
         if untracked:
             facts["untracked"] = untracked
     if node._node_upstream:
         facts["upstream"] = {role: "/".join(each.key) for role, each in node._node_upstream.items()}
         facts["lineage"] = _lineage(node)
     declared: Declaration | None = node.__class__.__dict__.get("_node_declared")
-    if "_node_call" in node.__dict__ or declared is None or not (node._node_by_payload or node.params.__class__ is declared.params_type):
+    if "_node_call" in node.__dict__ or declared is None or not (params.__class__ is declared.params_type or node._node_by_payload):
         facts.update(how_made(node, declaration_of(node.__class__)))
     return facts
 

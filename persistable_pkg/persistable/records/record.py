@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
@@ -547,8 +548,6 @@ _packages: tuple[int, bytes] = (0, b"")
 
 def package_versions() -> bytes:
     """The member that names the versions of Python and of all installed packages imported so far."""
-    import sys
-
     global _packages
     seen, encoded = _packages
     if seen != len(sys.modules):
