@@ -32,6 +32,31 @@ def test_every_package_says_what_it_is() -> None:
         assert path.read_text().startswith('"""'), path
 
 
+# docstrings
+
+LEANING = {
+    "After", "As", "At", "Because", "Before", "Beside", "By", "For", "From", "How", "If", "In", "Instead", "It", "Its", "Of", "On", "Since",
+    "So", "That", "Them", "They", "Those", "Under", "Until", "What", "Whatever", "When", "Where", "Which", "While", "Who", "Whoever",
+    "Whose", "Why", "With",
+}  # fmt: skip
+"""Words that a first sentence leans on something else by: it does not say what the thing is or does."""
+
+
+def docstrings(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of the docstrings of a module, its classes, functions and attributes."""
+    for each in ast.walk(module):
+        body = getattr(each, "body", None)
+        if isinstance(body, list):
+            for line in body:
+                if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str):
+                    yield line.lineno, line.value.value
+
+
+def test_a_docstring_says_first_what_a_thing_is_or_does() -> None:
+    words = ((f"{file}:{line}", text.split(maxsplit=1)[0].rstrip(",:.")) for file, module in parsed() for line, text in docstrings(module))
+    assert [found for found in words if found[1] in LEANING] == []
+
+
 # the seams between packages are typed
 
 NODES = {"node", "target", "model", "family", "unit", "upstream"}

@@ -189,11 +189,11 @@ class Failed(NodeEvent):
 
 
 class Skipped(NodeEvent):
-    """Nothing was done."""
+    """A node that is not performed."""
 
     _said = ("reason",)
     reason: str
-    """Why, as text."""
+    """The reason, as text."""
 
 
 class RunStarted(Event):
@@ -214,9 +214,9 @@ class RunGrew(Event):
     """
 
     expected: dict[str, float]
-    """As in `RunStarted`, of what is new."""
+    """The same as in `RunStarted`, for the nodes that came later."""
     jobs: dict[str, int]
-    """As in `RunStarted`, of what is new."""
+    """The same as in `RunStarted`, for the nodes that came later."""
 
 
 class Performed(NodeEvent):

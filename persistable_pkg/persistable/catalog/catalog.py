@@ -319,7 +319,7 @@ class Catalog:
         return pins.pins(self.store)
 
     def savings(self) -> Savings:
-        """By name, the seconds that making took and the bytes kept; from records alone, nothing is counted when a payload is used."""
+        """The seconds that making took and the bytes kept, by name, from records alone: nothing is counted when a payload is used."""
         from persistable.catalog.cleanup.savings import savings
 
         return savings(self)

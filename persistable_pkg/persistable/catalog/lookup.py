@@ -202,7 +202,7 @@ def _absent(catalog: Catalog, row: tuple[Any, ...]) -> Entry:
 
 
 def roles_of(index: Index, keys: Iterable[str]) -> dict[str, dict[str, str]]:
-    """By key the keys directly upstream, by role; what has nothing upstream is not in it."""
+    """The keys directly upstream of each key, by role; a key with nothing upstream is not in it."""
     query = (
         "SELECT n.key, e.role, e.target FROM nodes n JOIN edges e ON e.node = n.id "
         "WHERE n.key IN (SELECT value FROM json_each(?)) ORDER BY e.role"

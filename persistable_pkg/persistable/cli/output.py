@@ -39,7 +39,7 @@ def be_tolerant() -> None:
 
 
 def reserve() -> None:
-    """From now on standard output is for answers alone: what users' code prints goes to standard error."""
+    """Reserve standard output for answers from now on: text that users' code prints goes to standard error."""
     global _answers
     if _answers is None:
         sys.stdout.flush()
@@ -117,7 +117,7 @@ def flush() -> None:
 
 
 def abandon() -> None:
-    """Nobody reads any more: what is still to be written goes nowhere, also at the end of the process."""
+    """Drop all further output, also that at the end of the process: nobody reads it any more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     if _answers is not None:

@@ -366,7 +366,7 @@ class One(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """Its key."""
+        """The key of the payload."""
         return self.place.key
 
 

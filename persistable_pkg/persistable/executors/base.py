@@ -25,7 +25,7 @@ class Executor(futures.Executor, ABC):
     """
 
     name: ClassVar[str]
-    """Its name in messages."""
+    """The executor's name in messages."""
     shares_memory: ClassVar[bool] = False
     """Tasks run in this process: objects can be handed to them as they are."""
     stops: ClassVar[bool] = False
@@ -38,13 +38,13 @@ class Executor(futures.Executor, ABC):
     """Tasks run on this machine, and what is sent to them goes through memory only: it may be a private key."""
 
     places: ClassVar[bool] = False
-    """It finds room for the resources a task asks for by itself; otherwise `run` counts them against this machine's."""
+    """True if the executor itself finds room for the resources that a task asks for; else `run` counts them against this machine's."""
 
     worth: float = 0.0
     """Seconds of work that are worth a task, where handing one over is dear: short nodes share one then, whatever their store."""
 
     adopts: ClassVar[bool] = False
-    """Its tasks go on when this process ends, and `submit_as` takes over those that still wait or run."""
+    """True if tasks go on when this process ends, and `submit_as` takes over those that still wait or run."""
 
     @property
     @abstractmethod
@@ -63,7 +63,7 @@ class Executor(futures.Executor, ABC):
         """
 
     def submit_as(self, identity: str, resources: Resources | None, fn: Callable[[Any], T], argument: Any) -> futures.Future[T]:
-        """As `submit_for`; where it `adopts`, a task of that identity, submitted by a process that has ended, is taken over instead."""
+        """Submit as `submit_for` does; one that `adopts` takes over a task of that identity from a process that has ended instead."""
         return self.submit_for(resources, fn, argument)
 
     def check(self, resources: Resources) -> None:

@@ -18,7 +18,7 @@ VARIABLES = (
 )
 """The variables that OpenMP, BLAS libraries and numexpr read when they are loaded."""
 _OURS = "PERSISTABLE_WORKER_THREADS"
-"""In a worker: how many threads it has by default, and which of `VARIABLES` say so by our doing."""
+"""Environment variable of a worker: its number of threads by default, and those of `VARIABLES` that were set to it here."""
 
 
 def shared(threads: int, given: Mapping[str, str]) -> dict[str, str]:
@@ -34,7 +34,7 @@ def shared(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def limit(wanted: float | None) -> None:
-    """In a worker whose threads we have limited: give what comes next `wanted` of them, or as many as it has by default."""
+    """Give the next task `wanted` threads, or the default, in a worker whose threads are limited here."""
     ours = os.environ.get(_OURS)
     if ours is None:
         return

@@ -135,7 +135,7 @@ class Axis:
         return Axis(columns, found=True)
 
     def indices_of(self, joined: Axis) -> Sequence[int]:
-        """For each value of an axis that this was joined into: its index here."""
+        """The index here of each value of an axis that this one was joined into."""
         if joined is self:
             return range(len(self))
         indices = {values: index for index, values in enumerate(_rows(self, list(self.columns)))}

@@ -59,7 +59,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     @property
     def view(self) -> View:
-        """Its members as they were seen last, in one object that stays as it is."""
+        """The members as they were seen last, in one object that stays as it is."""
         if self._fixed is not None:
             return self._fixed
         assert self._live_view is not None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PayloadT = TypeVar("PayloadT")
 
 Groups = Sequence[Sequence[int]]
-"""For each value that is left of an axis, the indices on the axis that it stands for."""
+"""The indices on an axis that each value left of it stands for."""
 
 
 class Layout(NamedTuple):

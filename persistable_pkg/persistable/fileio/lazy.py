@@ -150,7 +150,7 @@ def _is_unread(value: Any) -> bool:
 
 
 def refusing_reducers(format_: str) -> dict[type, Any]:
-    """For a pickler: what raises for iterators and for what is not computed, wherever in a payload it is."""
+    """The reducers of a pickler that raise for iterators and for values that are not computed, wherever in a payload they are."""
 
     def refuse(value: Any) -> Any:
         reason = why_lazy(value)

@@ -137,7 +137,7 @@ for _function in (memory_of, tensor_of, arrow_of):
 
 
 def arrow_reducers() -> dict[type, Callable[[Any], Any]]:
-    """For a pickler: slices of Arrow data without what they are slices of. Empty where pyarrow is not imported."""
+    """The reducers of a pickler that store slices of Arrow data without the rest of the data. Empty where pyarrow is not imported."""
     pa: Any = sys.modules.get("pyarrow")
     if pa is None or not hasattr(pa, "Table"):
         return {}

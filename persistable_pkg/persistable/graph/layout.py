@@ -73,7 +73,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """From one box to another, by their numbers."""
+    """An arrow from one box to another, by their numbers."""
 
     source: int
     target: int

@@ -58,7 +58,7 @@ def write(drawing: Drawing, inline: bool = False, links: Mapping[Key, str] = Map
 
 
 def _size(box: Box) -> tuple[float, float]:
-    """As large as its text in any common sans-serif font: measured by columns, so that no installed font decides the layout."""
+    """The size of a box for its text in any common sans-serif font, by columns, so that no installed font decides the layout."""
     return max(72, 7 * width(box.name) + 18, 5.6 * width(box.detail) + 18), 38
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LIMIT = 1 << 16
 """Bytes of output that are kept."""
 _CUT = "[...]\n"
-"""In the place of what is not kept."""
+"""Mark in the place of text that is not kept."""
 
 keeps: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
 """True where output is kept with records and failures."""
@@ -162,7 +162,7 @@ _KEPT = 16
 
 
 class Tees(dict[int, T]):
-    """Of the last streams that code was generated under, by id, what stands in their place.
+    """The `Tee` of each of the last streams that code was generated under, by id of the stream.
 
     They are kept when the generation is over: ``print`` of older Pythons holds no reference to ``sys.stdout``, so a stream that is freed
     while another thread prints to it crashes the process.

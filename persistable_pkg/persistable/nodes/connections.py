@@ -23,7 +23,7 @@ class Connection(Generic[T]):
 
     _is_shared: ClassVar[bool] = True
     _stands_in: ClassVar[bool] = True
-    """For what it opens, whatever that is."""
+    """True: it stands in for what it opens, whatever that is."""
 
     def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._how = (factory, args, kwargs)
@@ -96,7 +96,7 @@ led: set[str] = set()
 """Runs of this process, which close their connections themselves when they end."""
 scopes: dict[str, _Scope] = {}
 _guests: Counter[str] = Counter()
-"""For each run how many of the calls are under way that were sent here."""
+"""Number of calls under way that were sent here, for each run."""
 _guard = threading.Lock()
 
 
@@ -125,7 +125,7 @@ def leading(run: str) -> Generator[None]:
 
 @contextmanager
 def within_worker(run: str) -> Generator[None]:
-    """As `within`, for work that was sent here: connections are closed of runs that are neither at work in this process nor led by it."""
+    """Do as `within` for work that was sent here, and close connections of runs that are neither at work in this process nor led by it."""
     with _guard:
         _guests[run] += 1
         idle = [scopes.pop(name) for name in list(scopes) if not _guests[name] and name not in led]

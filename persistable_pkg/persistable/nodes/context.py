@@ -78,7 +78,7 @@ class _Of:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """So that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
+        """The class of the object that is meant, so that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
         found: Any = self if running_now() is None else self()
         return type(found)  # pyright: ignore[reportUnknownVariableType]
 

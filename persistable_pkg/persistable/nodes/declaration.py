@@ -54,7 +54,7 @@ class Declaration:
         self._accepts: dict[str, frozenset[str] | None] = {}
         self._checks: dict[str, Any] = {}
         self.admitted: dict[str, type] = {}
-        """By role, the class of the last node that was found to be right there, where any other of that class is as well."""
+        """The class of the last node that was found to be right, by role, where any other of that class is as well."""
 
     def fields(self) -> list[str]:
         """The keywords that the params class takes; none where there is no such class."""
@@ -86,7 +86,7 @@ class Declaration:
         return self._accepts[hook]
 
     def accepted(self, hook: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of the keyword arguments `given` that the signature of `hook` takes."""
+        """The keyword arguments among `given` that the signature of `hook` takes."""
         names = self.keywords(hook)
         return given if names is None else {name: value for name, value in given.items() if name in names}
 

@@ -32,9 +32,9 @@ _TAKEN = {
 }
 """Types that formats of this library give back exactly; others are not judged."""
 _known = {True: ClassTable(), False: ClassTable()}
-"""By class, the format that was found to do; with the packages it needs, and without a look at them."""
+"""The format of each class that was found to do: with the packages it needs, and without a look at them."""
 fitting: dict[int, Any] = _known[True].found
-"""By ``id`` of a class, the `io` of which `check` has found that it will do."""
+"""The `io` that `check` has found to do, by ``id`` of the class."""
 
 
 def check(node: Node) -> None:

@@ -204,7 +204,7 @@ class Generation:
         self.hooks = events.own_hooks()
         """The hooks that receive its events, also those of threads that its author starts."""
         self._loading: dict[Key | None, threading.RLock] = {}
-        """For each payload that is being read, and under None for all else that only one thread may do."""
+        """A lock for each payload that is being read, and under None one for all else that only one thread may do."""
         self.notes: dict[str, Any] = {}
         """JSON-like facts by name that the node's own code adds to the record, or to that of its failure."""
 
@@ -315,7 +315,7 @@ class Generation:
         return facts
 
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return time.perf_counter() - self.clock
 
     def input(self, node: Node, known: bool = False) -> Any:
@@ -659,7 +659,7 @@ def persist(node: Node, store: Store, result: Any, made: str = "generated", note
 
 
 def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
-    """As `prerequisites.prepare`, after which it is said what of the stored upstream is stale."""
+    """Prepare what is upstream, see `prerequisites.prepare`, then warn of what of the stored upstream is stale."""
     given = prerequisites.prepare(node, store, _generate_ahead, lambda each, where: load_or_generate(each, where, {}, writable=False)[0])
     if not looked:
         say_stale(origin.direct(node, store))

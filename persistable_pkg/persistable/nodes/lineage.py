@@ -31,7 +31,7 @@ def walk(*targets: Any) -> Iterator[Any]:
 
 
 DEEPEST = 100
-"""So deep in lists, tuples and dicts nodes are looked for; params nested deeper are refused."""
+"""Depth in lists, tuples and dicts to which nodes are looked for; params nested deeper are refused."""
 
 
 def nodes_in(value: Any, root: type, depth: int = DEEPEST) -> Iterable[tuple[str, Any]]:

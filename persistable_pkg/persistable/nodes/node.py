@@ -75,7 +75,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     """True if it is an input from elsewhere: never generated nor stored, but read by whoever needs it."""
     _node_needs: str = "all"
     _node_captured: str = ""
-    """Of the params, the one that holds what its function captured: the code of that is followed from the function."""
+    """The param that holds what its function captured: the code of that is followed from the function."""
     _node_by_payload: bool = False
     """True if its class says nothing of what it is, but the type of its payload does, as with a step."""
     _node_is_node: bool = True
@@ -107,7 +107,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     _node_reader: generation.Generation | None = None
     """The running generation that this is upstream of, and which reads its payload."""
     _node_given_code: Given
-    """Of a node that was sent here, as are the next three: its code as it was found where it came from."""
+    """The code of a node that was sent here, as it was found where it came from; only such nodes have this and the next three."""
     _node_given_facts: dict[str, Any]
     _node_given_table: Any
     _node_given_origin: Any
@@ -340,7 +340,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     @classmethod
     def among(cls, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
-        """As `over`, with one more axis, `rows`: params that go together, as a list of dicts, or as a dict of lists."""
+        """The `Family` that `over` gives, with one more axis, `rows`: params that go together, as a list of dicts or a dict of lists."""
         import persistable
 
         return persistable.Family.listed(cls, rows, args, axes)
@@ -444,7 +444,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return [returned.evaluated(declaration_of(cls).payload_type, names), returned.return_type(cls._generate_payload)]
 
     def _node_look(self) -> str:
-        """Of an input from elsewhere: empty where it is there, else why it is not."""
+        """The reason why an input from elsewhere is not there; empty where it is."""
         return ""
 
     @classmethod

@@ -75,7 +75,7 @@ class _Makers:
 
 _KEPT = "_node_makers"
 _NOBODY = _Makers({})
-"""Of all nodes with nothing upstream: one, so that what is known of it is found again."""
+"""The makers of any node with nothing upstream: one object, so that what is known of it is found again."""
 
 
 def makers(node: Node) -> dict[Any, Any]:
@@ -381,7 +381,7 @@ def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
 
 
 def origin_now(node: Node, store: Store, before: Record) -> Origin | None:
-    """As `origin_of`, with all code as it is now, whatever the payloads upstream were made by; `before` is the record that it goes into."""
+    """The origin with all code as it is now, whatever the payloads upstream were made by; `before` is the record that it goes into."""
     if not node._node_upstream:
         return None
     records = records_of(direct(node, store))

@@ -27,7 +27,7 @@ _KEPT = 4 * AT_ONCE
 
 
 def fetched(nodes: Sequence[Any]) -> list[Any]:
-    """For each node a store to load it from: its own, of which the records and small payloads of all of them are in memory already."""
+    """A store to load each node from: its own, of which the records and small payloads of all of them are in memory already."""
     found: list[Any] = [None] * len(nodes)
     for store, numbers in _by_store([(node, node.store) for node in nodes]):
         ready, _ = _fetch(store, [nodes[number] for number in numbers])
@@ -59,7 +59,7 @@ class Inputs:
             self._fetch(self._nodes[:AT_ONCE])
 
     def load(self, node: Node) -> tuple[Any, Record] | None:
-        """As `holdings.load` gives it, read-only; None for one that needs a closer look."""
+        """The payload of `node`, read-only, and its record; None for one that needs a closer look."""
         store, record = self._of(node)
         if record is None:
             return None

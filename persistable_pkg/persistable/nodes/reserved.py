@@ -20,7 +20,7 @@ _OWN = frozenset(
 )
 """Names that a class gives a meaning of its own."""
 _ASKED = {"_generate_payload": {"persist"}, "_post_generate": {"persist"}, "_post_load": {"verify", "warn_if_validation_fails"}}
-"""By hook, what `generate` and `load` take themselves, so that it would never arrive."""
+"""The keyword arguments of each hook that `generate` and `load` take themselves, so that they would never arrive."""
 
 
 def check(cls: type, root: type) -> None:

@@ -15,7 +15,7 @@ _here = threading.local()
 
 @contextmanager
 def sending() -> Generator[None]:
-    """While this thread pickles what another process is to run."""
+    """Note that this thread pickles what another process is to run, inside the block."""
     before = is_sending()
     _here.sending = True
     try:

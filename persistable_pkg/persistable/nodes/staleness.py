@@ -52,7 +52,7 @@ class Cause(NamedTuple):
         return f"{self.key} {self.now}"
 
     def describe(self) -> str:
-        """In words, such as ``changed: clean, in points/1a2b3c4d``."""
+        """The cause in words, such as ``changed: clean, in points/1a2b3c4d``."""
         name = f"{self.key.name}/{self.key.digest[:8]}"
         return f"{self.change}, in {name}" if self.change else f"{name} was stored anew with other bytes"
 
@@ -157,7 +157,7 @@ def first_line(data: bytes) -> bytes:
 
 
 _found_fresh: dict[tuple[Key, str | None], _Fresh] = {}
-"""By key, and path of its own."""
+"""The payloads that were found fresh, by key, and path of their own."""
 _MOST_FRESH = 32
 _MOST_LINES = 1000
 
@@ -180,7 +180,7 @@ class _Head(NamedTuple):
 
     @classmethod
     def of(cls, record: Record) -> _Head:
-        """Those of `record`."""
+        """The facts of `record`."""
         head = record.head
         told = head.get("made_from") or (None, None)
         return cls(record, (head["code"] or {"quick": None})["quick"], content_of(head), told[0], told[1], len(told) > 2)
@@ -258,7 +258,7 @@ class Judge:
         return self.judge_all(asked)
 
     def judge_all(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
-        """As `judge`, also what was found fresh before."""
+        """Judge all of these, also what was found fresh before."""
         units: list[_Unit | None] = []
         deep: list[_Unit] = []
         for node, store, record in asked:
@@ -362,7 +362,7 @@ class Judge:
         return self._compared(node, record)
 
     def _compared(self, node: Node, record: Record) -> Verdict:
-        """As `own`, where the quick digests differ."""
+        """The verdict of `own` where the quick digests differ."""
         own, before = self._today.code(node), _fingerprint(record)
         change = code.compare(before, own)
         if change.same and (change.comparable or _is_shown_same(before, own)):
@@ -435,7 +435,7 @@ class Judge:
         return said[0] if len(said) == 1 else "\n".join(sorted(set(said)))
 
     def _verdict(self, unit: _Unit) -> Verdict | None:
-        """As `_is_expected` would have it, where something is not; None where its record is damaged."""
+        """The verdict on a payload that is not as `_is_expected` would have it; None where its record is damaged."""
         node, head = unit.node, unit.head()
         if head is None:
             return None

@@ -26,7 +26,7 @@ class Status(Enum):
     """The state of one payload in one store."""
 
     ABSENT = "absent"
-    """Nothing is stored."""
+    """Neither stored nor failed so far."""
     RUNNING = "running"
     """A process is generating it."""
     DONE = "done"
@@ -34,7 +34,7 @@ class Status(Enum):
     FAILED = "failed"
     """The last attempt raised; asking for the payload tries again."""
     BLOCKED = "blocked"
-    """Nothing is stored, and something upstream failed."""
+    """Neither stored nor to be made: something upstream failed."""
     CORRUPT = "corrupt"
     """The record or a file it names is damaged or gone; asking for the payload generates it again."""
     STALE = "stale"

@@ -77,7 +77,7 @@ class Step(Generic[P, R]):
         self._made: _Maker | None = None
         self.known: Known | None = None
         self.sent_code: Given | None = None
-        """Its code as the process found it that sent it here, where not all that its source names is there."""
+        """The code as the process found it that sent the step here, where not all that its source names is there."""
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
 
@@ -130,7 +130,7 @@ class Step(Generic[P, R]):
         return persistable.Family.grid(self, args, axes)
 
     def among(self, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[R]:
-        """As `over`, with one more axis, `rows`: arguments that go together, as a list of dicts, or as a dict of lists."""
+        """The `Family` that `over` gives, with one more axis, `rows`: arguments that go together, as a list of dicts or a dict of lists."""
         import persistable
 
         return persistable.Family.listed(self, rows, args, axes)
@@ -219,7 +219,7 @@ class StepNode(Persistable[R, Any]):
     _node_by_payload = True
     _node_captured = CAPTURED
     _node_step: Step[..., Any]
-    """Its step: of the class, but for open nodes."""
+    """The step of the node: an attribute of the class, but for open nodes."""
     _node_arguments: dict[str, Any]
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -321,7 +321,7 @@ class _Maker:
         self.untracked = frozenset(name for name, markers in self.markers.items() if markers.untracked)
         self._names: dict[str, Any] | None = None
         self.checks = self._all_checks() if step.known is None else {}
-        """By parameter, where there is anything to check; arguments that come from another process were checked there."""
+        """Checks of arguments by parameter, where there is anything to check; those that come from another process were checked there."""
         self._params_classes: dict[frozenset[str], type] = {}
         self._function = cast("FunctionType", self.function)
         self._definition = definition(self._function) if options.get("name") is None else ""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Instead(Enum):
-    """In place of a payload; None is one."""
+    """A value in place of a payload; None is a payload."""
 
     ABSENT = "absent"
     FAILED = "failed"
@@ -36,13 +36,13 @@ class Instead(Enum):
 
 
 ABSENT: Final = Instead.ABSENT
-"""There is none in memory."""
+"""Mark of a node that holds no payload in memory."""
 FAILED: Final = Instead.FAILED
-"""Of a node upstream: there will be none."""
+"""Mark of a node upstream that failed: there will be no payload."""
 GONE: Final = Instead.GONE
-"""It was waited for, and is not there: to be tried again."""
+"""Mark of a payload that was waited for, and is not there: to be tried again."""
 UNREAD: Final = Instead.UNREAD
-"""It has just been committed, and may be larger than memory."""
+"""Mark of a payload that has just been committed, and may be larger than memory."""
 
 
 class Node(Protocol):
@@ -139,7 +139,7 @@ check_unchanged: Callable[[Node], None] = methodcaller("_node_check_params")
 validates: Callable[[Node], bool] = methodcaller("_node_validates")
 """Tell whether a node has anything to judge its payload by."""
 why_absent: Callable[[Node], str] = methodcaller("_node_look")
-"""Of an input from elsewhere: empty where it is there, else why it is not."""
+"""The reason why an input from elsewhere is not there; empty where it is."""
 
 
 def holds_payload(node: Node) -> bool:

@@ -150,4 +150,4 @@ _LIKE: dict[str, Callable[[Any], Any]] = {
     "str_": EXACT[str],
     "bytes_": EXACT[bytes],
 }
-"""By the name of a class that numpy's scalar types have above them: the check of Python's own type."""
+"""The check of Python's own type, by the name of a class that numpy's scalar types have above them."""

@@ -43,7 +43,7 @@ def kind_of(device: int) -> str:
 
 
 def _mac(place: str) -> str | None:
-    """As ``statfs`` says: the name stands behind six numbers and some bytes of ``struct statfs``."""
+    """The name of the file system at `place`, which stands behind six numbers and some bytes of ``struct statfs``."""
     import ctypes
 
     try:

@@ -108,7 +108,7 @@ def _scorer(value: Any) -> Tagged:
 
 
 def _says_fitted(value: Any) -> str | None:
-    """For those that keep what they learnt elsewhere. One that needs no fitting says the same when it is new."""
+    """The word for what is fitted in an estimator that says so itself; None where it is not, or where a new one says the same."""
     check = getattr(value, "__sklearn_is_fitted__", None)
     try:
         if check is None or not check():
@@ -189,7 +189,7 @@ _BY_BASE: tuple[tuple[tuple[str, ...], Reduce], ...] = (
     (("pydantic:_BaseUrl", "pydantic:_BaseMultiHostUrl", "pydantic_core:Url", "pydantic_core:MultiHostUrl"), _url),
     (("torch:Module",), _module),
 )
-"""By the names of classes that are among the bases of a value's."""
+"""The same, by the names of classes among the bases of a value's class."""
 _EXACT: dict[str, Reduce] = {
     "httpx:URL": lambda value: Tagged("httpx.url", str(value)),
     "yarl:URL": lambda value: Tagged("yarl.url", str(value)),

@@ -69,7 +69,7 @@ class Reader:
         return restore(params_class, given, self._others(others) if others else None)
 
     def _others(self, attrs: list[str]) -> dict[str, Any]:
-        """Those of the untracked fields of what is read just now whose values can be had."""
+        """The untracked fields of what is read just now whose values can be had."""
         found: dict[str, Any] = {}
         for attr in attrs:
             data = self._untracked.get(".".join([*self._path, attr]), _SHOWN)

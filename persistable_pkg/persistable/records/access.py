@@ -22,7 +22,7 @@ from persistable.stores.base import Store, extended
 
 
 class Unusable(Enum):
-    """In place of a record that is there, and is not to be used."""
+    """The reason why a record that is there is not to be used; it stands in its place."""
 
     DAMAGED = "damaged"
     UNTRUSTED = "untrusted"
@@ -68,7 +68,7 @@ def parsed(store: Store, place: Place, data: bytes) -> Record | None:
 
 
 def named(store: Store, place: Place, data: bytes) -> Record | None:
-    """As `parsed`, whatever has become of the files that the record names."""
+    """The record in `data`, whatever has become of the files that it names, see `parsed`."""
     key = place.key
     own = key if place.__class__ is Key or data.startswith(b'{"record":1,"key":"%b"' % key.path.encode()) else None
     try:

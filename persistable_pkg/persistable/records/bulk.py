@@ -65,7 +65,7 @@ def format_in_records(io: FileIO[Any]) -> bytes:
 
 
 def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, bytes]:
-    """Those of `bases` with a sound record and a file of the size that it names, and what they were made by and from, see `made_by`.
+    """The `bases` with a sound record and a file of the size that it names, and what they were made by and from, see `made_by`.
 
     One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
     """

@@ -23,7 +23,7 @@ def holder_of(store: Store, base: str) -> dict[str, Any] | None:
 
 
 def by_whom(store: Store, base: str) -> str:
-    """Who holds the claim on `base`, in words, and what becomes of it where nobody here can see whether they live."""
+    """The holder of the claim on `base` in words, and what becomes of the claim where nobody here can see whether they live."""
     holder = holder_of(store, base) or {}
     if "pid" not in holder:
         return "it is being generated"
@@ -44,7 +44,7 @@ def forget_dead(store: Any, bases: Iterable[str]) -> None:
 
 
 def claimed_among(store: Store, bases: Iterable[str]) -> set[str]:
-    """Those of `bases` with a claim of a first or second epoch, in one call: where it is worth asking `holder_of`."""
+    """The `bases` with a claim of a first or second epoch, in one call: those of which it is worth asking `holder_of`."""
     paths = {path_of(base, epoch): base for base in bases for epoch in (1, 2)}
     return {paths[path] for path in store.get_many(paths)}
 

@@ -219,7 +219,7 @@ class Claims(_Held):
             raise lost_to_others(key)
 
     def lost(self, bases: set[str]) -> set[str]:
-        """Those of `bases` that others have taken over. Cheap while claims are young: nobody may take over before the TTL."""
+        """The `bases` that others have taken over. Cheap while claims are young: nobody may take over before the TTL."""
         return set() if self.age() <= self.ttl / 4 else self._not_mine(bases)
 
     def _not_mine(self, bases: set[str]) -> set[str]:

@@ -115,7 +115,7 @@ def remove(store: Store, paths: Iterable[str]) -> None:
 _refused: dict[str, set[str]] = {}
 _MOST_REFUSED = 1000
 _OF_ATTEMPT = re.compile(r"/[0-9a-f]{32}\.[0-9a-f]{8}[./]")
-"""In paths that no later attempt writes."""
+"""Part of the paths that no later attempt writes."""
 
 
 # payloads at custom paths
@@ -171,7 +171,7 @@ def complete(store: Store, place: Placed, record: Record, *, claimed: bool = Fal
 
 
 def complete_any(store: Store, place: Placed) -> None:
-    """As `complete`, for whoever has the claim and does not know what is there."""
+    """Complete what is there, see `complete`, under a claim, and without knowing what it is."""
     try:
         record = Record.parse(store.get(place.path + SUFFIX))
     except (FileNotFoundError, PayloadCorrupted, PayloadUntrusted):

@@ -28,7 +28,7 @@ class Copied(NamedTuple):
 
 
 def in_the_way(found: Iterable[Listed], target: Store) -> Iterator[Listed]:
-    """Those whose path in `target` has a file that is not theirs: another payload's, an edited one, or one that somebody put there."""
+    """The payloads whose path in `target` has a file that is not theirs: another payload's, an edited one, or one put there by hand."""
     for entry in found:
         if not isinstance(entry.place, Placed) or entry.record is None or access.peek(target, entry.place) is not None:
             continue
@@ -105,7 +105,7 @@ def is_bare(store: Store, record: Record) -> bool:
 
 
 def _copy_alone(entry: Listed, record: Record, source: Store, target: Store, bare: bool) -> None:
-    """Under the claim: whoever generates there writes the same file."""
+    """Copy one payload under its claim, since a process that generates it there writes the same file."""
     claim = claims.take_over(target, entry.place.path, claims.here())
     if claim is None:
         raise StoreError(f"{entry.place} is being generated in {target.url}, so it was not copied there; copy it when that is over")

@@ -46,7 +46,7 @@ class Written(NamedTuple):
     files: tuple[FileFact, ...]
     data: bytes | None
     chunks: Chunks | None = None
-    """Of one file that is large and not on this machine."""
+    """Digests of the chunks of one file that is large and not on this machine."""
     copy: BinaryIO | None = None
     """The bytes of such a file in a temporary one, so that they are read back without being fetched."""
 
@@ -128,7 +128,7 @@ class _Writer(streams.RawIOBase):
         return Written((FileFact("", self._path, len(data), blake3(data).hexdigest()),), data)
 
     def written(self) -> Written:
-        """Its entry in the record."""
+        """The entry of the file in the record."""
         chunks = self._chunker.chunks() if self._chunker is not None and self.size > WHOLE else None
         return Written((FileFact("", self._path, self.size, self.hexdigest()),), self.data, chunks, self._copy)
 

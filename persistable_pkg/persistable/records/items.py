@@ -97,7 +97,7 @@ class Entry(NamedTuple):
         return sum(file.size for file in self.files)
 
     def to_line(self, folder: str) -> str:
-        """As one line of JSON; paths are those below `folder`."""
+        """The entry as one line of JSON; paths are those below `folder`."""
         files = [[file.part, file.path.removeprefix(folder + "/"), file.size, file.digest] for file in self.files]
         return json.dumps([_as_json(self.key), files, self.schema], separators=(",", ":"))
 

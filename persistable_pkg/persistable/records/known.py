@@ -43,12 +43,12 @@ class Read:
         self.data = _read(store, {path: listed.found[path] for path in wanted if path in listed.found}, listed)
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """As that of the store, for files beside these records: what the listing has not told of is not asked for."""
+        """The bytes of files beside these records; the store is not asked for what the listing has not told of."""
         wanted = [path for path in paths if path in self._listed.found or stem_of(path) not in self._stems]
         return self._store.get_many(wanted) if wanted else {}
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        """As that of the store, for files beside these records: the listing may have told of them."""
+        """The sizes of files beside these records; the store is asked for those that the listing has not told of."""
         found: dict[str, Stat] = {}
         rest: list[str] = []
         for path in paths:

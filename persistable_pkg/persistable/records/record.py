@@ -336,7 +336,7 @@ class Record:
     """The time at which the generation began, in seconds since the epoch."""
 
     seconds: Fact[float] = Fact()
-    """From start to the end of the payload's writing."""
+    """Seconds from the start to the end of the payload's writing."""
 
     attempts: Fact[int] = Fact()
     """Tries up to and including the one that worked."""

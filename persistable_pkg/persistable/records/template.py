@@ -17,9 +17,7 @@ class _Token(Enum):
     """Stands for what is not one given character."""
 
     ONE_OR_MORE = "one or more"
-
-
-"""In a row of tokens: any characters but separators, at least one."""
+    """Any characters but separators, at least one."""
 
 
 class Template:

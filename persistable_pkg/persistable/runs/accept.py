@@ -29,7 +29,7 @@ def accept_code(*targets: Any, reason: str, store: Any = None, upstream: bool = 
 
 
 def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
-    """As `accept_code`, of these nodes, upstream before downstream, each in its store."""
+    """Accept the code of these nodes, each in its store, upstream before downstream, see `accept_code`."""
     left = [(node, store) for node, store in nodes if node.is_persisted]
     number = 0
     for first in range(0, len(left), PORTION):

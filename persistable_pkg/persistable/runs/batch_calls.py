@@ -92,7 +92,7 @@ class Batching:
         return [Member(bound_to(unit.node, unit.store, lent=True), given(unit), self._tries[unit], enough(unit)) for unit in units]
 
     def left(self, units: Sequence[Unit], left: Sequence[int], late: Collection[int]) -> list[Unit]:
-        """Those that a batch has left, by number, so that they were not tried; those that it had time for are to be performed alone."""
+        """The units that a batch has left, by number, so that they were not tried; those that it had time for are to be performed alone."""
         self._alone.update(units[number] for number in left if number not in late)
         for number in left:
             self._tries[units[number]] -= 1

@@ -40,7 +40,7 @@ CLOSER = 1000
 """Members that may be stale of which nodes are made at once."""
 
 _TRIES = 2
-"""So often members that a worker gives back are sent together with others once more."""
+"""Times that members which a worker gives back are sent together with others once more."""
 
 Wanted = list[tuple[Any, Any]]
 Member = tuple[Share, int]

@@ -95,7 +95,7 @@ class Handover:
 
 
 def taken_by(unit: Unit) -> Sequence[Unit]:
-    """Those whose payloads are handed to `unit` where they are not persisted: its sources, and what its code asks of theirs."""
+    """The units whose payloads are handed to `unit` where they are not persisted: its sources, and what its code asks of theirs."""
     sources = unit.sources
     if not sources or is_by_payload(unit.node):
         return sources or ()

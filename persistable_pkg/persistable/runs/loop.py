@@ -712,7 +712,7 @@ def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, floa
 
 
 _ELSEWHERE = Outcome(True, 0.0, attempt=0)
-"""Of what somebody else has generated meanwhile."""
+"""The outcome of a node that somebody else has generated meanwhile."""
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:

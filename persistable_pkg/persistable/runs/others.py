@@ -37,7 +37,7 @@ class Others:
         self._next = 0.0
         self._idle = False
         self.abandoned: set[Unit] = set()
-        """Those whose owner does not answer any more: who takes them over waits as long as that takes."""
+        """Units whose owner does not answer any more: taking one over means to wait as long as that takes."""
 
     def __len__(self) -> int:
         return len(self._units)

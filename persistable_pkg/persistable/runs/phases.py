@@ -32,7 +32,7 @@ class Staged:
 
     @property
     def result(self) -> RunResult:
-        """As far as it has come."""
+        """The result of the run as far as it has come."""
         if self._current is None:
             return RunResult(None)  # nothing has begun
         result: RunResult = self._current.result

@@ -35,15 +35,15 @@ class Unit:
         """True if it is stored, and stays as it is."""
         self.needed = False
         self.order = 0
-        """Its place in an order that finishes one branch before it begins the next."""
+        """Rank of the unit in an order that finishes one branch before it begins the next."""
         self.reason = ""
         self.sources: list[Unit] | None = None
         """The units upstream of it; None as long as nobody needed to know."""
         self.feeds: list[Unit] = []
         self.waits = 0
         self.again = ""
-        """Of what is stored, and not to be left as it is: that it is to be made again (`GENERATE`), or if what it is made from changes
-        (`FOLLOW`), or that it is somebody else's (`REFUSE`)."""
+        """Plan for a stored payload that is not to be left as it is: to make it again (`GENERATE`), or if what it is made from changes
+        (`FOLLOW`), or to refuse it as somebody else's (`REFUSE`)."""
 
     def take(self, found: State, again: str = "") -> None:
         """Keep what is stored of it, and whether it is left as it is."""
@@ -90,9 +90,9 @@ _LEFT = "its last attempt failed, and failures are left as they are"
 
 
 _GIVEN = State(Status.DONE, True, why="it comes from outside")
-"""Of an input: whoever needs it reads it, and says so if it is gone."""
+"""The state of an input: the node that needs it reads it, and says so if it is gone."""
 GIVEN_UP = State(Status.FAILED, why="it failed in this run")
-"""Of what failed earlier in the same run: it is not tried again."""
+"""The state of a node that failed earlier in the same run: it is not tried again."""
 
 
 class Planner:
@@ -112,7 +112,7 @@ class Planner:
         self._by_store: dict[str, dict[Place, Unit]] = {}
         self._stores: dict[int, tuple[Any, str, dict[Place, Unit]]] = {}
         self._made: dict[int, dict[int, Unit]] = {}
-        """By identity of a store, and of a node upstream of what is there: where many share a node, it is looked for once."""
+        """Units by identity of their store and of their node: where many share a node upstream, it is looked for once."""
         self._wanted = list(dict.fromkeys([self._unit(node, store) for node, store in targets]))
         # what is under way
         self._ready: list[Unit] = []

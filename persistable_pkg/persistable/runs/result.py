@@ -89,7 +89,7 @@ class Share:
         return self._statuses.count(STATUSES.index(status))
 
     def numbers(self, status: str) -> Iterator[int]:
-        """Those that ended so."""
+        """The numbers of the nodes that ended with `status`."""
         wanted = STATUSES.index(status)
         at = self._statuses.find(wanted)
         while at >= 0:
@@ -186,7 +186,7 @@ class Outcomes:
         self.shares = [*earlier.shares, *(share for share in self.shares if not any(map(share.equals, earlier.shares)))]
 
     def own(self) -> Mapping[Spot, Ending]:
-        """Those that are in no share."""
+        """The nodes that are in no share, each with how it ended."""
         return MappingProxyType(self._own)
 
     def counts(self) -> dict[str, int]:
@@ -415,7 +415,7 @@ class RunResult(Mapping[Any, Any]):
         ]
 
     def _errors(self) -> dict[Spot, str]:
-        """For each node that failed its error, and for each that was not tried what it waits for, in words."""
+        """The error of each node that failed, and for each that was not tried the node that it waits for, in words."""
         found = {failure.spot: failure.text for failure in self.failures}
         causes = {failure.key: failure.describe() for failure in self.failures}
         return found | {spot: f"waits for {causes.get(cause) or f'{cause}, which failed before'}" for spot, cause in self._waits.items()}
@@ -469,7 +469,7 @@ class RunResult(Mapping[Any, Any]):
 
 
 class _Nodes(ValuesView[Any]):
-    """Not by way of keys: one key may have several."""
+    """The nodes of a result; they are not looked up by key, as one key may have several."""
 
     def __init__(self, result: RunResult) -> None:
         super().__init__(result)

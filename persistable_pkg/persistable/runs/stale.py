@@ -26,7 +26,7 @@ class Stale(Mapping[Key, str]):
         self._found[url, node.place] = (node, verdict)
 
     def take(self, other: Stale) -> None:
-        """Those that another part of the same run has found as well."""
+        """Take over those that another part of the same run has found."""
         self._found.update(other._found)
 
     def __getitem__(self, target: object) -> str:

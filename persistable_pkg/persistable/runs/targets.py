@@ -37,7 +37,7 @@ def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
 
 
 _is_family: Callable[[Any], bool] = attrgetter("_node_is_family")
-"""Of a node or family: which of the two it is."""
+"""Tell whether a node or family is a family."""
 
 
 def remember(targets: Iterable[Any], store: Store) -> None:

@@ -192,7 +192,7 @@ class Listing:
         raise NotImplementedError(f"{type(self).__name__}.get_many")
 
     def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
-        """As `get_many`, with the stamp that these bytes have, as `stat` gives it; by default None."""
+        """The bytes at `paths` that are there, see `get_many`, each with its stamp, as `stat` gives it; by default None."""
         return {path: (data, None) for path, data in self.get_many(paths).items()}
 
     def list_around(self, paths: Iterable[str]) -> Listed:
@@ -229,7 +229,7 @@ class BaseStore(Listing):
     """
 
     format_seen: Any = None
-    """Its format as this process has read it, kept here by `records.store_format`; None before the first look, which costs one read."""
+    """The store's format as this process has read it, kept by `records.store_format`; None before the first look, which is one read."""
 
     def info(self) -> dict[str, Any]:
         """Facts to be known of it before it is relied on, for people and programs: never a secret."""
@@ -339,11 +339,11 @@ class BaseStore(Listing):
         return None
 
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """As `get_many`, and other items that were read with these at no cost of their own."""
+        """The bytes at `paths` that are there, see `get_many`, and other items that were read with these at no cost of their own."""
         return self.get_many(paths)
 
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
-        """As `create_many`; and those of the created paths where surely nothing else agrees with them up to the first dot of the name.
+        """Create as `create_many`; second, the created paths where surely nothing else agrees with them up to the name's first dot.
 
         By default that is known of none, so that the caller looks for what may be there: one more call.
         """

@@ -190,7 +190,7 @@ class Remote:
 
 
 FOLDER = Stat(0, None)
-"""In a page, for a folder in the folder."""
+"""Stat of a folder in a page."""
 
 
 class Page(NamedTuple):

@@ -24,9 +24,9 @@ PUBLIC: Final = "ed25519:"
 PRIVATE: Final = "ed25519-private:"
 VARIABLE: Final = "env:"
 TRUSTING: Final = "#trust="
-"""At the end of the URL of a store: before the public keys whose signatures count there, with commas between them."""
+"""Separator, at the end of a store's URL, before the public keys whose signatures count there, with commas between them."""
 SUFFIX = ".pub"
-"""Of the file with the public key, beside that with the private one."""
+"""Suffix of the file with the public key, beside that with the private one."""
 _PUBLIC = re.compile(r"ed25519:[A-Za-z0-9_-]{43}")
 _PRIVATE = re.compile(r"ed25519-private:[A-Za-z0-9_-]{43}")
 

@@ -68,7 +68,7 @@ class ManyAtOnce(BaseStore):
         return self._list_around(paths, WORTH)
 
     def _list_around(self, paths: Iterable[str], worth: int) -> Listed:
-        """As `list_around`, as long as a page tells of so many names."""
+        """The listing of `list_around`, as long as a page tells of `worth` names."""
         folders: dict[str, dict[str, list[str]]] = {}
         for path in paths:
             folder, _, name = path.rpartition("/")

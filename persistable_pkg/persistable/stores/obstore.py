@@ -248,7 +248,7 @@ class _Upload(Parts):
 
 
 class _GivenUp(Exception):
-    """In the place of a part: there are no more, and what was sent is not wanted."""
+    """Raised in the place of a part: there are no more, and what was sent is not wanted."""
 
 
 class _Answered(Exception):

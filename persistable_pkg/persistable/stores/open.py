@@ -1,4 +1,4 @@
-"""From a path, a URL, a UPath or a store to a store; and the default store."""
+"""Stores opened by a path, a URL, a UPath or a store; and the default store."""
 
 from __future__ import annotations
 

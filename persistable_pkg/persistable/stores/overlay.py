@@ -150,7 +150,7 @@ class OverlayStore(ForwardingStore):
             self.items.pop(path, None)
 
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
-        """As of the store behind; an item in memory that is not sound is dropped too, for the store may have it sound by now."""
+        """Heal the store behind, and drop an item in memory that is not sound: the store may have it sound by now."""
         dropped = super().heal(path, sound)
         data = self.items.get(path)
         if data is None or sound(BytesIO(data)):

@@ -61,7 +61,7 @@ class ReadOnlyStore(Unwritable, ForwardingStore):
         return self
 
     def info(self) -> dict[str, Any]:
-        """Of the store itself, which may not be written here."""
+        """Facts about the store itself, which may not be written here."""
         return {**super().info(), **({"trust": list(self.trust)} if self.trust is not None else {})}
 
     def __reduce__(self) -> tuple[Any, ...]:

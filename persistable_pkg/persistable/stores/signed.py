@@ -44,7 +44,7 @@ class Verified(bytes):
 
 
 class Withheld(bytes):
-    """In place of a record that is damaged, or that nobody trusted has signed: other bytes, which are no record.
+    """Bytes in place of a record that is damaged, or that nobody trusted has signed; they are no record.
 
     original: the record's own, for whoever moves it within the store. refused: the error; None where it is damaged.
     """
@@ -79,7 +79,7 @@ class SignedStore(ForwardingStore):
         return self.store.url if self.trust is None else f"{self.store.url}{TRUSTING}{','.join(self.trust)}"
 
     def info(self) -> dict[str, Any]:
-        """As of every store, and which keys sign and are trusted."""
+        """Facts about the store, and which keys sign and are trusted."""
         told = self.store.info() if isinstance(self.store, BaseStore) else super().info()
         return {
             **told,

@@ -97,7 +97,7 @@ class SQLiteStore(Reopened, BaseStore):
         return self._rows_of("path, data", paths, partial(sqlite_packs.find, whole=True))
 
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """As `get_many`, and small items that were put together with any of these."""
+        """The bytes at `paths` that are there, and small items that were put together with any of these."""
         return self._rows_of("path, data", paths, sqlite_packs.with_colocated)
 
     def stat(self, path: str) -> Stat | None:

@@ -152,7 +152,7 @@ def _say_layout(db: Database, application: int, layout: int) -> None:
 
 
 def _tables(db: Database) -> set[str]:
-    """Those of our tables and indexes that are there. Raises Foreign where one is not what is made here, or some are missing."""
+    """The names of our tables and indexes that are there. Raises Foreign where one is not what is made here, or some are missing."""
     wanted = sqlite_packs.OBJECTS
     found: set[str] = set()
     for kind, name, table, sql in db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):

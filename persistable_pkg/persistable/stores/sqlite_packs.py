@@ -42,7 +42,7 @@ SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {_GONE} (pack INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (pack, place)) WITHOUT ROWID",
 )
 LAYOUT = 1
-"""Of these tables and of what is in them; the ``user_version`` of the file."""
+"""Version of these tables and of what is in them; the ``user_version`` of the file."""
 APPLICATION = int.from_bytes(b"pers", "big")
 """The ``application_id`` of a file that has been made here: then its version is that of the layout."""
 OBJECTS = {
@@ -61,7 +61,7 @@ IN_SLOTS = f"SELECT 1 FROM {_SLOTS} WHERE hash ="
 
 _WITHIN = "path = value OR (path >= value || '.' AND path < value || '/')"  # "/" follows "."
 _HELD = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM {ITEMS} WHERE {_WITHIN})"
-"""Those of these bases, a JSON list, of which something is in rows of its own."""
+"""Query for the bases, of a JSON list, of which something is in rows of its own."""
 
 LARGEST = 4096
 """Bytes; what is larger has a row of its own."""
@@ -80,7 +80,7 @@ def slot(path: str) -> int:
 
 
 def find(db: sqlite3.Connection, paths: Sequence[str], whole: bool) -> dict[str, Any]:
-    """Those of `paths` that are in packs: their bytes, or else what `stat` gives."""
+    """The `paths` that are in packs: their bytes, or else what `stat` gives."""
     found: dict[str, Any] = {}
     wanted = set(paths)
 
@@ -95,7 +95,7 @@ def find(db: sqlite3.Connection, paths: Sequence[str], whole: bool) -> dict[str,
 
 
 def with_colocated(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, bytes]:
-    """Those of `paths` that are in packs, and all else that is there."""
+    """The `paths` that are in packs, and all else that is in these packs, with the bytes."""
     found: dict[str, bytes] = {}
     wanted = set(paths)
 
@@ -201,14 +201,14 @@ def _fill(db: sqlite3.Connection, folder: str, items: Mapping[str, list[Row]], h
 
 
 def fresh(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:
-    """Those of `paths` with which nothing that is there belongs together."""
+    """The `paths` with which nothing that is there belongs together."""
     bases = {path: path[:end] for path in paths if (end := path.find(".", path.rfind("/") + 1)) > 0}
     found = _bare(db, {base: crc32(base.encode()) for base in bases.values()})
     return [path for path, base in bases.items() if base in found]
 
 
 def _bare(db: sqlite3.Connection, slots: Mapping[str, int]) -> set[str]:
-    """Those of these bases of which nothing is there."""
+    """The bases in `slots` of which nothing is there."""
     held = {base for (base,) in db.execute(_HELD, (json.dumps([*slots]),))}
     packed = {number for (number,) in among(db, f"SELECT hash FROM {_SLOTS} WHERE hash IN", [*slots.values()])}
     if not packed:

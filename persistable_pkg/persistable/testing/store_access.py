@@ -15,7 +15,7 @@ class StoreAccess(ReadingContract):
     """One store: what it promises, by class attributes, and its bytes without the methods under test."""
 
     exclusive: ClassVar[bool] = True
-    """At most one of several simultaneous `create` calls returns True."""
+    """True if at most one of several simultaneous `create` calls returns True."""
     creates: ClassVar[bool] = True
     """`create` refuses where something is; an emulator may ignore the condition."""
     stamps: ClassVar[bool] = True

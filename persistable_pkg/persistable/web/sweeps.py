@@ -94,7 +94,7 @@ def _cell_facts(matrix: Matrix, cells: Mapping[tuple[int, int], Cell], row: int,
 
 
 def _settings(site: Site, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """For each entry its params by dotted path, those upstream under their role."""
+    """The params of each entry by dotted path, those upstream under their role."""
     known = Descriptions(site.catalog.index)
     known.load([str(entry.key) for entry in entries])
     return [dict(_leaves(known, str(entry.key), entry.params_tree)) for entry in entries]

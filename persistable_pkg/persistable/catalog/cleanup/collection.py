@@ -70,7 +70,7 @@ class Candidate:
 
     @property
     def age(self) -> str:
-        """Its age in words; empty where it is not known."""
+        """The age of the payload in words; empty where it is not known."""
         return "" if self.made is None else duration_in_words(max(0.0, time.time() - self.made))
 
     def __repr__(self) -> str:

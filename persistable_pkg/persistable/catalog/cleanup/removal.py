@@ -122,7 +122,7 @@ class _Removal:
         self.taken += [*(item for item, _ in going), *(item for item, _ in lost)]
 
     def _unchanged(self, store: Store, some: Sequence[Candidate]) -> list[tuple[Candidate, Unit]]:
-        """Of payloads and failures, those whose record is the one that was planned for, with what goes."""
+        """The payloads and failures whose record is the one that was planned for, each with the files that go."""
         found: list[tuple[Candidate, Unit]] = []
         data = store.get_many([item.path for item in some])
         pending = store.get_many([f"{_PENDING}/{item.path}" for item in some]) if len(self._writable) > 1 else {}

@@ -352,7 +352,7 @@ def _remove(store: Store, due: Sequence[Held]) -> int:
 
 
 def _unnamed(store: Store, each: Held) -> list[str]:
-    """Its files that are still where they were, and that no record names."""
+    """The files of a thing in the trash that are still where they were, and that no record names."""
     outside = [path for path in each.unit.files if path not in each.moved]
     if not outside:
         return []

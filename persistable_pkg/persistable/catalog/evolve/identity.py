@@ -15,7 +15,7 @@ from persistable.params.trees import from_tree, rewritten
 from persistable.records.key import Key, digest_of
 
 BARE, DICT = "", "{}"
-"""For the name of a params class: there is none, as the params are one value, or a dict."""
+"""Names in place of that of a params class: the params are one value, or a dict."""
 
 
 class Node(NamedTuple):

@@ -90,7 +90,7 @@ class Index:
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """While no other process brings this index up to date."""
+        """Keep other processes from bringing this index up to date inside the block."""
         with self._lock:
             if self.file is None or self._private or fcntl is None:
                 yield

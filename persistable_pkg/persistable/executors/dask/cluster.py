@@ -140,7 +140,7 @@ def perform(work: Parts | str, entry: str | None) -> Answer:
 
 
 TOPIC = "persistable-notes"
-"""Under which notes are events of Dask."""
+"""The topic of Dask's events that notes are logged under."""
 
 
 def _note(worker: Any, data: bytes) -> bool:

@@ -65,7 +65,7 @@ class _Launched:
     killed: bool = False
     looked: float = 0.0
     troubled: float | None = None
-    """Since when its pod has been unable to start."""
+    """The time from which on its pod has been unable to start."""
 
 
 class KubernetesEngine(Engine):

@@ -31,7 +31,7 @@ from persistable.executors.remote.worker import perform
 PLACE = "place"
 """Name of the file with the pickled `JobFiles` for what is too large."""
 ELSEWHERE = "elsewhere."
-"""In the log, before the name of a file that was put there."""
+"""Prefix, in the log, of the name of a file that was put there."""
 MOST = 1 << 20
 """Bytes of a file that may go through the log."""
 

@@ -109,7 +109,7 @@ class LogFollower:
         self.complete = False
         """There is no more to read."""
         self.whole = False
-        """It has been read to its end: it was not gone before."""
+        """True once the log has been read to its end, before it was gone."""
         self._thread = threading.Thread(target=self._run, name=f"persistable-log-{pod}", daemon=True)
         self._thread.start()
 

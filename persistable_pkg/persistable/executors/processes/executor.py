@@ -67,7 +67,7 @@ class ProcessExecutor(Executor):
         return self._pool.stop(future) if isinstance(future, Task) else future.cancel()
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1) -> Iterator[T]:
-        """As in the standard library: `chunksize` calls make one task. Raises ValueError if it is less than 1."""
+        """Call `fn` as the standard library does: `chunksize` calls make one task. Raises ValueError if it is less than 1."""
         if chunksize < 1:
             raise ValueError(f"chunksize is {chunksize}; give 1 or more")
         if chunksize == 1:

@@ -25,9 +25,9 @@ class Task(OwnFuture):
         self.worker: Worker | None = None
         """The worker that has it; None while it waits, and after it was answered."""
         self.withdrawn = False
-        """Not to be given to a worker any more."""
+        """True if it is not to be given to a worker any more."""
         self.settled = False
-        """Its outcome has arrived, if not yet been delivered."""
+        """True once its outcome has arrived, though perhaps not yet been delivered."""
 
     @property
     def small(self) -> bool:

@@ -23,7 +23,7 @@ NAMESPACE = "persistable"
 LOOK = 0.25
 """Seconds between two looks for batches that take long, and for notes."""
 NOTES = "notes-"
-"""Before the name of a batch: the beginning of the names of its notes."""
+"""Prefix of the names of notes, before the name of their batch."""
 
 _BUDGET = 0.15  # seconds after which a batch begins no further task
 _SENT = 1 << 20  # bytes of outcomes after which a batch begins no further task

@@ -40,7 +40,7 @@ class Task(OwnFuture):
         self.job: Job | None = None
         """The job that it belongs to; None while it waits here, and after it was answered."""
         self.stopping = False
-        """Its job is being killed for its sake."""
+        """True while its job is being killed to stop this task."""
 
     @property
     def is_stopped(self) -> bool:

@@ -101,7 +101,7 @@ class PostgresTable(Table):
         return _STAMP if kind is not None and kind[0] in "rpm" else "NULL"
 
     def _others(self, connection: Connection) -> tuple[str, ...]:
-        """Its columns without the key."""
+        """The columns of the table without those of the key."""
         query = f"SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({literal(self._place)}) AND attnum > 0 AND NOT attisdropped"
         return tuple(name for (name,) in connection.execute(f"{query} ORDER BY attname".encode()) if name not in self.key)
 

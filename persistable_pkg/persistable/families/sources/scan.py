@@ -57,7 +57,7 @@ class Shelf(ABC):
         """The path of the file or folder on this machine."""
 
     def shown(self, path: str) -> str:
-        """For people."""
+        """`path` as it is shown to people."""
         return f"{self.url}/{path}"
 
 

@@ -61,7 +61,7 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
 
     @property
     def counts(self) -> dict[str, Counter[Status]]:
-        """For each seed and stored node, how many ids have which status."""
+        """The number of ids with each status, for each seed and stored node."""
         return {name: Counter(row[number] for row in self._rows.values()) for number, name in enumerate(self.columns)}
 
     def to_frame(self) -> Any:

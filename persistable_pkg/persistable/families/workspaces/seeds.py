@@ -97,7 +97,7 @@ class _Unlocated(Unlocated):
 
 @dataclass(frozen=True)
 class GivenSeedParams:
-    """Its name and value."""
+    """The name and value of a seed."""
 
     seed: str
     value: Any

@@ -266,7 +266,7 @@ class Workflow:
         return {name: state.status for name, state in zip(shown, states_of(list(shown.values())), strict=True)}
 
     def lineage(self, **options: Any) -> Graph:
-        """Its nodes and what they are made from as a picture, see `persistable.graph.lineage`."""
+        """A picture of its nodes and what they are made from, see `persistable.graph.lineage`."""
         return graph.lineage(*self.nodes.values(), **options)
 
     def _repr_html_(self) -> str:

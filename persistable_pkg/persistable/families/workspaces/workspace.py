@@ -74,7 +74,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     @property
     def layout(self) -> Layout:
-        """Its templates, formats and fields."""
+        """The templates, formats and fields of the workspace."""
         assert self._layout is not None
         return self._layout
 

@@ -85,7 +85,7 @@ def named(dotted: str, namespace: Mapping[str, Any]) -> Any:
 
 
 def members_of(alias: Any) -> list[Any] | None:
-    """What an alias of a type stands for: its origin, its arguments, and what annotates it; None where it is none."""
+    """The parts of an alias of a type: its origin, its arguments, and its annotations; None where it is none."""
     kind = kind_of(alias)
     if kind in (GenericAlias, UnionType):
         return [getattr(alias, "__origin__", None), *exact_tuple(alias.__args__)]
@@ -97,7 +97,7 @@ def members_of(alias: Any) -> list[Any] | None:
 
 
 def _evaluated_alias(alias: Any) -> list[Any]:
-    """What ``type NAME = ...`` stands for: it is made when it is first asked for, and may name what is not there."""
+    """The type that ``type NAME = ...`` stands for: it is made when it is first asked for, and may name what is not there."""
     try:
         return [alias.__value__]
     except Exception:  # noqa: BLE001  whatever stands in it

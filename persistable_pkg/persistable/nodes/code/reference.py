@@ -51,7 +51,7 @@ _sent: ContextVar[Main | None] = ContextVar("sent", default=None)
 
 @contextmanager
 def sent_from(main: Main | None) -> Generator[None]:
-    """While work goes on that another process has sent, whose main program is `main`: what it has defined is called as it is there."""
+    """Name what is defined in `main`, the main program of a process that has sent work here, as it is named there, inside the block."""
     from persistable.fileio.pickle_scripts import sender
 
     before = _sent.set(main)

@@ -103,7 +103,7 @@ def _signal(process: subprocess.Popen[Any], number: int) -> None:
 
 
 def _wait(process: subprocess.Popen[Any], seconds: float | None) -> None:
-    """Until it ended, without reaping it, or until `seconds` have passed."""
+    """Wait until it has ended, without reaping it, or until `seconds` have passed."""
     if not hasattr(os, "waitid"):
         try:
             process.wait(seconds)

@@ -159,7 +159,7 @@ class _Exchange:
         raise problem
 
     def _guard(self, request: Any) -> None:
-        """Before each request, also after a redirect: what is meant for one host is not told to another, nor in the clear."""
+        """Take from a request, also one after a redirect, what is meant for another host, or not to be told in the clear."""
         origin = (request.url.scheme, request.url.host, request.url.port)
         if self._origin is None:
             self._origin = origin

@@ -163,7 +163,7 @@ class _Target:
         self._describe(io, schema)
 
     def _describe(self, io: FileIO[Any], schema: dict[str, Any] | None) -> None:
-        """Beside the file, what its bytes cannot hold: as `FileIO.save` keeps it, so that `FileIO.load` of the URL gives the same."""
+        """Put beside the file what its bytes cannot hold, as `FileIO.save` does, so that `FileIO.load` of the URL gives the same."""
         import json
 
         beside = f"{self._name}.schema.json"

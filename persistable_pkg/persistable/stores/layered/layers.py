@@ -23,7 +23,7 @@ class LayersOfStore(BaseStore):
 
     def __init__(self, *layers: Any) -> None:
         self.layers: tuple[Layer, ...] = tuple(Layer.of(layer) for layer in layers)
-        """As given, opened."""
+        """The layers as given, opened."""
         if not self.layers:
             raise ValueError("a LayeredStore needs at least one layer, the fastest first")
         self._at = Primary(self.layers)
@@ -98,7 +98,7 @@ class LayersOfStore(BaseStore):
         return extended(self.primary.store).exclusive if self.primary is not None else True
 
     def info(self) -> dict[str, Any]:
-        """As of every store, and of each layer."""
+        """Facts about the store and each of its layers."""
         told = [{**extended(layer.store).info(), "readonly": layer.readonly} for layer in self.layers]
         return {**super().info(), "layers": told}
 
@@ -111,7 +111,7 @@ class LayersOfStore(BaseStore):
         return type(self), self.layers, self.said()
 
     def said(self) -> dict[str, Any] | None:
-        """Also which layer is known to be down, so that a worker of this host does not wait for it again."""
+        """The settings that a pickle keeps, and which layer is known to be down: a worker of this host does not wait for it again."""
         down = self._at.told()
         return {**(super().said() or {}), "_down": down} if down else super().said()
 

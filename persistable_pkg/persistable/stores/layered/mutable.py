@@ -137,12 +137,12 @@ class MutableCache:
         return index in self._at.caches and set(self._awake()).issuperset(self._readonly) and self._was_copied(index, path)
 
     def _state(self, index: int, stat: Stat) -> str:
-        """Of a file in a layer that decides: another text whenever there are other bytes."""
+        """The state of a file in a layer that decides: another text whenever there are other bytes."""
         url = self._layers[index].store.url
         return blake3(repr((url, _PROCESS if url.startswith("memory:") else "", stat)).encode()).hexdigest(length=16)
 
     def _stamp(self, index: int, path: str) -> str:
-        """Of a copy; "" where there is none, or the store cannot tell one from another."""
+        """The stamp of a copy; "" where there is none, or the store cannot tell one from another."""
         found = self._layers[index].store.stat(path)
         return "" if found is None or found.stamp is None else repr(tuple(found))
 

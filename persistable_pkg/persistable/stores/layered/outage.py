@@ -36,7 +36,7 @@ class Answering:
         return everyone if self.all_do else (index for index in everyone if not self.rests(index))
 
     def up(self, indexes: Iterable[int]) -> Sequence[int]:
-        """Those of `indexes` worth asking."""
+        """The layers among `indexes` that are worth asking."""
         return [index for index in indexes if not self.rests(index)]
 
     def rests(self, index: int) -> bool:

@@ -25,7 +25,7 @@ class _Seen(NamedTuple):
 
 
 class CachedRecords:
-    """Those in `layers`, of which `at` says which one decides, and `answering` which ones answer."""
+    """The records in the caches of `layers`. at: the layer that decides. answering: the layers that answer."""
 
     def __init__(self, layers: Sequence[Layer], at: Primary, answering: Answering) -> None:
         self._layers = layers
@@ -51,7 +51,7 @@ class CachedRecords:
             self._arriving[name] = seen
 
     def absent(self, index: int, files: Iterable[tuple[str, int]]) -> set[str] | None:
-        """Those of the files of a record that a layer has not, or not in that size; None where it does not say."""
+        """The files of a record that a layer has not, or not in that size; None where it does not say."""
         store = self._layers[index].store
         try:
             return {name for name, size in files if (found := store.stat(name)) is None or found.size != size}

@@ -82,7 +82,7 @@ class LayeredStore(LayersOfStore):
         return data
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """As of every store. Records found in a slow layer are not copied by this: who asks for many does not load their payloads."""
+        """The bytes at `paths` that are there. Records of a slow layer are not copied: who asks for many does not load their payloads."""
         self._ready()
         primary = self._primary
         wanted: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
@@ -159,7 +159,7 @@ class LayeredStore(LayersOfStore):
         return (path for _, path, _ in self._union(prefix, lambda store: ((path, None) for path in store.list(prefix))))
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
-        """As of every store; size and stamp are those of the layer that decides, and of a cache for what only that has."""
+        """The files below `prefix`; size and stamp are those of the layer that decides, and of a cache for what only that has."""
         found = self._union(check_prefix(prefix), lambda store: extended(store).scan(prefix))
         return ((path, _of_layer(index, stat)) for index, path, stat in found)
 
@@ -253,7 +253,7 @@ class LayeredStore(LayersOfStore):
             self._cached.copy(path, data)
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
-        """As of every store; records after everything else."""
+        """Put all of these, records after everything else."""
         records = {check_path(path): data for path, data in items.items() if path.endswith(RECORD)}
         others = {check_path(path): data for path, data in items.items() if path not in records}
         for batch in (others, records):

@@ -38,7 +38,7 @@ class Pool(Server):
         self._idle: list[Connection] = []
         self._gate = threading.BoundedSemaphore(_MOST)
         self.tables: set[str] = set()
-        """Those that are known to be there."""
+        """Names of the tables that are known to be there."""
 
     @contextmanager
     def connection(self) -> Generator[Connection]:

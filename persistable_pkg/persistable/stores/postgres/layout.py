@@ -15,7 +15,7 @@ CHUNK = 2 << 20
 LONGEST = 2000
 """Bytes of a path, at most: an entry of an index must fit a third of a page."""
 PRUNED = ""
-"""In place of a path among the deleted ones: deletions up to that transaction have been forgotten."""
+"""Mark in place of a path among the deleted ones: deletions up to that transaction have been forgotten."""
 OLDEST = 130000
 """The first version of the server that has what is used here."""
 

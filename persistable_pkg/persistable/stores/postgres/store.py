@@ -155,7 +155,7 @@ class PostgresStore(DatabaseStore["Body"]):
         return self._do(work, path, make=make) or [0] * len(statements)
 
     def _split(self, items: Mapping[str, Bytes]) -> tuple[dict[str, Bytes], dict[str, memoryview]]:
-        """Those whose bytes are in their row, and those that are too large for that."""
+        """The items whose bytes are in their row, and those that are too large for that."""
         small: dict[str, Bytes] = {}
         large: dict[str, memoryview] = {}
         self._check_paths(items)
