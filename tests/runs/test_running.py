@@ -514,7 +514,7 @@ def test_a_pipeline_names_its_targets() -> None:
     assert pipeline.first is pipeline["first"] and copy.copy(pipeline).second is pipeline.second
     with pytest.raises(AttributeError, match="no attribute 'third'; its targets are first, second"):
         _ = pipeline.third
-    with pytest.raises(KeyError, match="no target named 'third'; there are first, second"):
+    with pytest.raises(KeyError, match=r"^no target named 'third'; there are first, second"):
         pipeline["third"]
     with pytest.raises(ValueError, match="two targets are named 'number'"):
         Pipeline(a, number.step(2))
@@ -529,11 +529,17 @@ def test_results_give_bound_nodes_and_know_strangers(tmp_path: Path) -> None:
     assert result[a].store.url.endswith("other") and result[a.key].payload == 1
     assert a in result and b not in result and result.status(a) == "done"
     assert result[b].store.url.endswith("other")
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match=f"^{b.key} is no node of this run$"):
         result[b.key]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match=r"^x is no node of this run$"):
         result["x"]
+    with pytest.raises(KeyError, match=r"is no node of this run$"):
+        result.status(b)
     assert ">done</span>" in result._repr_html_()
+    broken = add.step(a, fails.step(3))
+    ended = run(broken, store=tmp_path / "other", errors="return")
+    with pytest.raises(KeyError, match=f"^{broken.key} has no record; its outcome is skipped$"):
+        ended.records[broken]
 
 
 @step

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from persistable import graph
+from persistable.errors import UnknownMember
 from persistable.graph import Graph
 from persistable.nodes.compose import is_operand
 from persistable.nodes.lineage import walk
 from persistable.nodes.types import Node
+from persistable.params.building import nearest
 from persistable.runs import accept
 from persistable.runs import plan as planning
 from persistable.runs import run as run_
@@ -65,7 +67,12 @@ class Pipeline(Mapping[str, TargetT_co]):
         try:
             return cast("TargetT_co", self._targets[name])
         except KeyError:
-            raise KeyError(f"no target named {name!r}; there are {', '.join(self._targets) or 'none'}") from None
+            raise UnknownMember(
+                f"no target named {name!r}; there are {', '.join(self._targets) or 'none'}",
+                axis="target",
+                label=name,
+                nearest=nearest(str(name), self._targets),
+            ) from None
 
     def __getattr__(self, name: str) -> TargetT_co:
         try:

@@ -9,7 +9,7 @@ from itertools import islice, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
-from persistable.errors import RunFailed
+from persistable.errors import RunFailed, UnknownKey
 from persistable.events import RunFinished
 from persistable.fileio.original import Original
 from persistable.nodes.binding import bound_to
@@ -207,6 +207,11 @@ class Outcomes:
             yield spot, status, seconds, attempts
 
 
+def _not_here(target: object, why: str) -> UnknownKey:
+    text = str(getattr(target, "key", target))
+    return UnknownKey(f"{text} {why}", text=text, nearest=[])
+
+
 class Records(dict[Key, Record]):
     """Records by key, the first where one key stands at several places; also found by node, which finds that of its own place."""
 
@@ -223,8 +228,8 @@ class Records(dict[Key, Record]):
 
     def __missing__(self, node: Node | Key) -> Record:
         ending = None if isinstance(node, Key) else self._ending(node)
-        if ending is None:
-            raise KeyError(node)
+        if ending is None or ending.spot not in self._found:
+            raise _not_here(node, "is no node of this run" if ending is None else f"has no record; its outcome is {ending.status}")
         return self._found[ending.spot]
 
 
@@ -341,7 +346,7 @@ class RunResult(Mapping[Any, Any]):
         ending = self._ending(target)
         if ending is None:
             if isinstance(target, Key) or not isinstance(getattr(target, "key", None), Key):
-                raise KeyError(target)
+                raise _not_here(target, "is no node of this run")
             node = cast("Node", target)
             return bound_to(node, own_store(node) or self._store)  # not needed by the run: whatever its store has of it
         same = not isinstance(target, Key) and cast("Node", target).place == ending.node.place
@@ -394,7 +399,7 @@ class RunResult(Mapping[Any, Any]):
         """The outcome of a node: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. KeyError if it has none."""
         ending = self._ending(node)
         if ending is None:
-            raise KeyError(node)
+            raise _not_here(node, "is no node of this run")
         return ending.status
 
     def rows(self) -> list[dict[str, Any]]:
