@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -56,8 +59,9 @@ def test_a_job_that_gives_way_to_another_goes_on_where_it_was(slurm_cluster: Pat
         gate.touch()
         eventually(lambda: in_queue("--partition=low", "--format=%T") == [["PENDING"]] or patient.done())
         for (number,) in in_queue("--partition=low", "--states=PENDING", "--format=%i"):
-            # Slurm lets what it has put back wait for two minutes
-            subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"], check=True)
+            # Slurm lets what it has put back wait for two minutes. Begun in the second in which it was ended, the node would refuse it, for
+            # it takes the job's credential for the one that it has revoked.
+            subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now+2"], check=True)
         assert patient.result(PATIENCE) == 2
     assert not left(slurm_cluster / "low")
 
@@ -86,6 +90,35 @@ def test_a_job_that_is_cancelled_by_hand_fails_with_what_slurm_says(slurm_cluste
         error = future.exception(PATIENCE)
     assert isinstance(error, WorkerDied)
     assert "CANCELLED" in str(error)
+
+
+def test_a_controller_that_does_not_answer_for_a_while_is_waited_for(
+    slurm_cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From before the job is in the queue until it is to be stopped: what nobody has seen there is not taken to be gone."""
+    (tmp_path / "bin").mkdir()
+    for name in ("squeue", "scancel"):
+        program = tmp_path / "bin" / name
+        unless_down = f'[ ! -e {tmp_path}/down ] || {{ echo "Unable to contact slurm controller" >&2; exit 1; }}'
+        program.write_text(f'#!/bin/sh\n{unless_down}\nexec {which(name)} "$@"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    (tmp_path / "down").touch()
+    with SlurmExecutor(slurm_cluster / "jobs") as executor:
+        other = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
+        future = executor.submit(tasks.tick_in_a_subprocess, str(tmp_path / "ticks"))
+        for name in ("begun", "ticks"):
+            tasks.wait_for(tmp_path / name, PATIENCE)
+        time.sleep(11)  # longer than it takes until a job that is not in the queue is given up
+        assert not future.done() and not other.done()
+        threading.Timer(2.0, (tmp_path / "down").unlink).start()
+        assert executor.stop(future)
+        size = (tmp_path / "ticks").stat().st_size
+        time.sleep(0.3)
+        assert (tmp_path / "ticks").stat().st_size == size
+        (tmp_path / "gate").touch()
+        assert other.result(PATIENCE) == str(tmp_path / "begun")
+    assert not left(slurm_cluster / "jobs")
 
 
 def test_time_is_enforced_by_the_run(slurm_cluster: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shlex
 import time
@@ -18,6 +19,7 @@ from persistable.executors.remote.request import NOTE, REFUSED, Answer
 from persistable.executors.resources import Resources, check_offers
 from persistable.executors.slurm.commands import ENDED, WAITING, Element, Node, Slurm, options
 
+_LOGGER = logging.getLogger("persistable")
 _PLACE = "place"
 _OUTPUT = "out"
 _LOOKED = "looked"
@@ -65,7 +67,7 @@ class SlurmEngine(Engine):
         self._folders: JobFolders | None = None
         self._queue: dict[Place, Element] = {}
         self._gone: dict[Job, float] = {}
-        self._asked = -math.inf
+        self._asked = self._seen = -math.inf
         self._moved = time.monotonic()
 
     def open(self, wake: Callable[[], None]) -> None:
@@ -137,22 +139,27 @@ class SlurmEngine(Engine):
             else:
                 yield Report(job, answers, began and (element is None or element.state not in WAITING))
 
-    def _ask(self, pause: float | None = None) -> None:
-        """Look at the queue, unless that was a moment ago."""
+    def _ask(self, pause: float | None = None) -> bool:
+        """Look at the queue, unless that was a moment ago. Tell whether it was seen now."""
         now = time.monotonic()
         if now - self._asked < (min(_MOST, max(_NEXT, (now - self._moved) / 10)) if pause is None else pause):
-            return
+            return False
         self._asked = now
         with suppress(ExecutorUnavailable):  # the controller is restarted, or busy: the queue is taken to be as it was
             self._queue = {Place(element.name, element.position): element for element in self._slurm.elements()}
+            self._seen = now
+        return self._seen == now
 
     def _is_gone(self, job: Job, element: Element | None) -> bool:
-        """Tell whether a job has ended. Its last answers may be seen somewhat later than that."""
+        """Tell whether a job has ended. Its last answers may be seen somewhat later than that.
+
+        It takes more than one look to find that a job is not in the queue: the last one may be from before it was submitted.
+        """
         if element is not None and element.state not in ENDED:
             self._gone.pop(job, None)
             return False
         since = self._gone.setdefault(job, time.monotonic())
-        return time.monotonic() - since > (_UNKNOWN if element is None else _SETTLED)
+        return self._seen - since > _UNKNOWN if element is None else time.monotonic() - since > _SETTLED
 
     def _end(self, job: Job, element: Element | None, answers: list[Answer]) -> Report:
         folder = self._jobs.folder(job.name)
@@ -166,23 +173,22 @@ class SlurmEngine(Engine):
         return self._jobs.withdraw(job.name, numbers)
 
     def kill(self, jobs: Sequence[Job]) -> None:
-        begun = time.monotonic()
-        killed = False
-        self._slurm.cancel(self._numbers(jobs))
-        while left := self._numbers(jobs):
+        begun, steps = time.monotonic(), [False, True]  # to ask them to end, and to kill them
+        left: list[str] = []
+        while not self._ask(0.0) or (left := self._numbers(jobs)):
             passed = time.monotonic() - begun
             if passed > _PATIENCE:
-                raise ExecutorUnavailable(f"Slurm has not ended {', '.join(left)} yet", key=None, executor=self.name, place="slurm")
-            if passed > _GRACE and not killed:
-                killed = True
-                with suppress(ExecutorUnavailable):  # they are being ended
-                    self._slurm.cancel(left, kill=True)
+                _LOGGER.warning("Slurm has not ended %s within %g s; what else there is goes on", ", ".join(left) or "jobs", _PATIENCE)
+                break
+            if left and steps and passed >= (_GRACE if steps[0] else 0):
+                with suppress(ExecutorUnavailable):  # they are being ended; or the controller is restarted, then again
+                    self._slurm.cancel(left, kill=steps[0])
+                    steps.pop(0)
             time.sleep(0.1)
         self._gone.update(dict.fromkeys(jobs, -math.inf))
 
     def _numbers(self, jobs: Sequence[Job]) -> list[str]:
-        """Return the numbers of those that have not ended."""
-        self._ask(0.0)
+        """Return the numbers of those that had not ended when the queue was seen."""
         found = [self._queue.get(_place(job)) for job in jobs]
         return [element.number for element in found if element is not None and element.state not in ENDED]
 
@@ -193,7 +199,8 @@ class SlurmEngine(Engine):
 
     def adopt(self) -> Iterable[Job]:
         gone = [orphan.name for orphan in self._jobs.orphans() if orphan.is_gone()]
-        self._ask(0.0)
+        if not self._ask(0.0):
+            return  # which of them run is not known
         places: dict[str, Place] = {}
 
         def has_ended(folder: Path) -> bool:
