@@ -1,7 +1,9 @@
 """`Retry` and `Resources`: plain values that refuse what makes no sense."""
 
 import copy
+import math
 import pickle
+from typing import Any
 
 import pytest
 
@@ -25,10 +27,24 @@ def test_they_cannot_be_changed_and_travel() -> None:
     assert asked.counters == {"db": 1} and pickle.loads(pickle.dumps(asked)) == asked == copy.deepcopy(asked)
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"delay": -1.0}, {"backoff": 0.0}, {"jitter": 1.5}])
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"delay": -1.0}, {"backoff": 0.0}, {"jitter": 1.5}, {"delay": math.nan}])
 def test_impossible_retries_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"Retry|give 1 or more"):
         Retry(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("attempts", "3", "a whole number"),
+        ("attempts", 2.5, "a whole number"),
+        ("delay", "1s", "a number"),
+        ("on", "OSError", "exception types, or a function that is given the error"),
+    ],
+)
+def test_a_retry_of_the_wrong_type_is_refused_by_name(name: str, value: Any, wanted: str) -> None:
+    with pytest.raises(TypeError, match=f"^Retry.{name} is {value!r}; give {wanted}$"):
+        Retry(**{name: value})
 
 
 @pytest.mark.parametrize(("name", "unit"), [("memory", "a number of bytes"), ("time", "a number of seconds"), ("db", "a number")])
@@ -38,5 +54,6 @@ def test_amounts_are_numbers(name: str, unit: str) -> None:
 
 
 def test_negative_resources_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"Resources\.db is -1"):
-        Resources(db=-1)
+    for amount in (-1, math.nan):
+        with pytest.raises(ValueError, match=rf"Resources\.db is {amount}; give zero or more"):
+            Resources(db=amount)

@@ -34,7 +34,7 @@ def get(site: Site, path: str = "/data.bin", *arguments: Any, where: Any = "data
 
 @pytest.fixture(autouse=True)
 def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need("httpx", "stamina")
+    need("httpx")
     monkeypatch.chdir(tmp_path)
 
 
@@ -183,6 +183,9 @@ def test_a_server_that_is_not_there_is_an_error(site: Site) -> None:
     ("arguments", "error", "says"),
     [
         (("ftp-ish",), ParamsError, "no URL"),
+        (("ftp://host/x",), ParamsError, "https:// only"),
+        (("file:///etc/hosts",), ParamsError, "https:// only"),
+        (("http://[::1",), ParamsError, "no URL: Invalid IPv6 URL"),
         (("https://me:pw-in-url@host/x",), ParamsError, "https://host/x"),
         (("https://token-in-url@host/x",), ParamsError, "https://host/x"),
         (("https://host/x?key={key}",), UnknownParam, "key"),
@@ -210,7 +213,7 @@ def test_urls_that_cannot_be_are_refused_when_the_node_is_made(arguments: Any, e
         ({"io": FolderFileIO()}, TypeError, "several"),
         ({"io": "auto"}, UnknownFormat, "known"),
         ({"io": 3}, TypeError, "FileIO"),
-        ({"time_out": 3}, TypeError, "time_out"),
+        ({"time_out": 3}, UnknownParam, r"takes no 'time_out'; did you mean 'timeout'\?"),
     ],
 )
 def test_options_that_cannot_be_are_refused_when_the_node_is_made(options: Any, error: type[Exception], says: str) -> None:
@@ -541,7 +544,7 @@ def test_a_secret_that_is_not_set_is_an_error_that_names_it(site: Site, monkeypa
 def test_making_nodes_imports_no_http_library() -> None:
     code = (
         "import sys; from persistable.nodes.transfer import HttpGet, Upload; HttpGet('https://h/x').key; Upload('s3://b/x');"
-        "print([m for m in ('httpx', 'stamina', 'fsspec', 'numpy') if m in sys.modules])"
+        "print([m for m in ('httpx', 'fsspec', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=dict(os.environ))
     assert done.stdout.strip() == "[]", done.stderr

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from servers.needs import need
+
 SCRIPT = """
 import logging
 from dataclasses import dataclass
@@ -42,6 +44,21 @@ def said(script: str, folder: Path) -> str:
 
 def test_success_and_failure_are_silent_where_no_log_handler_is_installed(tmp_path: Path) -> None:
     assert said(SCRIPT, tmp_path) == ""
+
+
+def test_requests_that_are_tried_again_are_silent(tmp_path: Path) -> None:
+    """Nothing listens at port 1, and a refused connection is tried again."""
+    need("httpx")
+    script = """
+from persistable import HttpGet
+from persistable.errors import HttpFailed
+
+try:
+    HttpGet("http://127.0.0.1:1/", attempts=3, delay=0.01).generate()
+except HttpFailed as error:
+    print(*error.__notes__)
+"""
+    assert said(script, tmp_path).startswith("tried 3 times")
 
 
 def test_both_are_told_to_an_application_that_logs(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from persistable.runs.run import run
 
 @pytest.fixture(autouse=True)
 def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need("jinja2", "httpx", "stamina")
+    need("jinja2", "httpx")
     need_program("bash")
     monkeypatch.chdir(tmp_path)
 

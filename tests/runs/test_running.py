@@ -542,6 +542,20 @@ def test_results_give_bound_nodes_and_know_strangers(tmp_path: Path) -> None:
         ended.records[broken]
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"hooks": print}, TypeError, "hooks is .*; give a list of functions"),
+        ({"hooks": ["slack"]}, TypeError, r"hooks is \('slack',\); give a list of functions"),
+        ({"limits": {"db": "2"}}, TypeError, r"limits\['db'\] is '2'; give a number"),
+        ({"limits": {"db": float("nan")}}, ValueError, r"limits\['db'\] is nan; give zero or more"),
+    ],
+)
+def test_options_of_the_wrong_type_are_named(options: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=f"^{says}"):
+        run(number.step(1), **options)
+
+
 @step
 def listed(values: list[int]) -> list[int]:
     return values

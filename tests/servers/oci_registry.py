@@ -44,7 +44,7 @@ class Registry:
 @contextmanager
 def running(folder: Path, *, deletes: bool = True, auth: dict[str, object] | None = None) -> Iterator[Registry]:
     """A registry that keeps its files in `folder`. auth: the part of its configuration of that name."""
-    need("httpx", "stamina")
+    need("httpx")
     if not os.path.exists(PROGRAM):
         absent("docker-registry is not installed")
     for attempt in range(5):

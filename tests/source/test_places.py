@@ -222,7 +222,7 @@ def test_a_bucket_that_is_not_there_is_an_error(s3_bucket: Bucket) -> None:
 
 @pytest.fixture
 def site() -> Iterator[Pages]:
-    need("httpx", "stamina")
+    need("httpx")
     with serving() as found:
         yield found
 

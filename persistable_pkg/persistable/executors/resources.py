@@ -9,6 +9,12 @@ from typing import Any
 from persistable.errors import Infeasible
 
 
+def check_number(place: str, amount: Any, unit: str = "") -> None:
+    """Raise TypeError, naming the place, for what is no number."""
+    if not hasattr(amount, "__float__"):
+        raise TypeError(f"{place} is {amount!r}; give a number{unit}")
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Policy for trying a failed generation again: how often, and after which delay."""
@@ -25,9 +31,15 @@ class Retry:
     """The exception types, or a predicate, that deserve another try."""
 
     def __post_init__(self) -> None:
+        if type(self.attempts) is not int:
+            raise TypeError(f"Retry.attempts is {self.attempts!r}; give a whole number")
+        for name in ("delay", "backoff", "jitter"):
+            check_number(f"Retry.{name}", getattr(self, name))
+        if not callable(self.on) and not isinstance(self.on, tuple):
+            raise TypeError(f"Retry.on is {self.on!r}; give exception types, or a function that is given the error")
         if self.attempts < 1:
             raise ValueError(f"Retry.attempts is {self.attempts}; at least one try is needed, so give 1 or more")
-        if self.delay < 0 or self.backoff <= 0 or not 0 <= self.jitter <= 1:
+        if not (self.delay >= 0 and self.backoff > 0 and 0 <= self.jitter <= 1):  # so that what is not a number is refused
             raise ValueError(f"{self} asks for impossible waits: delay >= 0, backoff > 0 and 0 <= jitter <= 1")
 
     def delay_after(self, attempt: int) -> float:
@@ -55,11 +67,10 @@ class Resources:
     def __init__(self, cpus: float = 1, memory: int | None = None, gpus: float = 0, time: float | None = None, **counters: float) -> None:
         fields: dict[str, Any] = {"cpus": cpus, "memory": memory, "gpus": gpus, "time": time}
         for name, amount in {**fields, **counters}.items():
-            if amount is not None and not hasattr(amount, "__float__"):
-                unit = {"memory": " of bytes", "time": " of seconds"}.get(name, "")
-                raise TypeError(f"Resources.{name} is {amount!r}; give a number{unit}")
-            if amount is not None and amount < 0:
-                raise ValueError(f"Resources.{name} is {amount}; give zero or more")
+            if amount is not None:
+                check_number(f"Resources.{name}", amount, {"memory": " of bytes", "time": " of seconds"}.get(name, ""))
+                if not amount >= 0:
+                    raise ValueError(f"Resources.{name} is {amount}; give zero or more")
         for name, amount in fields.items():
             object.__setattr__(self, name, amount)
         object.__setattr__(self, "_counters", tuple(sorted(counters.items())))

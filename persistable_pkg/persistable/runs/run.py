@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from persistable import events
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
+from persistable.executors.resources import check_number
 from persistable.nodes import capture
 from persistable.runs.chunks import Portioned
 from persistable.runs.loop import Loop
@@ -72,8 +73,11 @@ def run(
     if errors not in ("raise", "return") or failed not in ("retry", "skip"):
         raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
     check_stale(stale)
+    if callable(hooks) or not all(map(callable, hooks := tuple(hooks or ()))):
+        raise TypeError(f"hooks is {hooks!r}; give a list of functions that take an event, such as hooks=[print]")
     for name, amount in limits.items() if limits else ():
-        if amount < 0:
+        check_number(f"limits[{name!r}]", amount)
+        if not amount >= 0:
             raise ValueError(f"limits[{name!r}] is {amount:g}; give zero or more")
     base = base_of(targets, store)
     if store is not None or enclosing_store() is not None:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from persistable.errors import HttpFailed, ParamsError, UnknownParam, need
 from persistable.params.credentials import given_under, of_url
 from persistable.params.secret import Secret, redact, redacted_logs, revealed
-from persistable.stores.retries import PASSING, retry_after
+from persistable.stores.retries import PASSING, retried, retry_after
 
 ResultT = TypeVar("ResultT")
 LONGEST_WAIT = 60.0
@@ -94,32 +94,24 @@ def _client(given: Any) -> Generator[Any]:
 
 
 def _retried(exchange: _Exchange, ask: Callable[[_Exchange], ResultT]) -> ResultT:
-    stamina: Any = need("stamina", "stamina", "http", "HttpGet")
     request, tries = exchange.request, 0
+
+    def once() -> ResultT:
+        nonlocal tries
+        tries += 1
+        return exchange.answered(ask)
 
     def again(error: Exception) -> bool | float:
         if not isinstance(error, HttpFailed) or not error.transient:
             return False
         return True if error.retry_after is None else error.retry_after
 
-    retrying = stamina.retry_context(
-        on=again,
-        attempts=request.attempts,
-        timeout=None,
-        wait_initial=request.delay,
-        wait_max=LONGEST_WAIT,
-        wait_jitter=request.delay,
-    )
     try:
-        for attempt in retrying:
-            tries += 1
-            with attempt:
-                return exchange.answered(ask)
+        return retried(once, again, attempts=request.attempts, first=request.delay, jitter=request.delay, longest=LONGEST_WAIT)
     except HttpFailed as error:
         if tries > 1:
             error.add_note(f"tried {tries} times")
         raise
-    raise AssertionError("the last attempt returns or raises")
 
 
 class _Exchange:
@@ -361,7 +353,10 @@ def check_address(user: str, url: Any, secrets: Mapping[str, Any]) -> None:
     scheme, found, rest = url.partition("://")
     if not found or not scheme or not rest:
         raise ParamsError(f"{user} was given {_without_user(url)!r}, which is no URL; write it with its scheme, such as https://host/path")
-    host = urlsplit(url).netloc
+    try:
+        host = urlsplit(url).netloc
+    except ValueError as error:
+        raise ParamsError(f"{user} was given {_without_user(url)!r}, which is no URL: {error}") from None
     if "@" in host and (":" in host.rpartition("@")[0] or scheme in ("http", "https")):
         raise ParamsError(
             f"the URL {_without_user(url)} given to {user} holds a user or password in front of the host, which records and logs would "

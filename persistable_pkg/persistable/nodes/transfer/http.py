@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
 
-from persistable.errors import PayloadCorrupted, PayloadUntrusted
+from persistable.errors import ParamsError, PayloadCorrupted, PayloadUntrusted, UnknownParam
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import BytesFileIO
 from persistable.nodes.construction import Construction, Recorded, set_given
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
+from persistable.params.building import did_you_mean
 from persistable.params.fields import omit_when, untracked
 from persistable.params.secret import Secret
 from persistable.params.streams import digest_rest
@@ -134,6 +135,13 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         **settings: Any,
     ) -> None:
         check_address("HttpGet", url, secrets or {})
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ParamsError(f"HttpGet was given {url!r}, and gets http:// and https:// only; Source reads other places")
+        for name in settings.keys() - GetOptions.__annotations__.keys():
+            known = ["url", "as_of", "io", *GetOptions.__annotations__]
+            raise UnknownParam(
+                f"HttpGet takes no {name!r}{did_you_mean(name, known)} (it takes {', '.join(known)})", name=name, accepted=known
+            )
         check_headers("HttpGet", headers or {})
         if auth is not None and not isinstance(auth[1], Secret):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError('auth of HttpGet takes a user and a Secret: ("me", Secret("NAME_OF_A_VARIABLE"))')

@@ -16,7 +16,7 @@ from persistable.params.secret import redact, said_without_secrets
 from persistable.stores.oci.address import Address
 from persistable.stores.oci.login import Login
 from persistable.stores.oci.manifest import MEDIA
-from persistable.stores.retries import PASSING, retry_after
+from persistable.stores.retries import PASSING, retried, retry_after
 
 ResultT = TypeVar("ResultT")
 TRIES = 5
@@ -61,8 +61,7 @@ class Registry:
     """One repository of a registry, over connections of this process. Errors are those of stores; `path` of them is for the caller."""
 
     def __init__(self, place: Address, login: Callable[[Callable[[], Any]], Login], timeout: float) -> None:
-        for package in ("httpx", "stamina"):
-            need(package, package, "oci", place.url)
+        need("httpx", "httpx", "oci", place.url)
         import httpx
 
         self.url = place.url
@@ -183,21 +182,13 @@ class Registry:
         return self._retried(lambda: self._once(ask))
 
     def _retried(self, call: Callable[[], ResultT]) -> ResultT:
-        import stamina
-
         def again(error: Exception) -> bool | float:
             return isinstance(error, _Passing) and (error.wait if error.wait else True)
 
         try:
-            for attempt in stamina.retry_context(
-                on=again, attempts=TRIES, timeout=None, wait_initial=0.05, wait_max=_LONGEST_WAIT, wait_jitter=0.2
-            ):
-                with attempt:
-                    return call()
+            return retried(call, again, attempts=TRIES, first=0.05, jitter=0.2, longest=_LONGEST_WAIT)
         except _Passing as passing:
             error = passing.error
-        else:
-            raise AssertionError("the last attempt returns or raises")
         raise error
 
     def _once(self, ask: Ask) -> Answer:
