@@ -214,6 +214,16 @@ def test_errors_say_what_there_is(catalog: Catalog) -> None:
         catalog.find(status="stale")
 
 
+def test_the_least_integer_and_a_hundred_alternatives(tmp_path: Path) -> None:
+    """SQLite fails at ``abs`` of the former, and at brackets around the latter."""
+    run(*[Points(n=n) for n in (-(2**63), -1, 1, 2)], store=tmp_path)
+    catalog = Catalog(tmp_path)
+    assert sorted(ns(catalog.find("points", where="abs(n) = 1"))) == [-1, 1]
+    assert ns(catalog.find("points", where="abs(n) > 2")) == [-(2**63)]
+    assert sorted(ns(catalog.find("points", where=" or ".join(f"n = {n}" for n in range(1, 300))))) == [1, 2]
+    assert ns(catalog.find("points", where=" and ".join(f"n <> {n}" for n in range(2, 300)) + " and n > 0")) == [1]
+
+
 def test_lazy_and_sliced(catalog: Catalog, tmp_path: Path) -> None:
     found = catalog.find(Points)
     newest = [entry.key for entry in found]

@@ -21,6 +21,7 @@ from store_kinds import opened
 from persistable import Catalog, Persistable, open_store, run, step
 from persistable.catalog.index import parts
 from persistable.catalog.index.index import Index
+from persistable.errors import InvalidQuery
 from persistable.records.listing import entries
 from persistable.stores import LayeredStore, Store, sqlite_packs
 
@@ -241,6 +242,38 @@ def test_a_broken_index_is_made_anew(tmp_path: Path, index: Path, damage: str) -
     assert len(catalog.find("number", n=7)) == 1
     run(number.step(1000), store=tmp_path / "data")
     assert len(catalog) == 201
+
+
+def test_a_page_that_is_damaged_is_no_empty_answer(tmp_path: Path, index: Path) -> None:
+    """The damage is met by the question itself, after the index was found up to date: it is made anew, filled, and asked again."""
+    run(*[number.step(n) for n in range(200)], store=tmp_path / "data")
+
+    def ask() -> list[int]:
+        with Catalog(tmp_path / "data", index=index) as catalog:
+            return [
+                len(catalog),
+                len(catalog.find("number", n=7)),
+                len(catalog.find(where="n >= 150")),
+                len(catalog.find().ordered("size")),
+            ]
+
+    assert ask() == [200, 1, 50, 200]
+    sqlite3.connect(index).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    good = index.read_bytes()
+    for page in range(1, len(good) // 4096):
+        index.write_bytes(good[: page * 4096] + bytes(4096) + good[(page + 1) * 4096 :])
+        assert ask() == [200, 1, 50, 200], f"page {page}"
+
+
+@pytest.mark.parametrize("where", [" or ".join(["n = 1"] * 3000), f"'a' like '{'%a' * 40_000}'"])
+def test_a_question_too_large_for_sqlite_is_refused_and_harms_no_index(tmp_path: Path, index: Path, where: str) -> None:
+    run(number.step(1), store=tmp_path / "data")
+    catalog = Catalog(tmp_path / "data", index=index)
+    assert len(catalog) == 1
+    inode = index.stat().st_ino
+    with pytest.raises(InvalidQuery, match="too much to ask at once"):
+        list(catalog.find(where=where))
+    assert (len(catalog), index.stat().st_ino) == (1, inode)
 
 
 def test_an_index_that_cannot_be_written_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

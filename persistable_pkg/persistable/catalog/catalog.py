@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +58,7 @@ class Catalog:
             store = enclosing_store() or default_url()
         self.store: Store = open_store(store)
         self.index = Index(self.store.url, _index_file(self.store, index))
+        self.index.refill = partial(refresh, store=self.store)
         self.is_layered = len(parts_of(self.store)) > 1
 
     # find

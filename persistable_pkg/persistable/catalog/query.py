@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from persistable.catalog.index.leaves import LONGEST
@@ -109,8 +110,9 @@ class _Writer:
             exp.Like: partial(self._binary, sign="LIKE"),
             exp.Glob: partial(self._binary, sign="GLOB"),
         }
+        self._kinds.update({exp.And: partial(self._chain, sign="AND"), exp.Or: partial(self._chain, sign="OR")})
         binary = {
-            exp.And: "AND", exp.Or: "OR", exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.Is: "IS",
+            exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.Is: "IS",
             exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.DPipe: "||",
         }  # fmt: skip
         self._kinds.update({kind: partial(self._binary, sign=sign) for kind, sign in binary.items()})
@@ -128,8 +130,8 @@ class _Writer:
         while isinstance(expr, exp.Paren):
             expr = expr.this
         if isinstance(expr, exp.And):
-            yield from self._indexed(expr.this)
-            yield from self._indexed(expr.expression)
+            for part in _joined(expr):
+                yield from self._indexed(part)
             return
         sign = {exp.EQ: "=", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<="}.get(type(expr))
         parts = self._name(expr.this) if sign is not None else None
@@ -164,14 +166,17 @@ class _Writer:
         return Condition(f"{before}{inner.sql}{after}", inner.values)
 
     def _binary(self, expr: Any, depth: int, sign: str) -> Condition:
-        left, right = expr.this, expr.expression
-        if sign not in ("AND", "OR"):
-            left, right = self._dated(left, right), self._dated(right, left)
+        left, right = self._dated(expr.this, expr.expression), self._dated(expr.expression, expr.this)
         one, other = self._write(left, depth), self._write(right, depth)
         found = Condition(f"{one.sql} {sign} {other.sql}", one.values + other.values)
         if sign in _ORDERS:
             return self._around("(", all_of([self._of_kind(one, right), self._of_kind(other, left), found]), ")")
         return self._around("(", found, ")")
+
+    def _chain(self, expr: Any, depth: int, sign: str) -> Condition:
+        """All that one word joins in one pair of brackets: SQLite follows those a hundred deep."""
+        parts = [self._write(each, depth) for each in _joined(expr)]
+        return self._around("(", Condition(f" {sign} ".join(part.sql for part in parts), _values(parts)), ")")
 
     def _of_kind(self, value: Condition, bound: Any) -> Condition:
         """The condition that a number is compared with a number, text with text: in SQLite all text is above all numbers."""
@@ -183,7 +188,7 @@ class _Writer:
 
     def _between(self, expr: Any, depth: int) -> Condition:
         parts = [self._write(each, depth) for each in (expr.this, *(self._dated(expr.args[end], expr.this) for end in ("low", "high")))]
-        found = Condition(f"{parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql}", sum((part.values for part in parts), ()))
+        found = Condition(f"{parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql}", _values(parts))
         return self._around("(", all_of([self._of_kind(parts[0], self._dated(expr.args["low"], expr.this)), found]), ")")
 
     def _in(self, expr: Any, depth: int) -> Condition:
@@ -191,12 +196,14 @@ class _Writer:
             raise self._refusal(expr, "is no list of values")
         parts = [self._write(each, depth) for each in (expr.this, *expr.expressions)]
         listed = ", ".join(part.sql for part in parts[1:])
-        return Condition(f"({parts[0].sql} IN ({listed}))", sum((part.values for part in parts), ()))
+        return Condition(f"({parts[0].sql} IN ({listed}))", _values(parts))
 
     def _call(self, expr: Any, depth: int, name: str) -> Condition:
         arguments = [expr.this, *([expr.args["decimals"]] if expr.args.get("decimals") is not None else [])]
         parts = [self._write(each, depth) for each in arguments]
-        return Condition(f"{name}({', '.join(part.sql for part in parts)})", sum((part.values for part in parts), ()))
+        if name == "abs":  # SQLite's own fails at the least integer
+            return Condition(f"max({parts[0].sql}, - {parts[0].sql})", parts[0].values * 2)
+        return Condition(f"{name}({', '.join(part.sql for part in parts)})", _values(parts))
 
     def _literal(self, expr: Any, _: int) -> Condition:
         if expr.is_string:
@@ -281,6 +288,19 @@ class _Writer:
         except Exception:  # noqa: BLE001 - what it stumbles over in a tree that is no SQL
             part = type(expr).__name__
         return InvalidQuery(f"where={self._text!r:.200}: {part} {why}", where=self._text, part=part)
+
+
+def _values(parts: Iterable[Condition]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(part.values for part in parts))
+
+
+def _joined(expr: Any) -> list[Any]:
+    """The parts of ``a AND b AND c``, or of as many joined by OR, which the parser has nested to the left."""
+    parts, left = list[Any](), expr
+    while type(left) is type(expr):
+        parts.append(left.expression)
+        left = left.this
+    return [left, *reversed(parts)]
 
 
 _ORDERS = ("<", "<=", ">", ">=")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from persistable.errors import InvalidQuery
 from persistable.stores.cache_folder import file_of
 
 try:
@@ -73,12 +74,14 @@ class Index:
     def __init__(self, url: str, file: Path | None, private: bool = False) -> None:
         self.url = url
         self.file = file
+        self.refill: Callable[[Index], None] | None = None
+        """Brings an index up to date; called where this one was damaged and an empty one has replaced it, before that answers."""
         self._private = private
         self._db: sqlite3.Connection | None = None
         self._lock = threading.RLock()
 
-    def use(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Call `act` with the connection; once more with an index made anew, where this one is damaged."""
+    def use(self, act: Callable[[sqlite3.Connection], Result], refill: Callable[[Index], None] | None = None) -> Result:
+        """Call `act` with the connection; where the index is damaged, once more with a new one that `refill` has brought up to date."""
         with self._lock:
             try:
                 return act(self._connection())
@@ -86,6 +89,8 @@ class Index:
                 if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
                     raise
                 self.discard()
+                if refill is not None:
+                    refill(self)
                 return act(self._connection())
 
     @contextmanager
@@ -137,8 +142,13 @@ class Index:
         return self.file is not None and self.file.exists()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows that `query` finds."""
-        return self.use(lambda db: db.execute(query, values).fetchall())
+        """All rows that `query` finds. Raises InvalidQuery where it is too much for SQLite."""
+        try:
+            return self.use(lambda db: db.execute(query, values).fetchall(), self.refill)
+        except sqlite3.OperationalError as error:
+            if _code_of(error) not in _OF_THE_QUERY:
+                raise
+            raise InvalidQuery(f"this is too much to ask at once ({error}); ask for less", where="", part="") from error
 
     def discard(self) -> None:
         """Remove the index; the next use makes it anew."""
@@ -217,10 +227,19 @@ def _is_ours(db: sqlite3.Connection, url: str) -> bool:
     return True
 
 
+_OF_THE_QUERY = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)
+_UNUSABLE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def _code_of(error: sqlite3.OperationalError) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def _is_damage(error: sqlite3.OperationalError) -> bool:
-    """Tell an index that cannot be used from one that is locked, or is on a full disk."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    """Tell an index that is damaged from one that is locked, or is on a full disk, and from a query that SQLite cannot answer."""
+    if _code_of(error) in _OF_THE_QUERY:
+        return any(said in str(error) for said in ("no such", "malformed"))
+    return _code_of(error) not in _UNUSABLE
 
 
 @contextmanager
