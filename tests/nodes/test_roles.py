@@ -16,7 +16,7 @@ import pydantic
 import pytest
 
 from persistable import HttpGet, Persistable, any_of, open_store, optional, step
-from persistable.errors import InputMissing, InvalidName, MissingUpstream, UnknownParam, WrongUpstream
+from persistable.errors import InputMissing, InvalidName, MissingUpstream, ParamsMutated, UnknownParam, UntrackableParam, WrongUpstream
 from persistable.params.trees import from_tree, tree
 
 T = TypeVar("T")
@@ -421,3 +421,87 @@ def test_all_items_of_a_node_are_no_text(describe: Callable[[Any], Any]) -> None
     with open_store("memory://items-for-one"):
         assert anything.step(parts.step("a bc")).payload == 2
         assert [each.run()[each].payload for each in length.over(parts.step("a bc").members).nodes] == [1, 2]
+
+
+class Number(Persistable[int, Any]):
+    def _generate_payload(self) -> int:
+        return int(self.params["n"])
+
+
+class Listed(Persistable[list[int], None]):
+    numbers: list[Number]
+
+    def _generate_payload(self) -> list[int]:
+        return [number.payload for number in self.numbers]
+
+
+class Doubled(Persistable[int, None]):
+    number: Number
+
+    def _generate_payload(self) -> int:
+        return 2 * self.number.payload
+
+
+def number(n: int) -> Number:
+    return Number(params={"n": n})
+
+
+CHANGES: dict[str, Callable[[list[Number]], Any]] = {
+    "more": lambda numbers: numbers.append(number(3)),
+    "fewer": lambda numbers: numbers.pop(),
+    "none": lambda numbers: numbers.clear(),
+    "another order": lambda numbers: numbers.reverse(),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_list_of_nodes_that_changes_later_changes_no_payload(name: str, tmp_path: Path) -> None:
+    """That of the caller is copied; that of the node no longer fits the key."""
+    numbers = [number(1), number(2)]
+    node = Listed(tmp_path, numbers=numbers)
+    CHANGES[name](numbers)
+    changed = Listed(tmp_path, numbers=[number(1), number(2)])
+    CHANGES[name](changed.numbers)
+    with pytest.raises(ParamsMutated, match=r"^listed\.numbers holds other nodes .* replace\(numbers=\.\.\.\)"):
+        changed.generate()
+    assert node.payload == [1, 2] == Listed(tmp_path, numbers=[number(1), number(2)]).load().payload
+
+
+def test_a_node_set_to_a_role_later_is_refused_and_its_equal_is_not(tmp_path: Path) -> None:
+    node = Doubled(tmp_path, number=number(1))
+    node.number = number(2)
+    with pytest.raises(ParamsMutated, match=r"^doubled\.number holds other nodes"):
+        node.generate()
+    node.number = number(1)
+    assert node.payload == 2
+
+
+def test_a_version_that_changes_later_is_refused(tmp_path: Path) -> None:
+    class Versioned(Persistable[int, None]):
+        def _generate_payload(self) -> int:
+            return int(self.version)
+
+    of_class, own = Versioned(tmp_path), Versioned(tmp_path)
+    own.version = 3
+    with pytest.raises(ParamsMutated, match=r"^the version of versioned/.* was 1 when it was made, and is 3 now"):
+        own.generate()
+    Versioned.version = 2
+    with pytest.raises(ParamsMutated, match="is 2 now"):
+        of_class.generate()
+    assert Versioned(tmp_path).payload == 2
+
+
+@pytest.mark.parametrize("version", [b"x", float("nan"), object(), {1}])
+def test_a_version_that_no_record_holds_is_refused_before_any_work(version: Any, tmp_path: Path) -> None:
+    class Versioned(Persistable[int, None]):
+        def _generate_payload(self) -> int:
+            return 1
+
+    Versioned.version = version
+    with pytest.raises(UntrackableParam, match=r"^the version of versioned is .*; give a number or a text"):
+        Versioned(tmp_path)
+
+
+def test_dependencies_are_a_list(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"is one node, .*; give a list of nodes"):
+        Number(tmp_path, {"n": 1}, number(2))  # type: ignore[arg-type]

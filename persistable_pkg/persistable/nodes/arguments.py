@@ -12,7 +12,7 @@ from typing import Any, ForwardRef, cast, get_args
 from persistable.errors import MissingUpstream, RoleClash, UnknownParam
 from persistable.nodes import roles
 from persistable.nodes.declaration import Declaration
-from persistable.nodes.lineage import nodes_in, spread
+from persistable.nodes.lineage import nodes_in, spread, swapped
 from persistable.nodes.types import Node
 from persistable.params.annotations import own_annotations
 from persistable.params.declared import made, whole
@@ -43,10 +43,14 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
         if name in declaration.many and value.__class__ not in (list, tuple, dict):
             value = listed(value) or value  # noqa: PLW2901
         if _take_role(self, declaration, name, value, root):
-            self.__dict__[name] = value
+            self.__dict__[name] = swapped(value, _itself, root)  # in containers of its own: those of the caller may change
         else:
             fields[name] = value
     return fields
+
+
+def _itself(node: Node) -> Node:
+    return node
 
 
 def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root: type) -> bool:
@@ -97,6 +101,8 @@ def check_one_node(self: Any, name: str, value: Any, root: type) -> None:
 
 def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterable[Any], root: type) -> None:
     """Upstream nodes whose roles are their payload names."""
+    if isinstance(dependencies, root):
+        raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} is one node, {dependencies!r}; give a list of nodes")
     for node in dependencies:
         if not issubclass(node.__class__, root):
             raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only")

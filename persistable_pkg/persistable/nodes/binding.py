@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+from persistable.errors import ParamsMutated
 from persistable.fileio.original import ATOMS, private
 from persistable.nodes.declaration import root_of
 from persistable.nodes.indirect import asked_of, kept
@@ -135,13 +136,45 @@ def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int,
             twin._node_reader = generation
     state["_node_upstream"] = {role: bound[id(upstream)] for role, upstream in node._node_upstream.items()}
     root = root_of(node.__class__)
-    for name in {"_node_arguments", *(role.partition(".")[0] for role in node._node_upstream)} & state.keys():
-        state[name] = swapped(state[name], lambda held: bound.get(id(held), held), root)
+    if "_node_arguments" in state:
+        state["_node_arguments"] = swapped(state["_node_arguments"], lambda held: bound.get(id(held), held), root)
+    roles: dict[str, list[Any]] = {}
+    for role, upstream in node._node_upstream.items():
+        roles.setdefault(role.partition(".")[0], []).append(upstream)
+    for name in roles.keys() & state.keys():
+        state[name] = _bound_role(state[name], roles[name], bound, node, name, root)
     asked = asked_of(node)
     if asked:
         for twin in bound.values():
             _bind_beyond(twin, asked, root)
     return bound
+
+
+def _bound_role(held: Any, made_from: list[Any], bound: Mapping[int, Any], node: Node, name: str, root: type) -> Any:
+    """`held`, what `node` holds under the name of a role, with the twins of `made_from`, the nodes of that role in its key.
+
+    Raises ParamsMutated where these are not the nodes that it holds: its code would be given others than the key says.
+    """
+    left = iter(made_from)
+
+    def twin_of(one: Any) -> Any:
+        own = next(left, None)
+        if own is not one and (own is None or own.key != one.key):
+            raise _other_nodes(node, name)
+        return bound[id(own)]
+
+    swapped_in = swapped(held, twin_of, root)
+    if next(left, None) is not None and held.__class__ in (list, tuple, dict):
+        raise _other_nodes(node, name)
+    return swapped_in
+
+
+def _other_nodes(node: Node, name: str) -> ParamsMutated:
+    return ParamsMutated(
+        f"{node.payload_name}.{name} holds other nodes than those that {node.key} was made from, so its key no longer describes it; make a "
+        f"new node instead, with replace({name}=...)",
+        path=name,
+    )
 
 
 def _bind_beyond(node: Node, asked: Mapping[str, int], root: type) -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from persistable import events
-from persistable.errors import RoleClash
+from persistable.errors import RoleClash, UntrackableParam
 from persistable.nodes import arguments, generation, roles
 from persistable.nodes.binding import NodeT, bound_to
 from persistable.nodes.compose import Chainable, Open
@@ -40,7 +40,10 @@ class Described(Chainable):
             if self._node_upstream.setdefault(role, node).key != node.key:
                 raise RoleClash(f"two upstream nodes of {self.payload_name} would both be {role!r}; name them otherwise", role=role)
         upstream = {role: node.key.digest for role, node in self._node_upstream.items()} if self._node_upstream else self._node_upstream
-        self.key = Key(self.payload_name, digest_of(self.payload_name, self.version, params, upstream))
+        version = self._node_snapshot.version = self.version
+        if version.__class__ is not int and version.__class__ is not str:
+            _check_version(version, self.payload_name)
+        self.key = Key(self.payload_name, digest_of(self.payload_name, version, params, upstream))
 
     @property
     def persist_hash(self: Node) -> str:
@@ -173,3 +176,15 @@ class Described(Chainable):
 
 _HERE = frozenset({"_node_payload", "_node_generation", "_node_lent", "_node_makers", "_node_things", "_node_reader", "_node_remembered"})
 """Attributes that stay in this process."""
+
+
+def _check_version(version: Any, name: str) -> None:
+    """Raise UntrackableParam for a version that no record can hold."""
+    import json
+
+    try:
+        json.dumps(version, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UntrackableParam(
+            f"the version of {name} is {version!r:.60}, which a record cannot hold ({error}); give a number or a text", path="version"
+        ) from None

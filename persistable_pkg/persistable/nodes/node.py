@@ -24,6 +24,7 @@ from persistable.nodes.stored import Stored
 from persistable.nodes.types import ABSENT, UNREAD
 from persistable.params.fields import FORMER
 from persistable.params.snapshots import first_change
+from persistable.params.unset import UNSET
 from persistable.records.key import Key, Place, Placed, check_payload_name
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.open import open_store
@@ -372,6 +373,11 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     def _node_check_params(self) -> None:
         params, snapshot = self.params, self._node_snapshot
+        if snapshot.version is not self.version and snapshot.version is not UNSET and snapshot.version != self.version:
+            raise ParamsMutated(
+                f"the version of {self.key} was {snapshot.version!r} when it was made, and is {self.version!r} now; make the node anew",
+                path="version",
+            )
         if snapshot.raw is None:
             for attr, value, raw in snapshot.rows:
                 if raw is not None or getattr(params, attr, ABSENT) is not value:

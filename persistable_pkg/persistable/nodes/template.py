@@ -78,6 +78,7 @@ class NodeTemplate:
         self._name: str = model.payload_name
         self._params: Any = model.params
         self._rows: Sequence[tuple[str, Any, bytes | None]] = model._node_snapshot.rows
+        self._version: Any = model._node_snapshot.version
         self._parts = _parts_of(model, fields, roles)
         self._fields = [part for part in self._parts if isinstance(part, _Field)]
         role_of = {id(node): _Role(role) for role, node in model._node_upstream.items()}
@@ -139,7 +140,7 @@ class NodeTemplate:
             raw = {field.name: field.encoded(fields[field.name]) for field in self._fields}
             node.params = self._params_with(fields)
             rows = [row_of(name, fields[name], raw[name]) if name in raw else (name, was, kept) for name, was, kept in self._rows]
-            node._node_snapshot = Snapshot(tuple(rows), None)
+            node._node_snapshot = Snapshot(tuple(rows), None, version=self._version)
         node._node_upstream = nodes
         node.key = Key(self._name, self._digest(raw, nodes))
         for name, value in state.items():

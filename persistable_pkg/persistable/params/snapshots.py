@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 class Snapshot:
     """The result of `capture`: for each tracked field its value, and its bytes if a value of that kind can change in place.
 
-    plain: whether all of them are numbers, text and the like, which cannot change and bring no code.
+    plain: whether all of them are numbers, text and the like, which cannot change and bring no code. version: that of the node, once it
+        is part of a key.
     """
 
-    __slots__ = ("plain", "raw", "rows")
+    __slots__ = ("plain", "raw", "rows", "version")
 
-    def __init__(self, rows: tuple[tuple[str, Any, bytes | None], ...], raw: bytes | None, plain: bool = False) -> None:
+    def __init__(
+        self, rows: tuple[tuple[str, Any, bytes | None], ...], raw: bytes | None, plain: bool = False, version: Any = UNSET
+    ) -> None:
         self.rows = rows
         self.raw = raw
         self.plain = plain
+        self.version = version
 
 
 def capture(params: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> tuple[bytes, Snapshot]:
