@@ -53,6 +53,18 @@ def test_everything_sound_is_found_sound(store: Store, monkeypatch: pytest.Monke
     assert f"{len(ALL) + 1} sound" in repr(found) and "sound" in found._repr_html_()  # pyright: ignore[reportPrivateUsage]
 
 
+def test_a_record_in_the_place_of_another_is_corrupt(store: Store) -> None:
+    """The node says that it is corrupt; so do the catalog, and what reads everything."""
+    catalog = filled(store)
+    one, other = (f"{node.key}.record.json" for node in ALL[:2])
+    for layer in [each.store for each in store.layers] if isinstance(store, LayeredStore) else [store]:
+        layer.put(other, layer.get(one))
+    assert ALL[1].bind(store).status.value == "corrupt"
+    assert [entry.key for entry in catalog.find(status="corrupt")] == [ALL[1].key]
+    found = catalog.verify()
+    assert [entry.key for entry in found.corrupt] == [ALL[1].key] and "that of " + str(ALL[0].key) in repr(found)
+
+
 def test_a_flipped_bit_or_a_missing_file_anywhere_is_found(store: Store) -> None:
     catalog = filled(store)
     inner = store.layers[0].store if isinstance(store, LayeredStore) else store  # a copy in a cache counts, too

@@ -508,3 +508,18 @@ def test_a_claim_of_another_process_says_since_when(tmp_path: Path) -> None:
         other.kill()
         other.wait()
     assert rows[0]["pid"] == other.pid and before <= rows[0]["since"] <= time.time()
+
+
+@step
+def count(values: list[int]) -> int:
+    return len(values)
+
+
+def test_a_thousand_differences_are_a_small_page(tmp_path: Path) -> None:
+    """As JSON they are all there."""
+    nodes = [count.step(list(range(first, first + 3000))) for first in (0, 1)]
+    run(*nodes, store=tmp_path)
+    made = page_at(Site(Catalog(tmp_path), Activity()), "diff", {"a": str(nodes[0].key), "b": str(nodes[1].key)})
+    text = as_html(made, Served(Address.of("diff")))
+    assert len(text) < 40_000 and "And 2800 more" in text
+    assert len(json.loads(as_json(made))["params"]) == 3000

@@ -27,7 +27,7 @@ from persistable.web.reading import TooLarge, is_imported, payload_of
 DOWNSTREAM = 50
 """Most payloads made from one that its page lists."""
 LISTED = 200
-"""Most payloads of a lineage that are listed below its picture."""
+"""Most payloads of a lineage that are listed below its picture, and most differences of each kind that a page of them lists."""
 
 
 def payload_page(site: Site, asked: Asked) -> Page:
@@ -148,7 +148,7 @@ def diff_page(site: Site, asked: Asked) -> Page:
         facts |= {"payloads": {"outcome": compared.outcome, "differences": list(map(str, compared.differences))}, "note": ""}
     else:
         facts |= {"payloads": None, "note": note}
-    return Page(f"Difference of {a.name} and {b.name}", "diff.html", facts, {"a": a, "b": b, "found": found, "compared": compared})
+    return Page(f"Difference of {a.name} and {b.name}", "diff.html", facts, {"a": a, "b": b, "found": found, "listed": LISTED})
 
 
 def _compared(site: Site, a: Entry, b: Entry, by_class: bool) -> tuple[Comparison | None, str]:

@@ -186,9 +186,10 @@ class _Reader:
 
     def _files(self, path: str, data: bytes) -> tuple[Record, list[FileFact]]:
         """The record at `path`, and all that it names. Raises FileNotFoundError, PayloadCorrupted."""
-        record = Record.parse(data).checked()
         base = path.removesuffix(SUFFIX)
-        if base.startswith(PLACED + "/"):
+        placed = base.startswith(PLACED + "/")
+        record = Record.parse(data, None if placed else Key.parse(base)).checked()
+        if placed:
             record = commit.as_written(self._store, Placed(*record.key, to=base.removeprefix(PLACED + "/")), record)
         return record, [*record.files, *items.item_files(self._store, record)]
 

@@ -78,7 +78,7 @@ def _recorded(base: str, data: bytes) -> Row | None:
         return _damaged(base)
     at = "" if base == node.key else _at(base, node.key)
     if at is None:
-        return None
+        return _damaged(base)
     return Row(DONE, record.key.name, at, node, record.size, seconds, created, facts["host"], reference, facts["made"])
 
 
