@@ -468,7 +468,9 @@ def text_markers(text: str, names: dict[str, Any], place: str = "") -> Markers:
         return Markers()
     import ast
 
-    node = ast.parse(text.strip(), mode="eval").body
+    from persistable.params.syntax import parse
+
+    node = parse(text.strip(), "eval").body
     metadata = []
     # Annotated[Unknown, marker]: the type need not be known to read what follows it
     while (

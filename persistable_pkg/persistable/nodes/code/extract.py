@@ -12,6 +12,7 @@ from typing import Any
 from persistable.nodes.code import source
 from persistable.nodes.code.constants import kind_of, plain_bytes
 from persistable.nodes.code.scripts import MAINS
+from persistable.params.syntax import parse
 
 MOST = 256 << 10
 """Characters. More of one class or function is not kept."""
@@ -121,7 +122,7 @@ def _names(node: ast.AST) -> Iterator[str]:
         for part in ast.walk(annotation) if isinstance(annotation, ast.AST) else ():
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 try:
-                    yield from _names(ast.parse(part.value, mode="eval"))
+                    yield from _names(parse(part.value, "eval"))
                 except SyntaxError:
                     continue
 

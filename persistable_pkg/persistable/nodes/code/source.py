@@ -15,6 +15,7 @@ from persistable.nodes.code.constants import digest, plain_bytes
 from persistable.nodes.code.modules import absolute_name
 from persistable.nodes.code.normal import class_text, shape, source_text
 from persistable.nodes.code.ownership import Namespace, is_installed, module_name
+from persistable.params.syntax import parse
 
 _STARTED = time.time()  # a file that was changed later may not be the one that was imported
 _MOST_FILES = 128
@@ -35,7 +36,7 @@ class SourceFile:
     """One text, parsed; compiled when a function of it is first asked for."""
 
     def __init__(self, text: bytes | str | ast.Module, changed: float = 0.0) -> None:
-        self.tree = text if isinstance(text, ast.Module) else ast.parse(text)
+        self.tree = text if isinstance(text, ast.Module) else parse(text)
         self.doubtful = changed > _STARTED
         self.bindings: dict[str, list[ast.stmt]] = {}
         self.stars: list[ast.ImportFrom] = []
@@ -210,7 +211,7 @@ def _parsed(text: str, shown: bool = False) -> SourceFile | None:
         if len(_cells) >= _MOST_CELLS:
             _cells.clear()
         try:
-            tree = ast.parse(text)
+            tree = parse(text)
             if shown and tree.body and isinstance(tree.body[-1], ast.Expr):
                 tree.body.pop()
             _cells[text, shown] = SourceFile(tree)

@@ -16,6 +16,7 @@ from typing import Any
 from persistable.nodes.code.annotations import MAKERS
 from persistable.nodes.code.modules import Deferred, absolute_name
 from persistable.nodes.code.ownership import MARK, Namespace, Project
+from persistable.params.syntax import parse
 
 _known: dict[str, tuple[tuple[int, int], Namespace]] = {}
 
@@ -60,7 +61,7 @@ def _find(name: str, project: Project) -> str | None:
 
 def _read(name: str, file: str, project: Project) -> Namespace:
     with open(file, "rb") as opened:
-        tree = ast.parse(opened.read())
+        tree = parse(opened.read())
     package = file.endswith("__init__.py")
     namespace: Namespace = {"__name__": name, "__file__": file, "__package__": name if package else name.rpartition(".")[0], MARK: True}
     if package:
