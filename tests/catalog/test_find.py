@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import Enum
 from pathlib import Path
 from shutil import copytree
@@ -319,3 +320,23 @@ def test_a_node_and_a_payload_back(catalog: Catalog, tmp_path: Path) -> None:
     assert node.status.value == "done" and entry.payload == node.payload == 19.0
     assert catalog.node(str(entry.key)).key == entry.key
     assert np.array_equal(catalog.find(Points, n=10)[0].payload, np.arange(10))
+
+
+ASKED: dict[str, tuple[Callable[[Catalog], Any], type[Exception], str]] = {
+    "a number for a key": (lambda catalog: catalog[3], TypeError, "^3 names no record: give a key"),
+    "bytes for a key": (lambda catalog: catalog.lineage(b"x"), TypeError, "^b'x' names no record"),
+    "a class for a node": (lambda catalog: catalog.nearest(Points), TypeError, "takes a node, not <class"),
+    "a key for a node": (lambda catalog: catalog.adopt("x.npy", "points/0ad1"), TypeError, "'points/0ad1' is no node"),
+    "one name": (lambda catalog: catalog.rename(name="ab"), ValueError, r"name='ab': .* name=\(old, new\)"),
+    "three names": (lambda catalog: catalog.rename(name=("a", "b", "c")), ValueError, "give the old name and the new one"),
+    "an age to come": (lambda catalog: catalog.gc(older_than=-1), ValueError, "older_than=-1: give an age of 0 or more"),
+    "a day to come": (lambda catalog: catalog.gc(older_than=timedelta(days=-1)), ValueError, "give an age of 0 or more"),
+    "no class": (lambda catalog: catalog.import_released(".", classes=[int]), TypeError, "classes holds <class 'int'>; give subclasses"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_of_the_wrong_kind_is_named(catalog: Catalog, name: str) -> None:
+    ask, error, says = ASKED[name]
+    with pytest.raises(error, match=says):
+        ask(catalog)

@@ -138,6 +138,29 @@ def test_parts_of_what_was_stored_whole(tmp_path: Path) -> None:
             node_of(ParquetFileIO(), frames).part(columns=["z"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ((3,), TypeError, r"rows of part\(\) is 3; give a slice"),
+        (([1, 2],), TypeError, r"rows of part\(\) is \[1, 2\]; give a slice"),
+        ((slice(0, 2.5),), TypeError, r"rows of part\(\) is slice\(0, 2.5, None\): slice indices must be integers"),
+        ((slice(0, 9, 0),), ValueError, r"rows of part\(\) is slice\(0, 9, 0\): slice step cannot be zero"),
+        ((None, "a"), TypeError, r"columns of part\(\) is 'a'; give a list of names"),
+    ],
+)
+def test_what_is_no_part_is_not_said_of_the_file(arguments: Any, error: type[Exception], says: str, tmp_path: Path) -> None:
+    """A row beyond the end was: "cannot be read ... delete it or generate it again"."""
+
+    @step(io=NumpyFileIO())
+    def numbers() -> Any:
+        return np.arange(6.0)
+
+    node = numbers.step().bind(tmp_path)
+    with pytest.raises(error, match=f"^{says}"):
+        node.part(*arguments)
+    assert not node.exists()
+
+
 @pytest.mark.parametrize(("io", "make"), [KINDS[0], KINDS[1], KINDS[5]])
 def test_damage_is_noticed_in_a_part(tmp_path: Path, io: FileIO[Any], make: Any) -> None:
     with open_store(tmp_path / "data"):

@@ -38,6 +38,8 @@ def entry(catalog: Catalog, text: Any) -> Entry:
         if found and found[0].status != ABSENT:
             return found[0]
         raise _unknown(index, str(key), f"there is no record of {key} in {catalog.store.url}")
+    if not isinstance(key, str | os.PathLike):
+        raise TypeError(f"{text!r:.60} names no record: give a key, the beginning of one, the path of a stored file, a node or an entry")
     named: str | os.PathLike[str] = key
     path = os.fspath(named)
     within = _within(catalog, path)

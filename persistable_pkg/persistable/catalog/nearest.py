@@ -10,7 +10,7 @@ from persistable.catalog.index.index import Index
 from persistable.catalog.index.leaves import valued
 from persistable.catalog.lookup import roles_of
 from persistable.nodes.nearest import Nearest, description_of, distance, upstream_of
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, is_node
 from persistable.records import access
 from persistable.records.description import Description, leaves
 from persistable.records.key import Key
@@ -25,6 +25,8 @@ _OF_ONE_PARAM = 20_000
 
 def nearest(catalog: Catalog, node: Node, index: Index) -> Nearest | None:
     """The nearest relative of `node` in the index; None where nothing of its name is stored."""
+    if not is_node(node):
+        raise TypeError(f"nearest() takes a node, not {node!r:.60}")
     wanted = description_of(node)
     known = Descriptions(index)
     candidates = _candidates(index, wanted)

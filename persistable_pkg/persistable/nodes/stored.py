@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 PayloadT = TypeVar("PayloadT")
 
 
+def _check_part(rows: Any, columns: Any) -> None:
+    """Raise TypeError or ValueError for what takes no part of anything: a reader would say so of the file."""
+    if rows is not None and not isinstance(rows, slice):
+        raise TypeError(f"rows of part() is {rows!r:.60}; give a slice, such as slice(0, 10)")
+    if isinstance(columns, str):
+        raise TypeError(f"columns of part() is {columns!r:.60}; give a list of names")
+    try:
+        range(0)[rows or slice(None)]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rows of part() is {rows!r}: {error}") from None
+
+
 class Stored(Generic[PayloadT]):
     """A node as far as a store has it."""
 
@@ -33,6 +45,7 @@ class Stored(Generic[PayloadT]):
         For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: where it keeps files or answers to ranges,
         little else is read. Raises PayloadCorrupted, and FormatError for other formats.
         """
+        _check_part(rows, columns)
         self._node_check_params()
         store = self._node_use()
         if not access.is_there(store, self.place):

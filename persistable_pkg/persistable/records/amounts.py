@@ -50,12 +50,14 @@ def moment_before(age: timedelta | date | str | float, now: float) -> float:
     Dates without a zone are of this machine's zone. Raises ValueError, TypeError.
     """
     if isinstance(age, timedelta):
-        return now - age.total_seconds()
+        age = age.total_seconds()
     if isinstance(age, datetime):
         return age.timestamp()
     if isinstance(age, date):
         return datetime.combine(age, clock.min).timestamp()  # of this machine's zone
     if not isinstance(age, str):
+        if not age >= 0:
+            raise ValueError(f"older_than={age!r}: give an age of 0 or more")
         return now - age
     span = _SPAN.fullmatch(age)
     if span is not None:

@@ -13,7 +13,7 @@ from persistable.fileio.location import LocalPlace, place
 from persistable.fileio.registry import fileio_for
 from persistable.nodes import generation
 from persistable.nodes.binding import bound_to
-from persistable.nodes.types import Node, check_unchanged
+from persistable.nodes.types import Node, check_unchanged, is_node
 from persistable.records import access
 from persistable.records.files import CopiedFile, InFile
 
@@ -46,6 +46,8 @@ def adopt(catalog: Catalog, file: Any, node: Node, io: FileIO[Any] | None, *, re
 
 def bound(catalog: Catalog, node: Node, replace: bool) -> Node:
     """`node` in the store of `catalog`, to be given a payload there. Raises PayloadExists, and StoreError for a node that keeps none."""
+    if not is_node(node):
+        raise TypeError(f"{node!r:.60} is no node, whose payload the file could become")
     if node.is_external or not node.is_persisted:
         what = "is an input from elsewhere" if node.is_external else "is not persisted"
         raise StoreError(f"{node.label} {what}, so it has no payload here to be adopted", url=catalog.store.url, path="")

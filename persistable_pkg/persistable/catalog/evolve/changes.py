@@ -34,6 +34,9 @@ class Changes:
         params: Mapping[str, str] | None = None,
         classes: Mapping[str, str] | None = None,
     ) -> None:
+        pair: Any = name
+        if pair is not None and (isinstance(pair, str) or len(pair) != 2):
+            raise ValueError(f"name={name!r}: give the old name and the new one, name=(old, new)")
         self.name = (check_payload_name(name[0]), check_payload_name(name[1])) if name is not None else None
         self.params = dict(params or {})
         self.classes = dict(classes or {})

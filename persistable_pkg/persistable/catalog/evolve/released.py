@@ -80,6 +80,10 @@ def import_released(
     """Bring what is in `folder` into the store of `catalog`, as `Catalog.import_released` says."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
+    kinds = classes.values() if isinstance(classes, Mapping) else (classes := tuple(classes))
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Persistable)):
+            raise TypeError(f"classes holds {kind!r:.60}; give subclasses of Persistable, or a dict of them by payload name")
     given = cast("Mapping[str, type[Any]]", classes) if isinstance(classes, Mapping) else {declaration_of(cls).name: cls for cls in classes}
     known = dict(given)
     done = ImportedReleased()
