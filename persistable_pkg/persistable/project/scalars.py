@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from persistable.errors import ConfigError
@@ -31,7 +31,7 @@ class Text(str):
 def place_of(value: Any, where: str) -> str:
     """The place at which `value` was written: an environment variable, a ``--set``, or else `where`."""
     while isinstance(value, Mapping):
-        value = next(iter(value.values()), None)
+        value = next(iter(cast("Mapping[str, Any]", value).values()), None)
     return value.source if isinstance(value, Text) else where
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, Protocol, runtime_checkable
@@ -125,7 +125,7 @@ class Inputs(Protocol):
 
 
 @contextmanager
-def naming(what: str) -> Iterator[None]:
+def naming(what: str) -> Generator[None]:
     """Begin what a format says with `what` it is about: in its message, for notes go into no record, result or table."""
     try:
         yield

@@ -75,7 +75,7 @@ def classes_in(annotations: Iterable[Any], namespace: Mapping[str, Any]) -> Iter
 def named(dotted: str, namespace: Mapping[str, Any]) -> Any:
     """The object that a dotted name leads to, through modules and classes; None where it leads to nothing."""
     first, *rest = dotted.split(".")
-    value = namespace.get(first)
+    value: Any = namespace.get(first)
     for name in rest:
         kind = kind_of(value)
         if not issubclass(kind, (type, ModuleType)):
