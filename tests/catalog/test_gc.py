@@ -181,8 +181,9 @@ def test_the_dearest_bytes_go_first_and_what_remains_fits(store: Store) -> None:
         assert min([costs[key] for key in went], default=0.0) >= max([costs[key] for key in costs.keys() - set(went)], default=0.0)
     assert {item.key for item in catalog.gc(max_size=0, name="slow")} == names([nodes[0], nodes[3]])
     assert len(catalog.gc(max_size="1 MB")) == 0
-    with pytest.raises(ValueError, match="max_size"):
-        catalog.gc(max_size="much")
+    for wrong in ("much", -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="max_size"):
+            catalog.gc(max_size=wrong)
 
 
 def test_upstream_goes_for_size_only_after_what_was_made_from_it(store: Store) -> None:

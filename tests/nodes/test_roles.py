@@ -216,6 +216,18 @@ SCRIPT = """
 """
 
 
+class Nowhere(Persistable[int, "Nothing"]):  # type: ignore[name-defined]  # pyright: ignore[reportUndefinedVariable]
+    def _generate_payload(self) -> int:
+        return 1
+
+
+def test_params_of_a_name_that_leads_to_nothing_are_refused(tmp_path: Path) -> None:
+    """They were none at all, silently."""
+    for given in ({}, {"n": 1}):
+        with pytest.raises(UnknownParam, match=r"declares its params as 'Nothing'.*import it there"):
+            Nowhere(tmp_path, **given)  # pyright: ignore[reportUnknownVariableType]
+
+
 def test_markers_in_text_annotations_of_a_script_on_processes(tmp_path: Path) -> None:
     told = []
     for executor in ("inline", "processes"):

@@ -147,6 +147,13 @@ def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[s
                 accepted=[kind.__name__],
             )
         return whole(params, declaration.params_arguments)
+    if isinstance(kind, str):
+        raise UnknownParam(
+            f"{type(self).__name__} declares its params as {kind!r}, and nothing has that name where it is declared; "
+            "import it there, or give params=",
+            name="params",
+            accepted=[],
+        )
     if not isinstance(kind, type) or kind is type(None):
         if fields:
             known = list(declaration.roles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -77,6 +78,6 @@ def bytes_in(size: int | float | str) -> int:
         if found is None:
             raise ValueError(f"max_size={size!r:.60}: give bytes, or text such as '500 MB' or '2 GiB'")
         return int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgtp".index(found[2].lower() or " "))
-    if isinstance(size, bool) or size < 0:
+    if isinstance(size, bool) or not 0 <= size < math.inf:
         raise ValueError(f"max_size={size!r:.60}: give a number of bytes, 0 or more")
     return int(size)
