@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from persistable.catalog.entry import ABSENT, COLUMNS, Entry
 from persistable.catalog.index.index import Index
@@ -40,8 +40,7 @@ def entry(catalog: Catalog, text: Any) -> Entry:
         raise _unknown(index, str(key), f"there is no record of {key} in {catalog.store.url}")
     if not isinstance(key, str | os.PathLike):
         raise TypeError(f"{text!r:.60} names no record: give a key, the beginning of one, the path of a stored file, a node or an entry")
-    named: str | os.PathLike[str] = key
-    path = os.fspath(named)
+    path = os.fspath(cast("str | os.PathLike[str]", key))
     within = _within(catalog, path)
     found = _of_path(catalog, index, within) if within is not None else []
     return found[0] if found else _beginning(catalog, index, path, "key or file")
