@@ -12,7 +12,7 @@ import pytest
 from tests.workspace.flows import Files, Scaling, Times, calls, first_cell, multiply, plus, total
 
 from persistable import Persistable, Status, open_store, plan, run, step
-from persistable.errors import InputMissing, LineageCycle, NotGeneratable, PersistableError, UnknownParam, WorkflowError
+from persistable.errors import InputMissing, LineageCycle, MistypedParam, NotGeneratable, PersistableError, UnknownParam, WorkflowError
 from persistable.families.workspaces import Workflow, Workspace, seed, stored
 from persistable.fileio import CsvFileIO, JsonFileIO
 
@@ -52,6 +52,9 @@ def test_from_values_it_is_computed_in_memory(tmp_path: Path) -> None:
         assert scaling.run("top").counts["done"] == 2
     assert list(tmp_path.iterdir()) == []
     assert calls() == ["first_cell", "first_cell", "multiply", "multiply"]
+    for wrong in ("3", 3.0, None, True):
+        with pytest.raises(MistypedParam, match=r"^Scaling\.factor is .*, and takes int"):
+            Scaling(raw=frame, factor=wrong)
     given = Scaling(raw=multiply.step(frame, 10), factor=3)  # a node is a seed as well
     with open_store(tmp_path):
         assert given.top == 60

@@ -39,7 +39,7 @@ def test_it_is_a_mapping(ws: Files) -> None:
     assert len(ws) == 3
     assert "002" in ws
     assert "004" not in ws
-    assert ws.get("004") is None
+    assert ws.get("004") is None and ws.get("../002", "none") == ws.get("a/b", "none") == "none"
     assert [workflow.top for workflow in ws.values()] == [3, 6, 9]
     assert {name: workflow.workflow_id for name, workflow in ws.items()} == {name: name for name in ws}
     assert isinstance(ws["001"], Scaling)
@@ -47,6 +47,12 @@ def test_it_is_a_mapping(ws: Files) -> None:
     assert list(ws) == ["001", "002", "003", "004"]
     ws.store.delete("raw/data-001.csv")
     assert list(ws) == ["002", "003", "004"]
+
+
+def test_a_text_is_no_list_of_ids(ws: Files) -> None:
+    for used in (ws.run, ws.plan):
+        with pytest.raises(TypeError, match=r"^ids is the text '002'; give a list of ids: ids=\['002'\]$"):
+            used(ids="002")
 
 
 def test_an_unknown_id_says_what_is_missing_and_what_is_near(ws: Files) -> None:

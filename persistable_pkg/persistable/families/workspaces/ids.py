@@ -13,6 +13,12 @@ from persistable.params.building import nearest
 from persistable.records.template import Template
 
 
+class UnfitId(InvalidName, KeyError):
+    """An id that can be no part of a path, and so is no key of the mapping either: `Mapping.get` gives the default for it."""
+
+    __str__ = Exception.__str__  # that of KeyError shows the text in quotes
+
+
 def values_of(fields: tuple[str, ...], workflow_id: Any, where: str) -> Values:
     """The value of each field in an id. Raises UnknownMember for one of another shape, InvalidName for what can be no part of a path."""
     values: tuple[Any, ...] = workflow_id if len(fields) > 1 and workflow_id.__class__ is tuple else (workflow_id,)
@@ -22,7 +28,10 @@ def values_of(fields: tuple[str, ...], workflow_id: Any, where: str) -> Values:
             f"an id of {where} is {wanted}, not {workflow_id!r:.60}", axis=", ".join(fields), label=workflow_id, nearest=None
         )
     for field, value in zip(fields, values, strict=True):
-        _alone(field).format(**{field: value})
+        try:
+            _alone(field).format(**{field: value})
+        except InvalidName as error:
+            raise UnfitId(*error.args, **error.__dict__) from None
     return tuple(map(str, values))
 
 

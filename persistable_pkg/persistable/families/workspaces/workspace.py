@@ -200,6 +200,8 @@ class Workspace(Mapping[Any, W], Generic[W]):
         return Snapshot(self.store, self.layout, self._files, listing, chosen, names)
 
     def _known(self, ids: Iterable[Any], listing: Listing) -> list[Values]:
+        if isinstance(ids, str):
+            raise TypeError(f"ids is the text {ids!r}; give a list of ids: ids=[{ids!r}]")
         chosen = [values_of(self.layout.fields, each, type(self).__name__) for each in ids]
         known = set(listing.ids)
         for values in chosen:
