@@ -30,6 +30,7 @@ def test_a_grid_crosses_its_axes_in_the_order_of_the_arguments() -> None:
     assert sweep[2.0, 100].key == Outliers(k=2.0, points=Points(n=100)).key
     assert [node.key for node in sweep.values()] == [Outliers(k=k, points=Points(n=n)).key for k, n in sweep]
     assert repr(sweep) == "<Family outliers: k (3) \N{MULTIPLICATION SIGN} n (2)>"
+    assert repr(sweep.nodes) == f"<6 nodes of {sweep!r}>"
 
 
 def test_on_one_axis_the_value_is_the_key() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from persistable import open_store, plan, step
+from persistable import Pipeline, Project, Workspace, open_store, plan, run, step
 from persistable.errors import InputMissing
 from persistable.nodes.status import State, Status
 from persistable.runs.planner import Planner, Unit
@@ -209,6 +209,9 @@ def test_a_plan_is_a_table_of_what_and_why_and_touches_nothing(tmp_path: Path) -
 def test_what_is_nothing_to_run_is_refused() -> None:
     with pytest.raises(TypeError, match="3 is nothing to run"):
         plan(3)
+    for kind in (Workspace, Pipeline, Project):
+        with pytest.raises(TypeError, match=f"{kind.__name__}'> is nothing to run"):
+            run(kind)
     with pytest.raises(InputMissing, match="still needs name"):
         plan(node.step())
 

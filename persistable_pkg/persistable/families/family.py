@@ -284,6 +284,9 @@ class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
         self._family = family
         self._view = view
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} nodes of {self._family!r}>"
+
     def __len__(self) -> int:
         return math.prod(self._view.shape)
 

@@ -31,7 +31,9 @@ def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
         if getattr(kind, "_node_is_node", False) or getattr(kind, "_node_is_family", False):
             found.append(target)
         else:
-            inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
+            inner: Any = (
+                target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ()) if not issubclass(kind, type) else ()
+            )
             found += _families_and_nodes(inner.values() if issubclass(inner.__class__, Mapping) else inner)
     return found
 
@@ -98,7 +100,9 @@ def pairs(targets: Iterable[Any], store: Store, large: list[Any] | None = None) 
             stack.extend(reversed(list(target.values())))
         elif issubclass(kind, list | tuple):
             stack.extend(reversed(target))
-        elif hasattr(kind, "targets") or hasattr(target, "targets"):  # asked of a family itself, it would list
+        elif hasattr(kind, "targets") or (
+            not issubclass(kind, type) and hasattr(target, "targets")
+        ):  # asked of a family itself, it would list
             if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
                 target.refresh_once(looked)
                 chunks = target.key_chunks if large is not None and len(target) >= SMALLEST else None
