@@ -4,6 +4,7 @@ import gc
 import pickle
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -337,6 +338,27 @@ def test_a_client_is_chosen_by_name(s3_bucket: Bucket, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(MissingExtra, match=r"needs obstore, which is not installed: pip install 'persistable\[obstore\]'"):
         open_store(s3_bucket.url, client="obstore")
+
+
+_READS = """
+import sys
+from persistable.stores import open_store
+
+url, endpoint = sys.argv[1:]
+store = open_store(url, client="obstore", endpoint_url=endpoint, key="testing", secret="testing")
+print(store.get("x"))
+"""
+
+
+def test_a_process_that_ends_after_an_answer_ends_well(s3_bucket: Bucket) -> None:
+    """obstore's own threads hand answers over; one that is still in the interpreter when that goes would abort the process."""
+    need("obstore")
+    open_store(s3_bucket.url, **s3_bucket.options).put("x", b"1")
+    command = [sys.executable, "-c", _READS, s3_bucket.url, s3_bucket.options["endpoint_url"]]
+    for _ in range(5):
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+        for each in running:
+            assert (*each.communicate(timeout=60), each.returncode) == (b"b'1'\n", b"", 0)
 
 
 def test_obstore_says_that_it_cannot_list_some_names(s3_bucket: Bucket) -> None:

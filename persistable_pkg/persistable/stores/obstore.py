@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import re
+import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -28,6 +32,7 @@ _PATIENCE = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "1day"}
 _STATUS, _CODE = re.compile(r"status code: (\d{3})"), re.compile(r"<Code>(\w+)</Code>")
 _UPLOAD = re.compile(r"[?&]uploadId=([^&\s]+)")
 _NOBODY = ".persistable/nobody"  # a folder in which nothing is
+_MOMENT, _ENDING = 0.01, 1.0  # seconds
 _process: int | None = None
 
 
@@ -60,6 +65,8 @@ class Client:
         """The bucket of that name, which is not contacted yet."""
         global _process
         if name not in self._buckets:
+            if _process is None:
+                atexit.register(_await_threads)
             _process = os.getpid()
             plain = str(self._config.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")).startswith("http://")
             attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", _ATTEMPTS))
@@ -76,6 +83,16 @@ class Client:
         more = {"client_kwargs": {"region_name": self._region}} if self._region is not None else {}
         options = {"use_listings_cache": False, "skip_instance_cache": True, "config_kwargs": config}
         return foreign("s3fs").S3FileSystem(**self._for_s3fs, **more, **options)
+
+
+def _await_threads() -> None:
+    """Wait until no thread of obstore is in the interpreter, where it hands over answers: it would abort a process that ends meanwhile."""
+    end = time.monotonic() + _ENDING
+    while True:
+        time.sleep(_MOMENT)  # one that waits to come in does so now
+        ours = {thread.ident for thread in threading.enumerate()}
+        if time.monotonic() > end or sys._current_frames().keys() <= ours:  # pyright: ignore[reportPrivateUsage]
+            return
 
 
 def is_of_parent() -> bool:
