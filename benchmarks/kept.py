@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import sys
 import tempfile
 import time
@@ -20,11 +21,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from lines import tiny  # noqa: E402
 from lines.steps import twice  # noqa: E402
 from persistable import open_store, plan, run  # noqa: E402
 from persistable.executors.processes.executor import ProcessExecutor  # noqa: E402
 from persistable.families.keys import KeyChunks  # noqa: E402
 from persistable.fileio import partial  # noqa: E402
+from persistable.nodes import loading  # noqa: E402
+from persistable.records.access import find_record  # noqa: E402
+from persistable.records.record import SUFFIX  # noqa: E402
 from persistable.runs import worker  # noqa: E402
 
 MEMBERS = 2_000
@@ -33,8 +38,53 @@ MEMBERS = 2_000
 def main() -> None:
     """Print each figure."""
     with tempfile.TemporaryDirectory(prefix="kept-") as folder:
-        for measure in (members_without_nodes, memory_of_members, jobs_in_parts, rows_of_batches):
+        for measure in (steps_of_a_hit, members_without_nodes, memory_of_members, jobs_in_parts, rows_of_batches):
             measure(Path(folder))
+
+
+def steps_of_a_hit(folder: Path) -> None:
+    """A warm hit of a tiny payload and its steps, beside the bare calls that read as many files."""
+    kind = tiny.ours()
+    store = open_store(folder / "hit")
+    node = kind(store, n=3).load_generate()
+    record, io = node.record, node.payload_io
+    paths = [str(store.local_path(path)) for path in (record.files[0].path, f"{node.key}{SUFFIX}")]
+    plain = folder / "plain"
+    plain.write_bytes(pickle.dumps(node.payload))
+
+    def unpickled() -> None:
+        with plain.open("rb") as file:
+            pickle.load(file)
+
+    def read() -> None:
+        for path in paths:
+            file = os.open(path, os.O_RDONLY)
+            os.read(file, 1 << 16)
+            os.read(file, 1)
+            os.close(file)
+
+    def judged() -> None:
+        loading.check_code(node, store, record)
+        loading.format_of(node, record)
+
+    steps: dict[str, Callable[[], object]] = {
+        "open and unpickle one file": unpickled,
+        "a hit": lambda: kind(store, n=3).load().payload,
+        "- the bytes of its two files, by bare calls": read,
+        "- params checked, key made": lambda: kind(store, n=3),
+        "- record read, checked and parsed": lambda: find_record(store, node.key),
+        "- code and format compared": judged,
+        "- payload read, its digest compared, unpickled": lambda: loading.read(store, record, io),
+    }
+    least = dict.fromkeys(steps, float("inf"))
+    for _ in range(30):
+        for name, act in steps.items():
+            start = time.process_time()
+            for _ in range(1_000):
+                act()
+            least[name] = min(least[name], time.process_time() - start)
+    for name, seconds in least.items():
+        print(f"{name}: {seconds * 1e3:.1f} us")
 
 
 def members_without_nodes(folder: Path) -> None:
