@@ -26,7 +26,8 @@ NodeT = TypeVar("NodeT", bound=Node)
 def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     """The same node without a payload, in `store`; None: in none of its own. lent: for one generation, and seen by nobody afterwards."""
     twin = object.__new__(node.__class__)
-    state = node.__dict__.copy()
+    state = twin.__dict__
+    state.update(node.__dict__)
     if "_node_payload" in state:
         del state["_node_payload"]
     if "_node_generation" in state:
@@ -34,7 +35,6 @@ def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     state["_node_store"] = store
     if lent:
         state["_node_lent"] = True
-    twin.__dict__ = state
     return twin
 
 
