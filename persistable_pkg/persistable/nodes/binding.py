@@ -26,8 +26,7 @@ NodeT = TypeVar("NodeT", bound=Node)
 def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     """The same node without a payload, in `store`; None: in none of its own. lent: for one generation, and seen by nobody afterwards."""
     twin = object.__new__(node.__class__)
-    state = twin.__dict__
-    state.update(node.__dict__)
+    state = node.__dict__.copy()
     if "_node_payload" in state:
         del state["_node_payload"]
     if "_node_generation" in state:
@@ -35,6 +34,7 @@ def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     state["_node_store"] = store
     if lent:
         state["_node_lent"] = True
+    object.__setattr__(twin, "__dict__", state)  # past a `__setattr__` of the user's
     return twin
 
 
