@@ -135,6 +135,27 @@ def test_it_can_be_made_again_in_other_processes(tmp_path: Path) -> None:
     assert (found.outcome, len(found.nodes)) == ("identical", 3)
 
 
+def test_what_it_makes_anew_keeps_the_source_too(tmp_path: Path) -> None:
+    """Made again from its record, without the script, it comes back once more; so does what is new."""
+    store, record = made(tmp_path)
+    node = back(store, record, trusted=True)
+    again, new = node.generate().record, node.replace(act=None).generate().record
+    assert again.source == record.source and "fit" in new.source and "activation" not in new.source
+    for each in (again, new):
+        assert back(store, each, trusted=True).status is Status.DONE
+
+
+def test_a_definition_whose_source_was_not_kept_is_told_from_one_that_is_gone(tmp_path: Path) -> None:
+    """What it was made from keeps its own; the script may well have it."""
+    script = SCRIPT.replace("@step(source=True)\ndef fit", "@step\ndef fit")
+    store, record = made(tmp_path, script, act="none")
+    with pytest.raises(
+        NotRebuildable, match="the source of other definitions of train.py, and not of this one: mark it source=True"
+    ) as caught:
+        back(store, record, trusted=True)
+    assert caught.value.reason == "script"
+
+
 def test_the_source_goes_with_the_work_to_other_processes(tmp_path: Path) -> None:
     store, record = made(tmp_path, executor="processes", act="none")
     assert back(store, record, trusted=True).status is Status.DONE

@@ -18,11 +18,11 @@ from persistable.fileio.base import FileIO
 from persistable.nodes import code, item_writer, origin, unwatched
 from persistable.nodes.arguments import how_made
 from persistable.nodes.code.checkout import Checkout, checkout_of
-from persistable.nodes.code.scripts import MAINS
 from persistable.nodes.declaration import Declaration, declaration_of
 from persistable.nodes.lineage import MAX_TABLE
 from persistable.nodes.own_code import REFERENCES, given_things, reference_of
 from persistable.nodes.types import Node
+from persistable.params.reduce import is_script
 from persistable.params.snapshots import untracked_values
 from persistable.params.trees import IDENTITY_ONLY, fields_tree
 from persistable.records.files import InFile, Written
@@ -192,9 +192,9 @@ def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
     if not (getattr(cls, "_node_keeps_source", False) or getattr(cls, "source", False) is True):
         return {}
     sent: dict[str, Any] | None = cls.__dict__.get("_node_sent_source")
-    if sent is not None or cls.__module__ not in MAINS:  # a module can be imported
+    if sent is not None or not is_script(cls.__module__):  # a module can be imported
         return sent or {}
-    others = [thing for _, thing in given if getattr(thing, "__module__", None) in MAINS and hasattr(thing, "__qualname__")]
+    others = [thing for _, thing in given if is_script(str(getattr(thing, "__module__", ""))) and hasattr(thing, "__qualname__")]
     from persistable.nodes.code.extract import Unkept, extracted
 
     step = getattr(cls, "_node_step", None)

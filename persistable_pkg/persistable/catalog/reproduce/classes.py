@@ -50,6 +50,9 @@ def class_of(
             "script",
             f"{_NOTEBOOK if module in _MAINS else f'it was defined in {module}'}, and here is no {name} yet: run what defines it first",
         )
+    if found is None and _is_script(module) and source:
+        text = f"records keep the source of other definitions of {module}, and not of this one: mark it source=True there, or ask in it"
+        _refuse(key, reference, "script", text)
     if found is None:
         _refuse(key, reference, "class", f"{module} has no {name}{_elsewhere(module, name, home)}")
     if not _is_named_by_records(found):

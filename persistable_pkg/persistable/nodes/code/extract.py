@@ -11,7 +11,7 @@ from typing import Any
 
 from persistable.nodes.code import source
 from persistable.nodes.code.constants import kind_of, plain_bytes
-from persistable.nodes.code.scripts import MAINS
+from persistable.params.reduce import is_script
 from persistable.params.syntax import parse
 
 MOST = 256 << 10
@@ -73,7 +73,7 @@ class _Extract:
     def _definition(self, value: Any) -> ast.AST | None:
         """The `def` or `class` statement of something that is defined here."""
         inner = value
-        while getattr(inner, "__module__", None) in MAINS or getattr(kind_of(inner), "_is_step", False):
+        while is_script(str(getattr(inner, "__module__", ""))) or getattr(kind_of(inner), "_is_step", False):
             kind = kind_of(inner)
             if kind is FunctionType:
                 return source.function_node(inner)[0]
@@ -108,7 +108,7 @@ class _Extract:
         if isinstance(value, ModuleType):
             return f"import {value.__name__}" if value.__name__ == name else f"import {value.__name__} as {name}"
         module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", name)
-        if isinstance(module, str) and module not in MAINS and getattr(sys.modules.get(module), qualname, None) is value:
+        if isinstance(module, str) and not is_script(module) and getattr(sys.modules.get(module), qualname, None) is value:
             return f"from {module} import {qualname}" if qualname == name else f"from {module} import {qualname} as {name}"
         return None
 
