@@ -150,7 +150,7 @@ def test_a_definition_whose_source_was_not_kept_is_told_from_one_that_is_gone(tm
     script = SCRIPT.replace("@step(source=True)\ndef fit", "@step\ndef fit")
     store, record = made(tmp_path, script, act="none")
     with pytest.raises(
-        NotRebuildable, match="the source of other definitions of train.py, and not of this one: mark it source=True"
+        NotRebuildable, match=r"the source of other definitions of train.py, and not of this one: mark it source=True"
     ) as caught:
         back(store, record, trusted=True)
     assert caught.value.reason == "script"
