@@ -447,6 +447,17 @@ def test_killed_in_the_middle_nothing_is_half(catalog: Catalog, tmp_path: Path, 
     assert keys(opened(store)) == keys(catalog)
 
 
+@pytest.mark.parametrize("source", ["nowhere", "notes.txt", "sqlite:///nowhere.db", "empty"])
+def test_an_import_from_what_is_no_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """A path with a mistake in it is a store that holds nothing; that is no answer to an import."""
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("mine")
+    Path("empty").mkdir()
+    with pytest.raises(StoreError, match="holds no payloads and never has; correct the path"):
+        Catalog("mine").import_(source)
+    assert not Path("nowhere").exists() and not Path("nowhere.db").exists()
+
+
 def test_no_import_from_itself(catalog: Catalog) -> None:
     with pytest.raises(StoreError, match="itself"):
         catalog.import_(catalog.store)

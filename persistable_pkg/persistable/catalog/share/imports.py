@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.errors import MalformedBundle, StoreError
 from persistable.params.streams import digest_rest
-from persistable.records import access, items, listing
+from persistable.records import access, items, listing, store_format
 from persistable.records.copy import copy, in_the_way, is_bare
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, FileFact, Record
@@ -60,6 +60,8 @@ def import_(catalog: Catalog, source: Any, *, replace: bool, verify: bool, sign:
         done += record.size
         if progress is not None:
             progress(done, max(done, size))
+    if done == 0 and not any(theirs.get_many([store_format.PATH, manifest.PATH])) and not any(listing.entries(theirs)):
+        raise StoreError(f"{theirs.url} holds no payloads and never has; correct the path or URL", url=theirs.url, path="")
     return result
 
 
