@@ -8,6 +8,7 @@ from typing import Annotated, Any, NewType, Optional
 import pytest
 
 from persistable import Persistable, run, step
+from persistable.errors import NothingReturned
 from persistable.families.workspaces import Workflow, Workspace, seed, stored
 
 Weight = NewType("Weight", float)
@@ -112,3 +113,11 @@ def test_a_member_is_found_by_the_number_as_it_was_written() -> None:
     sweep = passed_on.over(x=[100, 1])
     assert sweep[100].key == sweep[100.0].key == passed_on.step(100).key
     assert list(sweep) == [100.0, 1.0]
+
+
+def test_a_number_put_in_by_hand_is_the_declared_one_too(tmp_path: Path) -> None:
+    node = mean.step(3).bind(tmp_path).put(8)
+    assert type(node.payload) is float and type(mean.step(3).bind(tmp_path).load().payload) is float
+    assert perhaps.step(1).bind(tmp_path).put(None).payload is None
+    with pytest.raises(NothingReturned, match=r"^put\(None\) for mean/.*, whose payload is declared to be float"):
+        mean.step(4).bind(tmp_path).put(None)  # type: ignore[arg-type]

@@ -277,6 +277,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     def put(self, payload: PayloadT) -> Self:
         """Persist `payload` as this node's, made by hand: the record says so, and it is never generated again by itself."""
         self._node_check_params()
+        payload = returned.as_given(self, payload)
         self._validate_payload(payload)
         self._node_payload = generation.persist(self, self._node_use(), payload, made="put")
         return self

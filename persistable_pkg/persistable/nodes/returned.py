@@ -1,4 +1,4 @@
-"""A forgotten `return`: nothing, where the declared payload is something."""
+"""Payloads that are not quite what is declared: nothing, after a forgotten `return`, and numbers of another type."""
 
 # pyright: reportPrivateUsage=false
 
@@ -34,6 +34,20 @@ def check_nothing(node: Node) -> None:
             function=name,
             declared=refused,
         )
+
+
+def as_given(node: Node, payload: Any) -> Any:
+    """`payload`, which is put in by hand, as the generating code of `node` would have given it. Raises NothingReturned."""
+    if payload is None:
+        refused = refuses_nothing(node)
+        if refused:
+            raise NothingReturned(
+                f"put(None) for {node.key}, whose payload is declared to be {refused}; if None is meant, declare it: `{refused} | None`",
+                key=node.key,
+                function="put",
+                declared=refused,
+            )
+    return as_declared(node, payload) if payload.__class__ is int or payload.__class__ is float else payload
 
 
 def refuses_nothing(node: Node) -> str:
