@@ -673,6 +673,20 @@ def test_its_url_names_every_layer_without_secrets_and_opens_it_again(tmp_path: 
             open_store(wrong)
 
 
+def test_a_folder_to_read_from_that_is_not_there_is_said(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    gone = tmp_path / "gone"
+    for layer in ({"url": str(gone), "readonly": True}, open_store(gone, readonly=True)):
+        with pytest.warns(LayerSkippedWarning, match="gone: there is no such folder; mount it, or correct the path"):
+            store = open_store([tmp_path / "mine", layer])
+        store.put("x", b"1")
+        assert store.get("x") == b"1" and not store.exists("y") and not gone.exists()
+        recwarn.clear()
+        pickle.loads(pickle.dumps(store))
+        open_store(store.url)
+        open_store([tmp_path / "new", {"url": str(tmp_path), "readonly": True}])
+        assert len(recwarn) <= 1
+
+
 def test_what_is_no_layer_says_so(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="did you mean readonly"):
         open_store([{"url": str(tmp_path), "read_only": True}])

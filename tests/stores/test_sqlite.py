@@ -106,3 +106,10 @@ def test_a_batch_that_fails_is_absent_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         store.put_many({"a": b"new", "b": b"new", "c": b"new"})
     assert store.get_many(["a", "b", "c"]) == {"a": b"old"}
+
+
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is a folder, not an SQLite database; name a file"):
+        SQLiteStore(tmp_path).get("x")
+    with pytest.raises(StoreError, match="is a folder, not an SQLite database; name a file"):
+        SQLiteStore(tmp_path).put("x", b"1")

@@ -273,10 +273,10 @@ def _unknown(scheme: str, url: str, known: set[str]) -> StoreError:
     url = masked(url)
     names = sorted({*known, *_FACTORIES, *extensions.entries("stores")})
     near = get_close_matches(scheme, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}://? " if near else ""
+    hint = f"did you mean {near[0]}://? The" if near else "the"
     usual = sorted({*_FACTORIES, *_PACKAGES, *extensions.entries("stores")})
     return StoreError(
-        f"{url}: no store is known for {scheme}://; {hint}The usual ones are {', '.join(usual)}; register_store adds more",
+        f"{url}: no store is known for {scheme}://; {hint} usual ones are {', '.join(usual)}; register_store adds more",
         url=url,
         path="",
         known=names,

@@ -226,6 +226,8 @@ class Connections:
         ):
             message = f"{self.file} may not be written by this user ({error}); ask for write permission, or use another store"
             raise StoreReadOnly(message, **about) from error
+        if os.path.isdir(self.file):
+            raise StoreError(f"{self.file} is a folder, not an SQLite database; name a file, in it or elsewhere", **about) from error
         if code == sqlite3.SQLITE_NOTADB:
             raise StoreError(f"{self.file} is not an SQLite database ({error}); choose another file", **about) from error
         if code == sqlite3.SQLITE_CORRUPT:

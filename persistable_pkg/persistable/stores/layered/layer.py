@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
-from persistable.errors import StoreError
+from persistable.errors import LayerSkippedWarning, StoreError
 from persistable.stores.base import Store, extended
 from persistable.stores.keys import TRUSTING
 from persistable.stores.open import open_store
@@ -56,9 +57,18 @@ class Layer:
         """The layer that a path, URL, store, mapping (as in ``persistable.toml``) or layer stands for."""
         if isinstance(what, Layer):
             return what
-        if not isinstance(what, Mapping):
-            return cls(what)
-        facts = cast("Mapping[str, Any]", what)
+        made = cls._of(cast("Mapping[str, Any]", what)) if isinstance(what, Mapping) else cls(what)
+        place = made.store.local_path("any") if made.readonly else None
+        if place is not None and not place.parent.is_dir():
+            warnings.warn(
+                f"nothing is found in the layer {made.store.url}: there is no such folder; mount it, or correct the path",
+                LayerSkippedWarning,
+                stacklevel=6,
+            )
+        return made
+
+    @classmethod
+    def _of(cls, facts: Mapping[str, Any]) -> Layer:
         for name in facts:
             if name not in _NAMES:  # a misspelled `readonly` must not let anybody write
                 near = get_close_matches(str(name), _NAMES, n=1)
