@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from persistable.errors import InvalidName, StoreError, StoreReadOnly
+from persistable.fileio import JsonFileIO
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore, check_name, open_store, register_store
 
 
@@ -125,3 +126,15 @@ def test_a_refused_name_says_why() -> None:
     for name, why in {"..": "folder above", "a/b": "separator", "x" * 300: "300 bytes", "a.": "ends in a dot", "NUL.txt": "device"}.items():
         with pytest.raises(InvalidName, match=why):
             check_name(name)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/folder", "gs://bucket", "sqlite:///s.db", "memory://", "https://host/x", "mongodb+srv://h/d"])
+def test_a_url_in_a_path_object_is_no_folder_of_this_machine(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for use in (open_store, lambda where: JsonFileIO().save(1, where), lambda where: JsonFileIO().load(where)):
+        for where in (Path(url), str(Path(url))):
+            with pytest.raises(StoreError, match=r"is a URL that has lost a slash, as in a pathlib\.Path; give it as text"):
+                use(where)
+    assert list(tmp_path.iterdir()) == []
+    open_store("./s3:/meant").put("x", b"1")
+    assert (tmp_path / "s3:" / "meant" / "x").read_bytes() == b"1"

@@ -15,7 +15,7 @@ from persistable.errors import MalformedFile, PersistableError, StoreError
 from persistable.fileio.base import Buffer, read_all
 from persistable.fileio.maps import is_on_network, private_map
 from persistable.params.masking import check_user, masked, unmasked
-from persistable.params.url import check_exact
+from persistable.params.url import check_exact, check_slashes
 
 _LOCAL = ("file://", "local://")
 
@@ -26,20 +26,25 @@ def place(where: Any) -> Place:
         raise TypeError(f"expected a path, a URL or an open binary file, found {type(where).__name__}")
     if not isinstance(where, str):
         try:
-            return LocalPlace(os.fspath(where))
+            return _local(os.fspath(where))
         except TypeError:  # a UPath that is not local
             return RemotePlace(where.fs, where.path)  # pyright: ignore[reportAttributeAccessIssue]
     for scheme in _LOCAL:
         if where.startswith(scheme):
             return LocalPlace(where[len(scheme) :])
     if "://" not in where and "::" not in where:
-        return LocalPlace(where)
+        return _local(where)
     import fsspec  # type: ignore[import-untyped]
 
     check_user(where)
     fs, path = fsspec.core.url_to_fs(where)
     check_exact(where, str(path))
     return RemotePlace(fs, path, is_folder=where.endswith("/"))
+
+
+def _local(path: str) -> LocalPlace:
+    check_slashes(path)
+    return LocalPlace(path)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""Check that a URL means the key that it spells: one that a library would read in another way is refused."""
+"""Check that a URL means the key that it spells: one that a library would read in another way, or that is none any more, is refused."""
 
 from __future__ import annotations
+
+import re
 
 from persistable.errors import StoreError
 from persistable.params.masking import masked
@@ -23,3 +25,22 @@ def check_exact(url: str, place: str) -> None:
         if part in (".", ".."):
             message = f"{shown} has the part {part!r}, which some servers resolve and others keep; write the place itself"
             raise StoreError(message, url=shown, path="")
+
+
+_LOST = re.compile(
+    r"(abfss?|az|file|ftp|gc?s|https?|layered|memory|mongodb(?:\+srv)?|oci|postgres(?:ql)?|s3a?|sftp|smb|sqlite|ssh|webdav):(?:/(?!/)|$)",
+    re.IGNORECASE,
+)
+
+
+def check_slashes(path: str) -> None:
+    """Raise StoreError for a local path that was meant as a URL: ``Path("s3://bucket")`` is ``s3:/bucket``, a folder of this machine."""
+    found = _LOST.match(path)
+    if found is not None:
+        shown = masked(path)
+        raise StoreError(
+            f"{shown!r} is a URL that has lost a slash, as in a pathlib.Path; give it as text, such as '{found[1]}://...', or as "
+            f"'./{shown}' if a folder of that name is meant",
+            url=shown,
+            path="",
+        )

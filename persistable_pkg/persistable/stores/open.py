@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from persistable.errors import MissingExtra, StoreError, missing
 from persistable.params import extensions
 from persistable.params.masking import masked
+from persistable.params.url import check_slashes
 from persistable.stores.base import COMMON_OPTIONS, BaseStore, Store, extended
 from persistable.stores.local import LocalStore
 
@@ -209,6 +210,7 @@ def _from_path_object(where: Any, options: dict[str, Any]) -> tuple[str, dict[st
 def _local(where: str, options: dict[str, Any]) -> LocalStore:
     if not where:
         raise StoreError("an empty string names no store; write '.' for the current folder", url=where, path="")
+    check_slashes(where)
     store = LocalStore(where, **options)
     if not options and where[:1] != "~":
         _keep(where if where[:1] == "/" else (where, os.getcwd()), store)
