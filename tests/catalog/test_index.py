@@ -276,6 +276,27 @@ def test_a_question_too_large_for_sqlite_is_refused_and_harms_no_index(tmp_path:
     assert (len(catalog), index.stat().st_ino) == (1, inode)
 
 
+def test_a_disk_that_is_full_keeps_nobody_from_asking(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a home folder at its quota, while the data are elsewhere: the index is kept in memory then."""
+    run(*[number.step(n) for n in range(300)], store=tmp_path / "data")
+    ready = Index._ready  # pyright: ignore[reportPrivateUsage]
+
+    def small(self: Index, place: str) -> sqlite3.Connection:
+        db = ready(self, place)
+        if place != ":memory:":
+            db.execute("PRAGMA max_page_count = 40")
+        return db
+
+    monkeypatch.setattr(Index, "_ready", small)
+    catalog = Catalog(tmp_path / "data", index=index)
+    assert (len(catalog), len(catalog.find("number", n=7))) == (300, 1)
+    run(number.step(1000), store=tmp_path / "data")
+    assert len(catalog) == 301
+    other = Catalog(tmp_path / "data", index=index)
+    other.rebuild()
+    assert len(other) == 301 and not Path(f"{index}.new").exists()
+
+
 def test_an_index_that_cannot_be_written_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "file" / "cache"))

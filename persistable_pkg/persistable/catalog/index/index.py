@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,21 +77,38 @@ class Index:
         self.refill: Callable[[Index], None] | None = None
         """Brings an index up to date; called where this one was damaged and an empty one has replaced it, before that answers."""
         self._private = private
+        self._anew = False  # whether its file has been made anew once
         self._db: sqlite3.Connection | None = None
         self._lock = threading.RLock()
 
     def use(self, act: Callable[[sqlite3.Connection], Result], refill: Callable[[Index], None] | None = None) -> Result:
-        """Call `act` with the connection; where the index is damaged, once more with a new one that `refill` has brought up to date."""
+        """Call `act` with the connection; where the index cannot be used, again with another that `refill` has brought up to date.
+
+        That is a new file where this one is damaged, and one in memory where it still is, or where the disk is full.
+        """
         with self._lock:
-            try:
-                return act(self._connection())
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
-                    raise
-                self.discard()
+            while True:
+                try:
+                    return act(self._connection())
+                except sqlite3.DatabaseError as error:
+                    if not self._replaced(error):
+                        raise
                 if refill is not None:
                     refill(self)
-                return act(self._connection())
+
+    def _replaced(self, error: sqlite3.DatabaseError) -> bool:
+        """Tell whether `error` came of the file; another has its place then, the second time one in memory."""
+        if self.file is None or (_code_of(error) in _OF_THE_QUERY and not _is_damage(error)):
+            return False
+        if _is_damage(error) and not self._anew:
+            self._anew = True
+            self.discard()
+        else:
+            self.close()
+            if self._private:
+                self._remove()
+            self.file = None
+        return True
 
     @contextmanager
     def alone(self) -> Generator[None]:
@@ -159,7 +176,8 @@ class Index:
     def _remove(self) -> None:
         for ending in ("", "-wal", "-shm", "-journal"):
             if self.file is not None:
-                Path(f"{self.file}{ending}").unlink(missing_ok=True)
+                with suppress(OSError):  # where there is no folder, or it is somebody else's
+                    Path(f"{self.file}{ending}").unlink()
 
     def close(self) -> None:
         """Close the file; it is opened again when used."""
@@ -182,7 +200,7 @@ class Index:
                 self._remove()  # beside a log that was left, SQLite would take an empty file for locked
             return self._ready(str(self.file))
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+            if not _is_damage(error):
                 return self._ready(":memory:")
             self._remove()
             return self._ready(str(self.file))
@@ -228,14 +246,16 @@ def _is_ours(db: sqlite3.Connection, url: str) -> bool:
 
 
 _OF_THE_QUERY = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)
-_UNUSABLE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_UNUSABLE = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+)  # fmt: skip
 
 
-def _code_of(error: sqlite3.OperationalError) -> int:
+def _code_of(error: sqlite3.DatabaseError) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _is_damage(error: sqlite3.OperationalError) -> bool:
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Tell an index that is damaged from one that is locked, or is on a full disk, and from a query that SQLite cannot answer."""
     if _code_of(error) in _OF_THE_QUERY:
         return any(said in str(error) for said in ("no such", "malformed"))
