@@ -2,15 +2,18 @@
 
 import dataclasses
 import pickle
+import re
 import sys
 from dataclasses import dataclass, field, make_dataclass
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import attrs
+import numpy as np
 import pydantic
 import pytest
 from params import future_annotations
 
+from persistable import Persistable, step
 from persistable.errors import ParamsError, UntrackableParam
 from persistable.params.encoding import encode
 from persistable.params.fields import PersistableParams, formerly, markers_of, omit_when, untracked
@@ -289,3 +292,48 @@ if sys.version_info >= (3, 12):  # the statement is new
         names: dict[str, Any] = {"Annotated": Annotated, "untracked": untracked}
         exec("type Jobs = Annotated[int, untracked]", names)
         assert markers_of(names["Jobs"]).untracked
+
+
+@pytest.mark.parametrize(
+    ("declared", "pin", "instead"),
+    [
+        (float, 0, "takes float; write omit_when(0.0)"),
+        (tuple[int, ...], [], "write omit_when(())"),
+        (int, "x", "takes int"),
+        (int, True, "takes int"),
+        (str, None, "takes str"),
+    ],
+)
+def test_a_pinned_value_that_the_field_never_has_is_refused(declared: Any, pin: Any, instead: str) -> None:
+    """It left nothing out: 0 is 0.0 where a float is declared."""
+
+    @dataclass
+    class Pinned:
+        n: Annotated[declared, omit_when(pin)]
+
+    @step
+    def pinned(n: Annotated[declared, omit_when(pin)]) -> int:
+        return 1
+
+    class Node(Persistable[int, Pinned]):
+        pass
+
+    for describe in (Node, pinned.step):
+        with pytest.raises(
+            ParamsError, match=rf"inned\.n: omit_when\({re.escape(repr(pin))}\) is never met, since .*{re.escape(instead)}$"
+        ):
+            describe(n=1)
+
+
+def test_pinned_values_that_fit_in_another_form_are_left_out() -> None:
+    @dataclass
+    class Pinned:
+        n: int
+        rate: Annotated[float, omit_when(np.float64(0))] = 0.0
+        names: Annotated[list[str] | None, omit_when(None)] = None
+        late: Annotated[int, omit_when(None)] = None  # type: ignore[assignment]
+
+    class Node(Persistable[int, Pinned]):
+        pass
+
+    assert Node(n=1).params_tree == {"n": 1}

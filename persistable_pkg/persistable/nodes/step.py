@@ -30,7 +30,7 @@ from persistable.nodes.sending import given_of, is_sending, sending
 from persistable.nodes.types import Node, is_family
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import did_you_mean
-from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of, of_all
+from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of, check_pin, of_all
 from persistable.params.fields import FORMER, NO_PIN, Markers, markers_of, text_markers
 from persistable.params.mismatch import Mismatch
 from persistable.params.snapshots import snapshot, unchanged
@@ -366,6 +366,8 @@ class _Maker:
             check = check_of(of_all(parameter, names), names) if parameter.annotation is not _EMPTY else ANYTHING
             if parameter.default is None:  # ``x: int = None`` means ``int | None``, as it long did
                 check = check._replace(exact=check.exact | {type(None)})
+            if name in self.markers and self.markers[name].pin is not NO_PIN:
+                check_pin(self.markers[name].pin, check, f"{self.name}.{name}")
             found[name] = check
         return found
 

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from persistable.errors import ParamsError
 from persistable.params.annotations import aliased, evaluated, names_for, required_keys, tuple_items
 from persistable.params.exact import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 from persistable.params.holders import anything, of_class
@@ -62,6 +63,20 @@ ANYTHING = Check(_SCALARS, anything, "Any")
 _ARRAYS = ("numpy", "pandas", "polars", "pyarrow", "xarray", "torch", "jax", "jaxtyping", "scipy", "dask", "zarr", "cupy", "tensorflow")
 _PLAIN_METACLASSES = {type, abc.ABCMeta, enum.EnumMeta}
 _DEEPEST = 50
+
+
+def check_pin(pin: Any, check: Check, place: str) -> None:
+    """Raise ParamsError for a value of `omit_when` that the field at `place` never has, so that nothing would be left out."""
+    if type(pin) in check.exact:
+        return
+    from persistable.params.encoding import encode
+
+    try:
+        made = check.convert(pin)
+    except Mismatch:
+        raise ParamsError(f"{place}: omit_when({pin!r}) is never met, since {place} takes {check.words}") from None
+    if encode(made, place) != encode(pin, place):
+        raise ParamsError(f"{place}: omit_when({pin!r}) is never met, since {place} takes {check.words}; write omit_when({made!r})")
 
 
 def check_of(annotation: Any, names: Mapping[str, Any], bound: Mapping[Any, Any] | None = None) -> Check:

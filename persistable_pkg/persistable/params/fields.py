@@ -417,7 +417,8 @@ def _read(metadata: Any, place: str) -> Markers:
         elif isinstance(marker, Formerly):
             markers.former = marker.name
         elif marker is omit_when or marker is formerly or marker is Untracked:
-            raise ParamsError(f"{place}: {getattr(marker, '__name__', marker)} needs its argument, as in Annotated[int, omit_when(0)]")
+            example = "untracked" if marker is Untracked else 'formerly("old_name")' if marker is formerly else "omit_when(0)"
+            raise ParamsError(f"{place}: {getattr(marker, '__name__', marker)} is not what marks a field; write Annotated[int, {example}]")
     if markers.untracked and (markers.pin is not NO_PIN or markers.former is not None):
         raise ParamsError(f"{place} is untracked, so omit_when and formerly mean nothing for it: keep one of them")
     return markers

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 from persistable.params.annotations import home_of, names_for, own_annotations
-from persistable.params.fields import Spec, spec_of
+from persistable.params.fields import NO_PIN, Spec, spec_of
 from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
 from persistable.params.reduced import Refused
 from persistable.params.registry import ClassTable
@@ -71,7 +71,7 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
     hidden = spec.hidden
     if spec.kind == "pydantic" or "__pydantic_validator__" in cls.__dict__:  # pydantic has judged, by its own rules
         return _judged(cls, spec)
-    from persistable.params.checks import check_of
+    from persistable.params.checks import check_of, check_pin
 
     bound = _bindings(cls, arguments, around)
     rows: list[tuple[str, frozenset[type], Callable[[Any], Any]]] = []
@@ -82,6 +82,8 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
         exact = check.exact
         if defaults.get(field.attr, UNSET) is None:  # ``x: int = None`` means ``int | None``, as it long did
             exact = exact | {type(None)}
+        if field.markers.pin is not NO_PIN:
+            check_pin(field.markers.pin, check._replace(exact=exact), f"{spec.name}.{field.attr}")
         rows.append((field.attr, exact, check.convert))
     entrances = {}
     for name in spec.also_accepts:
