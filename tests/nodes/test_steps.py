@@ -128,6 +128,12 @@ def test_a_forgotten_step_call_is_noticed() -> None:
         outliers.step(points)
 
 
+def test_a_function_without_a_name_is_told_how_to_get_one() -> None:
+    with pytest.raises(InvalidName, match=r"'<lambda>': .* of a step @step\(name=\.\.\.\)"):
+        step(lambda n: n)
+    assert step(name="same")(lambda n: n).step(1).payload == 1
+
+
 def test_a_call_that_is_given_nodes_says_what_to_call_instead() -> None:
     """By the name that the program has for the function, which need not be that of its payload."""
     with pytest.raises(TypeError, match=r"^add\(\.\.\.\) computes at once and was given the node points; call add\.step"):

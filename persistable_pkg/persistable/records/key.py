@@ -111,7 +111,7 @@ def check_payload_name(name: str) -> str:
                 return name
             reason = f"it is {size} bytes long, the limit is {MAX_NAME_BYTES}"
     shown = name if len(name) <= 60 else name[:57] + "..."
-    raise InvalidName(f"payload name {shown!r}: {reason}; set payload_name to another", name=name)
+    raise InvalidName(f"payload name {shown!r}: {reason}; set payload_name, of a step @step(name=...), to another", name=name)
 
 
 _checked = lru_cache(256)(check_payload_name)
