@@ -39,6 +39,25 @@ def test_run_makes_the_items_first_and_then_one_node_of_each(url: str, executor:
         assert set(lengths.status()) == {Status.DONE} and len(lengths.to_frame()) == 8
 
 
+def test_a_family_that_is_bound_looks_for_the_items_in_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(letters.step("abc"), store="there")
+    bound = length.over(letters.step("abc").members).bind("there")
+    assert len(bound) == 3
+    assert run(bound).counts["done"] == 3, "the items are there, and only what is made of them is not"
+    assert sorted(payload for _, payload in bound.payloads()) == [0, 1, 2]
+    elsewhere = length.over(letters.step("abc").members).bind("elsewhere")
+    assert len(elsewhere) == 0 and run(elsewhere).counts["done"] == 4
+    assert not (tmp_path / "persistable-data").exists(), "nothing is looked for or made in the default store"
+
+
+def test_two_stores_of_one_family_each_show_their_own_items(tmp_path: Path) -> None:
+    family = length.over(letters.step("abc").members)
+    full, empty = family.bind(tmp_path / "full"), family.bind(tmp_path / "empty")
+    run(full)
+    assert len(empty.refresh()) == 0 and len(full.refresh()) == 3
+
+
 def test_members_are_nodes_of_their_own(tmp_path: Path) -> None:
     with open_store(tmp_path / "data") as store:
         node = letters.step("abc")

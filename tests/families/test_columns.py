@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persistable import open_store, run, step, untracked
@@ -66,6 +66,7 @@ def test_plain_values_stay_as_they_are() -> None:
     assert list(table.columns)[:3] == ["key", "model", "fold"] and table["fold"].tolist() == [0, 1, 0, 1]
 
 
+@example([1.7976931348623157e308, -9.9792015476736e291])
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=30))
 def test_a_scale_has_a_colour_and_a_text_for_every_number(values: list[float]) -> None:
     scale = Scale(values)

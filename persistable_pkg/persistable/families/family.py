@@ -16,7 +16,7 @@ from persistable.families.axis import Axis, values_of
 from persistable.families.gather import Gathered
 from persistable.families.grid import GridSpec, NodeFactory, names_store, of_nodes
 from persistable.families.keys import KeyChunks, key_chunks_of
-from persistable.families.view import DataSource, LiveView, Renamed, Selected, Sliced, View, view_of
+from persistable.families.view import DataSource, ItemSource, LiveView, Renamed, Selected, Sliced, View, view_of
 from persistable.graph.labels import TIMES
 from persistable.nodes.binding import bound_to, move_to, remember_store
 from persistable.nodes.compose import Chainable
@@ -239,7 +239,10 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
         """The same family in `store`."""
-        return self._derived(View.elsewhere, _node_store=open_store(store))
+        where = open_store(store)
+        bound = self._derived(View.elsewhere, _node_store=where)
+        bound._look_in(where)
+        return bound
 
     def kept_in(self, store: Store) -> Family[PayloadT]:
         """The same family, in `store` unless it has one of its own."""
@@ -256,7 +259,14 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
     def refresh_once(self, done: set[int]) -> None:
         """Refresh as `refresh` does, except what is among `done`, to which the rest is added."""
         if self._live_view is not None:
+            self._look_in(self._node_store)
             self._live_view.refresh(done)
+
+    def _look_in(self, store: Store | None) -> None:
+        """Let the sources that follow a node which names no store look in `store`."""
+        for source in self.sources if store is not None else ():
+            if isinstance(source, ItemSource):
+                source.look_in(store)
 
     def _derived(self, change: Callable[[View], View], *more: DataSource, **state: Any) -> Family[PayloadT]:
         """The family that is this one with a change, and with this `state`; where this one follows something, it does too."""

@@ -135,6 +135,13 @@ class Items:
         found = access.peek(self.store, self.node.place)
         return found is not None and found not in (access.DAMAGED, access.UNTRUSTED)
 
+    def look_in(self, store: Any) -> None:
+        """Look in `store` for the items of a node that names none."""
+        if self.default is not store:
+            self.default = store
+            if self._version:
+                self.refresh()
+
     def version(self) -> int:
         """A number that changes with what is there."""
         if not self._version:

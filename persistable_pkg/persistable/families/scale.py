@@ -34,7 +34,10 @@ class Scale:
         """The colour of the number; that of what is no number where it is not finite."""
         if not math.isfinite(value):
             return OTHER
-        return _between((value - self.low) / (self.high - self.low) if self.high > self.low else 1.0)
+        if not self.high > self.low:
+            return _between(1.0)
+        unit = 1.0 if math.isfinite(self.high - self.low) else 0.5  # the range itself may be too large for a number
+        return _between((value * unit - self.low * unit) / (self.high * unit - self.low * unit))
 
     def svg(self, x: float, y: float) -> tuple[str, float]:
         """The scale as a row of colours between its two ends; and the place where it ends."""

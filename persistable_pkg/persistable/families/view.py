@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
 from weakref import WeakValueDictionary
 
 from persistable.errors import UnknownParam
@@ -191,6 +191,15 @@ class DataSource(Protocol):
 
     def refresh(self) -> None:
         """Look again."""
+        ...
+
+
+@runtime_checkable
+class ItemSource(DataSource, Protocol):
+    """The items that a node collects, which may name no store."""
+
+    def look_in(self, store: Any) -> None:
+        """Look in `store` for the items of a node that names none."""
         ...
 
 

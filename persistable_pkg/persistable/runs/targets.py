@@ -71,9 +71,10 @@ def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     for target in _families_and_nodes(targets):
         for source in target.sources if _is_family(target) else ():
             if hasattr(source, "is_sealed"):
-                source.default = store
+                where = own_store(target) or store
+                source.look_in(where)
                 if not source.is_sealed:
-                    found[source] = (source.node, own_store(source.node) or store)
+                    found[source] = (source.node, own_store(source.node) or where)
     return list(found.values())
 
 
