@@ -35,15 +35,17 @@ class Described(Chainable):
 
     def _node_identify(self: Node) -> None:
         nodes: list[tuple[str, Any]] = []
-        params, self._node_snapshot = capture(self.params, "", nodes)
+        params, snapshot = capture(self.params, "", nodes)
         for role, node in nodes:
             if self._node_upstream.setdefault(role, node).key != node.key:
                 raise RoleClash(f"two upstream nodes of {self.payload_name} would both be {role!r}; name them otherwise", role=role)
-        upstream = {role: node.key.digest for role, node in self._node_upstream.items()} if self._node_upstream else self._node_upstream
-        version = self._node_snapshot.version = self.version
-        if version.__class__ is not int and version.__class__ is not str:
-            _check_version(version, self.payload_name)
-        self.key = Key(self.payload_name, digest_of(self.payload_name, version, params, upstream))
+        upstream, name, version = self._node_upstream, self.payload_name, self.version
+        digests = {role: node.key.digest for role, node in upstream.items()} if upstream else _NOTHING
+        if type(version) is not int and type(version) is not str:
+            _check_version(version, name)
+        snapshot.version = version
+        self._node_snapshot = snapshot
+        self.key = Key(name, digest_of(name, version, params, digests))
 
     @property
     def persist_hash(self: Node) -> str:
@@ -176,6 +178,9 @@ class Described(Chainable):
 
 _HERE = frozenset({"_node_payload", "_node_generation", "_node_lent", "_node_makers", "_node_things", "_node_reader", "_node_remembered"})
 """Attributes that stay in this process."""
+
+
+_NOTHING: dict[str, str] = {}
 
 
 def _check_version(version: Any, name: str) -> None:

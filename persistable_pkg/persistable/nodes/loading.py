@@ -42,7 +42,7 @@ def load(node: Node, store: Store, *, verify: bool = True, writable: bool = True
     """
     heard = events.listened(node._node_logger)
     clock = time.perf_counter() if heard else 0.0
-    record = find_record(store, node.place)
+    record = find_record(store, node.key if node._node_to is None else node.place)  # without a call for nearly all
     while record is not None:
         check_code(node, store, record, whole)
         try:

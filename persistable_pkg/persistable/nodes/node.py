@@ -362,7 +362,8 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     # plumbing
 
     def _node_use(self) -> Store:
-        return self._node_store if self._node_store is not None else generation.default_store(self._node_remembered)
+        store = self._node_store
+        return store if store is not None else generation.default_store(self._node_remembered)
 
     def _node_format(self) -> FileIO[Any]:
         io: Any = self.io
@@ -374,7 +375,8 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     def _node_check_params(self) -> None:
         params, snapshot = self.params, self._node_snapshot
-        if snapshot.version is not self.version and snapshot.version is not UNSET and snapshot.version != self.version:
+        version = snapshot.version
+        if version is not self.version and version is not UNSET and version != self.version:
             raise ParamsMutated(
                 f"the version of {self.key} was {snapshot.version!r} when it was made, and is {self.version!r} now; make the node anew",
                 path="version",
@@ -394,8 +396,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             )
 
     def _node_accept(self, payload: Any, warn: bool) -> None:
+        kind: Any = type(self)
         try:
-            if cast("Any", type(self))._validate_payload is not NO_VALIDATION:
+            if kind._validate_payload is not NO_VALIDATION:
                 self._validate_payload(payload)
         except Exception as error:
             if not warn:
@@ -406,8 +409,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         self._node_payload = payload
 
     def _node_call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
-        own = getattr(type(self), name)
-        if own is getattr(Authored, name) and name != "_generate_payload":
+        if getattr(type(self), name) is _WITHOUT.get(name):
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
@@ -474,6 +476,8 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
 _BASES = tuple([base for base in Persistable.__mro__ if base.__module__.startswith("persistable.")])
 """The classes whose code is no part of what a user's class says."""
+_WITHOUT: dict[str, Any] = {name: vars(Authored)[name] for name in ("_post_generate", "_post_load")}
+"""The hooks of a class that has none of its own."""
 
 
 def _trim(error: Exception) -> None:

@@ -428,7 +428,7 @@ def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any
         if size > SMALL:
             return _read_large(store, key, FileFact(*files[0]), io, verify, writable)
         data = store.get(path)
-        if len(data) != size or (verify and blake3(data).hexdigest() != digest):
+        if len(data) != size or (verify and blake3(data).digest().hex() != digest):
             _expect(key, FileFact(*files[0]), len(data), blake3(data).hexdigest())
         return io.loads(bytearray(data) if writable and io.maps else data)
     except FormatError as error:

@@ -71,7 +71,7 @@ def code_of(target: Code, names: Sequence[str] = (), below: tuple[type, ...] = (
 class CodeOf:
     """The code a class or function generates with; has `python`, `quick` and `parts` as a `Fingerprint` has."""
 
-    __slots__ = ("__weakref__", "_blind", "_contents", "_key", "_parts", "_target", "_watches", "quick")
+    __slots__ = ("__weakref__", "_blind", "_contents", "_key", "_parts", "_target", "_watched", "quick")
     python = _PYTHON
     """The bytecode flavour of this process."""
 
@@ -79,7 +79,7 @@ class CodeOf:
         self._target = target
         self._key = key
         self._parts: dict[str, str] | None = None
-        self._watches: list[Watch] = []
+        self._watched: list[_Place] = []
         self._contents: list[tuple[Any, tuple[int, ...]]] = []
         self._blind = True
         self.quick = ""
@@ -88,7 +88,7 @@ class CodeOf:
             self._blind = walk.blind
             self.quick = _quick(walk)
             self._contents = walk.contents
-            self._watches = [watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None]
+            self._watched = _by_place([watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None])
         except Exception:  # noqa: BLE001  objects that misbehave when looked at: the parts decide, or say that they cannot
             self.quick = ""
 
@@ -121,20 +121,33 @@ class CodeOf:
         for container, before in self._contents:
             if contents_of(container) != before:
                 return False
-        for namespace, cls, name, weak, held, code in self._watches:
-            value: Any
-            if namespace is not None:
-                value = namespace.get(name, UNSET)
-            elif cls is not None and (live := cls()) is not None:
-                value = class_dict(live).get(name, UNSET)
-            else:
-                return False
-            if weak is None:
-                if value is not held:
+        for namespace, cls, watches in self._watched:
+            if cls is not None:
+                live = cls()
+                if live is None:
                     return False
-            elif value is not weak() or (code is not None and (value is None or value.__code__ is not code)):
-                return False
+                namespace = class_dict(live)  # noqa: PLW2901
+            for name, weak, held, code in watches:
+                value = namespace.get(name, UNSET)
+                if weak is None:
+                    if value is not held:
+                        return False
+                elif value is not weak() or (code is not None and (value is None or value.__code__ is not code)):
+                    return False
         return True
+
+
+_Place = tuple[Mapping[str, Any], weakref.ref[type] | None, list[tuple[Any, ...]]]
+"""A namespace, or in its place a class, and the rest of each `Watch` of it."""
+
+
+def _by_place(watches: list[Watch]) -> list[_Place]:
+    """The watches of one namespace or class after each other, so that it is looked up once: at every hit."""
+    found: dict[int, _Place] = {}
+    for namespace, cls, *rest in watches:
+        place = id(namespace if cls is None else cls())
+        found.setdefault(place, ({} if namespace is None else namespace, cls, []))[2].append(tuple(rest))
+    return list(found.values())
 
 
 def _walked(target: Code, key: Key, sources: Any = None) -> Walk:

@@ -135,8 +135,9 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         **settings: Any,
     ) -> None:
         check_address("HttpGet", url, secrets or {})
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ParamsError(f"HttpGet was given {url!r}, and gets http:// and https:// only; Source reads other places")
+        scheme = url.partition("://")[0].lower()
+        if scheme not in ("http", "https"):
+            raise ParamsError(f"HttpGet was given a URL of {scheme}://, and gets http:// and https:// only; Source reads other places")
         for name in settings.keys() - GetOptions.__annotations__.keys():
             known = ["url", "as_of", "io", *GetOptions.__annotations__]
             raise UnknownParam(
