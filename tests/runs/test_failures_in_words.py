@@ -136,5 +136,6 @@ def test_an_input_that_cannot_be_read_is_told_without_this_packages_frames(tmp_p
     with pytest.raises(RunFailed) as caught:
         run(count.over(Source(f"{tmp_path}/texts/{{text}}.txt")), progress=False)
     text = "".join(traceback.format_exception(caught.value)).partition("+-+-")[2]
-    assert "MalformedFile: not a whole file of TextFileIO" in text and "odd.txt" in text and "while generating count(" in text
+    assert f"MalformedFile: the input {tmp_path}/texts/odd.txt: not a whole file of TextFileIO" in text
+    assert "while generating count(" in text
     assert "persistable/nodes" not in text and text.count("persistable/fileio") <= 4
