@@ -40,7 +40,7 @@ class Described(Chainable):
             if self._node_upstream.setdefault(role, node).key != node.key:
                 raise RoleClash(f"two upstream nodes of {self.payload_name} would both be {role!r}; name them otherwise", role=role)
         upstream, name, version = self._node_upstream, self.payload_name, self.version
-        digests = {role: node.key.digest for role, node in upstream.items()} if upstream else _NOTHING
+        digests = {role: node.key.digest for role, node in upstream.items()} if upstream else {}
         if type(version) is not int and type(version) is not str:
             _check_version(version, name)
         snapshot.version = version
@@ -178,9 +178,6 @@ class Described(Chainable):
 
 _HERE = frozenset({"_node_payload", "_node_generation", "_node_lent", "_node_makers", "_node_things", "_node_reader", "_node_remembered"})
 """Attributes that stay in this process."""
-
-
-_NOTHING: dict[str, str] = {}
 
 
 def _check_version(version: Any, name: str) -> None:

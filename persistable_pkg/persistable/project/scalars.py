@@ -48,7 +48,7 @@ def unknown(name: str, accepted: Sequence[str], where: str, hint: str = "") -> C
     suggestion = did_you_mean(name, accepted, "{} ")
     known = f"Known there: {', '.join(accepted)}" if accepted else "Nothing is known there"
     place = f"{where}.{name}" if where and not where.endswith(": ") else f"{where}{name}"
-    return refused(place, f"means nothing; {suggestion}{hint}{known}", accepted)
+    return refused(place, f"means nothing{'; ' if suggestion or hint else '. '}{suggestion}{hint}{known}", accepted)
 
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

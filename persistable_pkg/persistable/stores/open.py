@@ -82,7 +82,7 @@ def open_store(
     """
     if (options and not options.keys().isdisjoint(_EVERYWHERE)) or (isinstance(where, str) and _TRUSTING in where):
         return _with_common(open_store, where, options)
-    if not options and (isinstance(where, str) or isinstance(where, PurePath)):  # noqa: SIM101 - as a union it is slower, in every new node
+    if not options and isinstance(where, (str, PurePath)):
         path = str(where)
         cached = _opened.get(path if path[:1] == "/" else (path, os.getcwd()))
         if cached is not None:

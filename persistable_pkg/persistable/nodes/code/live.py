@@ -79,7 +79,7 @@ class CodeOf:
         self._target = target
         self._key = key
         self._parts: dict[str, str] | None = None
-        self._watched: list[_Place] = []
+        self._watched: list[_Watched] = []
         self._contents: list[tuple[Any, tuple[int, ...]]] = []
         self._blind = True
         self.quick = ""
@@ -88,7 +88,7 @@ class CodeOf:
             self._blind = walk.blind
             self.quick = _quick(walk)
             self._contents = walk.contents
-            self._watched = _by_place([watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None])
+            self._watched = _by_namespace([watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None])
         except Exception:  # noqa: BLE001  objects that misbehave when looked at: the parts decide, or say that they cannot
             self.quick = ""
 
@@ -137,13 +137,13 @@ class CodeOf:
         return True
 
 
-_Place = tuple[Mapping[str, Any], weakref.ref[type] | None, list[tuple[Any, ...]]]
+_Watched = tuple[Mapping[str, Any], weakref.ref[type] | None, list[tuple[Any, ...]]]
 """A namespace, or in its place a class, and the rest of each `Watch` of it."""
 
 
-def _by_place(watches: list[Watch]) -> list[_Place]:
+def _by_namespace(watches: list[Watch]) -> list[_Watched]:
     """The watches of one namespace or class after each other, so that it is looked up once: at every hit."""
-    found: dict[int, _Place] = {}
+    found: dict[int, _Watched] = {}
     for namespace, cls, *rest in watches:
         place = id(namespace if cls is None else cls())
         found.setdefault(place, ({} if namespace is None else namespace, cls, []))[2].append(tuple(rest))
