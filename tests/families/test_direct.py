@@ -197,7 +197,7 @@ def test_what_takes_a_node_has_one(tmp_path: Path) -> None:
             after.over(n=[1, 2], source=tried.over(n=[1, 2])),
         ):
             key_chunks = family.key_chunks
-            assert key_chunks is None or key_chunks.direct_generator(store, 0.0) is None
+            assert key_chunks is None or key_chunks.direct_generator(store) is None
             run(family)
             assert family.status() == {Status.DONE: len(family)}
             for node in family.nodes:
@@ -206,7 +206,7 @@ def test_what_takes_a_node_has_one(tmp_path: Path) -> None:
                 assert lasting(again.record) == lasting(node.record)
         key_chunks = anything.over(range(3)).key_chunks
         assert key_chunks is not None
-        assert key_chunks.direct_generator(open_store(tmp_path / "folder"), 0.0) is None
+        assert key_chunks.direct_generator(open_store(tmp_path / "folder")) is None
 
 
 def test_versions_imported_meanwhile_are_in_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

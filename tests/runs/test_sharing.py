@@ -19,6 +19,7 @@ from persistable.errors import RemoteError
 from persistable.events import Event
 from persistable.nodes import capture
 from persistable.records import claim_watch, claims, heartbeat
+from persistable.runs import chunks
 from persistable.runs.batch import PERIOD, Batch
 from persistable.stores import Store
 
@@ -244,9 +245,13 @@ def test_what_has_failed_in_another_run_since_it_was_planned_is_left(executor: s
     assert run(nodes, errors="return").failures[nodes[0]].attempts == 1
 
 
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
 @pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
-def test_what_has_failed_of_a_large_family_in_another_run_is_left(executor: str, tmp_path: Path) -> None:
-    with open_store(f"sqlite:///{tmp_path / 'x.db'}"):
+def test_what_has_failed_of_a_large_family_in_another_run_is_left(
+    executor: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "PORTION", 200)  # in a folder, each is planned when its turn comes
+    with opened(kind, tmp_path) as store:
         family = odd_fail.over(n=range(600))
         for _ in range(2):  # also where it has failed already
             others: list[Any] = []
@@ -254,12 +259,14 @@ def test_what_has_failed_of_a_large_family_in_another_run_is_left(executor: str,
             def another(event: Event, others: list[Any] = others) -> None:
                 if type(event).__name__ == "RunStarted" and not others:
                     others.append(None)
-                    others[0] = run(family.nodes[1:3], errors="return")
+                    others[0] = run(family.nodes[501:503], errors="return")
+                    path = f"{family[501].key}.failed.json"  # as of a host whose clock is not ours
+                    store.put(path, json.dumps({**json.loads(store.get(path)), "host": "afar", "started": 1.0}).encode())
 
             result = run(family, errors="return", executor=executor, max_workers=1, hooks=[another])
             assert result.counts["failed"] == 300 and others[0].counts["failed"] == 1
-            elsewhere = [failure for failure in result.failures if "it failed in another run" in failure.text]
-            assert [failure.key for failure in elsewhere] == [family[1].key] and "raise ValueError" in elsewhere[0].traceback
+            elsewhere = [failure for failure in result.failures if "it failed in another run, on afar" in failure.text]
+            assert [failure.key for failure in elsewhere] == [family[501].key] and "raise ValueError" in elsewhere[0].traceback
         assert not any("another run" in failure.text for failure in run(family, errors="return", executor=executor).failures)
 
 

@@ -13,7 +13,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -42,7 +42,7 @@ from persistable.params.trees import tree
 from persistable.records import access
 from persistable.records.files import SMALL
 from persistable.records.key import Key
-from persistable.records.record import SUFFIX, FileFact, Record, encoded, host_name, package_versions, sealed, surroundings
+from persistable.records.record import SUFFIX, FileFact, Record, encoded, package_versions, sealed, surroundings
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended
 from persistable.runs.others import failed_elsewhere
@@ -56,8 +56,8 @@ Row = tuple[Any, ...]
 """The varying arguments of one member."""
 
 
-def direct_generator_of(key_chunks: KeyChunks, store: Any, since: float) -> DirectGenerator | None:
-    """The generator of these members into `store`; None where they take their nodes. since: see `DirectGenerator`."""
+def direct_generator_of(key_chunks: KeyChunks, store: Any) -> DirectGenerator | None:
+    """The generator of these members into `store`; None where they take their nodes."""
     factory = key_chunks.factory
     if factory.maker.__class__ is not Step:
         return None
@@ -72,7 +72,7 @@ def direct_generator_of(key_chunks: KeyChunks, store: Any, since: float) -> Dire
     fixed = [value for name, value in arguments_of(model).items() if name not in varying]
     if not _are_scalars(fixed) or not all(_are_scalars(column.values) for column in factory.columns) or untracked_values(model.params):
         return None
-    return DirectGenerator(bound_to(model, store), varying, since) if _as_they_are(model, varying) else None
+    return DirectGenerator(bound_to(model, store), varying) if _as_they_are(model, varying) else None
 
 
 def _are_scalars(values: Sequence[Any]) -> bool:
@@ -89,13 +89,11 @@ def _as_they_are(model: StepNode[Any], varying: Sequence[str]) -> bool:
 class DirectGenerator:
     """Generates members, each given by its key and its row: the values of what varies.
 
-    model: one of them, bound to the store of all. varying: the names of the arguments that differ. since: when the run began; what has
-    failed after that, in another run on this host, with whose clock it can be compared, is left.
+    model: one of them, bound to the store of all. varying: the names of the arguments that differ.
     """
 
-    def __init__(self, model: StepNode[Any], varying: Sequence[str], since: float) -> None:
+    def __init__(self, model: StepNode[Any], varying: Sequence[str]) -> None:
         self._model = model
-        self._since = since
         self._store: Any = own_store(model)
         self._varying = varying
         self._maker = model.step.maker
@@ -106,10 +104,15 @@ class DirectGenerator:
         self._template: RecordTemplate | None = None
         self._sent: Any = None
 
-    def batch(self, keys: Sequence[Key], rows: Sequence[Row]) -> Batch:
-        """These members, to be performed."""
+    def batch(self, keys: Sequence[Key], rows: Sequence[Row], attempts: Mapping[str, int]) -> Batch:
+        """These members, to be performed.
+
+        attempts: by digest, the last attempts at members whose failure was recorded when the run began. What another run has failed at since
+        then is left.
+        """
         self._keys = keys
         self._rows = rows
+        self._attempts = attempts
         self._heard = events.listened()
         own = code_of_node(self._model)
         if self._template is None or self._code is not own:
@@ -127,31 +130,28 @@ class DirectGenerator:
             self._asked_at, self._used = clock, time.thread_time()
         return self._used + clock - self._asked_at
 
-    def request(self, keys: Sequence[Key], rows: Sequence[Row], packer: Packer, run: str) -> tuple[Callable[..., ChunkResult], Any]:
+    def request(
+        self, keys: Sequence[Key], rows: Sequence[Row], attempts: Mapping[str, int], packer: Packer, run: str
+    ) -> tuple[Callable[..., ChunkResult], Any]:
         """The function and argument for another process to perform these members, for `run`."""
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
-        common = packer.common(packer.registered, self._sent, self._varying, self._since)
-        return perform_chunk, ChunkRequest(
-            common, [key.digest for key in keys], rows, events.listened(), run, packer.main, keeps.get(), packer.levels
-        )
+        common = packer.common(packer.registered, self._sent, self._varying)
+        digests = [key.digest for key in keys]
+        return perform_chunk, ChunkRequest(common, digests, rows, attempts, events.listened(), run, packer.main, keeps.get(), packer.levels)
 
-    def thread_request(self, keys: Sequence[Key], rows: Sequence[Row], run: str) -> tuple[Callable[..., ChunkResult], Any]:
+    def thread_request(
+        self, keys: Sequence[Key], rows: Sequence[Row], attempts: Mapping[str, int], run: str
+    ) -> tuple[Callable[..., ChunkResult], Any]:
         """The function and argument for a thread of this process to perform these members, for `run`."""
-        return perform_in_thread, (
-            DirectGenerator(self._model, self._varying, self._since),
-            keys,
-            rows,
-            run,
-            events.own_hooks(),
-            keeps.get(),
-        )
+        generator = DirectGenerator(self._model, self._varying)
+        return perform_in_thread, (generator, keys, rows, attempts, run, events.own_hooks(), keeps.get())
 
     def _generate(self, index: int, failed_before: bool) -> None:
         """Generate the member at that index of the batch."""
         key, row = self._keys[index], self._rows[index]
         failure = access.find_failure(self._store, key) if failed_before else None
-        if failure is not None and failure.host == host_name() and failure.started + failure.seconds > self._since:
+        if failure is not None and failure.attempt > self._attempts.get(key.digest, 0):
             raise failed_elsewhere(failure)
         running = _Running(self, row, failure.attempt + 1 if failure is not None else 1)
         if self._heard:
@@ -259,6 +259,7 @@ class ChunkRequest(NamedTuple):
     common: bytes
     digests: list[str]
     rows: Sequence[Row]
+    attempts: Mapping[str, int]
     heard: bool
     run: str
     main: Main
@@ -278,7 +279,7 @@ class ChunkResult(NamedTuple):
     seconds: float
 
 
-_Parts = tuple[StepNode[Any], Sequence[str], float]
+_Parts = tuple[StepNode[Any], Sequence[str]]
 _known: tuple[bytes, _Parts | None] = (b"", None)
 """The common part of the last request, packed and unpacked."""
 
@@ -295,17 +296,17 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     direct_generator = DirectGenerator(*parts)
     keys = [Key(direct_generator.payload_name, digest) for digest in request.digests]
     with relay.sent_here(request.run, set(keys), request.heard, request.main, request.output, request.levels, begins=True) as told:
-        batch = direct_generator.batch(keys, request.rows)
+        batch = direct_generator.batch(keys, request.rows, request.attempts)
         batch.perform(lambda: True)
     ended = [_carried(each) for each in batch.ended]
     return ChunkResult(ended, batch.left, told, batch.seconds)
 
 
-def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], str, Any, bool]) -> ChunkResult:
+def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], Mapping[str, int], str, Any, bool]) -> ChunkResult:
     """Perform members in a thread of this process; those who listen to the run receive its events at once."""
-    direct_generator, keys, rows, run, hooks, output = order
+    direct_generator, keys, rows, attempts, run, hooks, output = order
     with connections.within(run), events.heard_by(hooks), keeping(output):
-        batch = direct_generator.batch(keys, rows)
+        batch = direct_generator.batch(keys, rows, attempts)
         batch.perform(lambda: True)
     ended = [(each.number, cast("Exception | None", each.error), "", each.seconds) for each in batch.ended]
     return ChunkResult(ended, batch.left, (), batch.seconds)

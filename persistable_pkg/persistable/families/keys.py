@@ -146,9 +146,9 @@ class KeyChunks:
             return [(values[number],) for number in numbers]
         return [tuple([values[indices[axis]] for axis, values in columns]) for indices in map(self.indices, numbers)]
 
-    def direct_generator(self, store: Any, since: float) -> DirectGenerator | None:
+    def direct_generator(self, store: Any) -> DirectGenerator | None:
         """The generator of the members into `store` without their nodes; None where that cannot be."""
-        return direct_generator_of(self, store, since)
+        return direct_generator_of(self, store)
 
     def _digests(self, numbers: Sequence[int]) -> list[str]:
         indices: list[Indices] = [(number,) for number in numbers] if self._is_range else [self.indices(number) for number in numbers]

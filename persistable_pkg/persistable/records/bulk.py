@@ -8,7 +8,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from persistable.fileio.base import FileIO
-from persistable.records.known import Read, is_sound
+from persistable.records.failure import FAILED_SUFFIX, Failure
+from persistable.records.key import Key
+from persistable.records.known import Read, is_sound, records_at
 from persistable.records.record import SUFFIX, encoded
 from persistable.stores.base import Store
 
@@ -49,6 +51,13 @@ def heads(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, Head]
             if path.startswith(base):
                 found[base] = Head(quick if made_from is None else quick + made_from, path, int(size), digest.decode(), get(path))
     return found
+
+
+def failed_attempts(store: Store, bases: Sequence[str]) -> dict[str, int]:
+    """The numbers of the last attempts at those of the `bases` whose failure is recorded. bases: paths of keys."""
+    found = records_at(store, [base + FAILED_SUFFIX for base in bases])
+    failures = {path.removesuffix(FAILED_SUFFIX): data for path, data in found.items()}
+    return {base: Failure.parse(data, Key.parse(base)).attempt for base, data in failures.items()}
 
 
 def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:

@@ -25,12 +25,15 @@ from persistable.nodes.staleness import Judge
 from persistable.nodes.status import look_up
 from persistable.nodes.types import own_store
 from persistable.records import claim_watch
-from persistable.records.bulk import format_in_records, made_by, present
+from persistable.records.access import find_failure
+from persistable.records.bulk import failed_attempts, format_in_records, made_by, present
+from persistable.records.key import Key
 from persistable.records.record import SUFFIX
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.estimate import expected_seconds
 from persistable.runs.failures import Spot
+from persistable.runs.others import failed_elsewhere
 from persistable.runs.result import RunResult, Share
 from persistable.runs.worker import Packer, check_keys, failed
 
@@ -83,6 +86,9 @@ class Portioned:
             if not any(map(share.equals, self._shares)):
                 self._shares.append(share)
         self._failed: dict[Spot, Any] = {}
+        self._attempts: dict[Share, dict[int, int]] = {share: {} for share in self._shares}
+        """By number, the last attempts at members whose failure was recorded when the run began."""
+        self._begun = False
         self._fail_fast = fail_fast
         self._straights: dict[Share, Any] = {}
         self._pace = Pace()
@@ -93,7 +99,7 @@ class Portioned:
 
     def run(self, failed: str) -> RunResult:
         """Look at all, then carry out one chunk after the other."""
-        start, since = time.perf_counter(), time.time()
+        start = time.perf_counter()
         self.result.outcomes.shares.extend(self._shares)
         for share in self._shares:
             check_keys(self._executor, share.store, share.lots.model.key)
@@ -110,7 +116,7 @@ class Portioned:
                 for share in missing_some:
                     self._executor.check_store(share.store)
             fit = {share: format_check.refusal(share.lots.model) is None for share in missing_some}
-            self._straights = {share: share.lots.direct_generator(share.store, since) if fit[share] else None for share in missing_some}
+            self._straights = {share: share.lots.direct_generator(share.store) if fit[share] else None for share in missing_some}
         # the loop over a single portion knows best what there is to do, unless there is nothing that it does
         quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
         told = events.listened() and quiet
@@ -140,6 +146,9 @@ class Portioned:
             if len(there) == len(bases) and made_by is not None and set(there.values()) == {made_by}:
                 share.set_all(numbers, "reused")
                 continue
+            absent = {base: number for number, base in zip(numbers, bases, strict=True) if base not in there}
+            failures = failed_attempts(share.store, list(absent)) if absent else {}
+            self._attempts[share].update((absent[base], attempt) for base, attempt in failures.items())
             same = [number for number, base in zip(numbers, bases, strict=True) if made_by is not None and there.get(base) == made_by]
             share.set_all(same, "reused")
             known = set(same)
@@ -172,8 +181,11 @@ class Portioned:
             portion = self._straightaway(portion)
             if self._fail_fast and self._failed:
                 return False
+        if failed == "retry" and (self._begun or any(self._straights.values())):
+            portion = self._left_to_others(portion)
             if not portion and not self._wanted:
                 return True
+        self._begun = True
         members: dict[Spot, list[Member]] = {}
         wanted, self._wanted = self._wanted, []
         for share, number in portion:
@@ -187,6 +199,27 @@ class Portioned:
         finally:
             self._take(loop.result, members)
         return not loop.stopped
+
+    def _left_to_others(self, portion: list[Member]) -> list[Member]:
+        """Note as failed what another run has failed at since this one began, as often as its `Retry` says; the rest is returned."""
+        rest: list[Member] = []
+        for share, members in itertools.groupby(portion, key=itemgetter(0)):
+            numbers = [number for _, number in members]
+            last = failed_attempts(share.store, share.lots.bases(numbers))
+            if not last:
+                rest += [(share, number) for number in numbers]
+                continue
+            retry = share.lots.model.retry
+            enough = retry.attempts if retry is not None else 1
+            for number, key in zip(numbers, share.lots.keys(numbers), strict=True):
+                since = last.get(key.path, 0) - self._attempts[share].get(number, 0)
+                is_own = (share.url, key) in self._failed
+                failure = find_failure(share.store, key) if since >= enough and not is_own else None
+                if failure is None:
+                    rest.append((share, number))
+                else:
+                    self._note(share, [number], [(0, failed_elsewhere(failure), failure.traceback, failure.seconds)])
+        return rest
 
     def _straightaway(self, portion: list[Member]) -> list[Member]:
         """Generate what is generated without its node, in this thread or, many at a time, by the executor; the rest is returned."""
@@ -266,7 +299,8 @@ class Portioned:
 
     def _perform(self, lot: Lot, rest: list[Member]) -> None:
         share, numbers, _ = lot
-        batch: Batch = self._straights[share].batch(share.lots.keys(numbers), share.lots.rows(numbers))
+        keys = share.lots.keys(numbers)
+        batch: Batch = self._straights[share].batch(keys, share.lots.rows(numbers), self._attempts_at(lot, keys))
         try:
             batch.perform(lambda: not self._fail_fast)
         finally:
@@ -279,11 +313,17 @@ class Portioned:
     def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:
         share, numbers, _ = lot
         generator, keys, rows = self._straights[share], share.lots.keys(numbers), share.lots.rows(numbers)
+        attempts = self._attempts_at(lot, keys)
         if self._executor.shares_memory:
-            in_thread: tuple[Callable[..., Any], Any] = generator.thread_request(keys, rows, self.run_name)
+            in_thread: tuple[Callable[..., Any], Any] = generator.thread_request(keys, rows, attempts, self.run_name)
             return in_thread
-        elsewhere: tuple[Callable[..., Any], Any] = generator.request(keys, rows, self._packer, self.run_name)
+        elsewhere: tuple[Callable[..., Any], Any] = generator.request(keys, rows, attempts, self._packer, self.run_name)
         return elsewhere
+
+    def _attempts_at(self, lot: Lot, keys: Sequence[Key]) -> dict[str, int]:
+        """By digest, the last attempts at those of a lot whose failure was recorded when the run began."""
+        known = self._attempts[lot.share]
+        return {key.digest: known[number] for number, key in zip(lot.numbers, keys, strict=True) if number in known} if known else {}
 
     def _arrived(self, rest: list[Member], lot: Lot, parcel: Any) -> None:
         share, numbers, tries = lot
