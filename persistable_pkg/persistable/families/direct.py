@@ -107,8 +107,8 @@ class DirectGenerator:
     def batch(self, keys: Sequence[Key], rows: Sequence[Row], attempts: Mapping[str, int]) -> Batch:
         """These members, to be performed.
 
-        attempts: by digest, the last attempts at members whose failure was recorded when the run began. What another run has failed at since
-        then is left.
+        attempts: by digest, the last attempts at members whose failure was recorded when the run began. What another run has failed at
+        since then is left.
         """
         self._keys = keys
         self._rows = rows
