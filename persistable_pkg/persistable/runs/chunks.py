@@ -87,7 +87,7 @@ class Portioned:
                 self._shares.append(share)
         self._failed: dict[Spot, Any] = {}
         self._attempts: dict[Share, dict[int, int]] = {share: {} for share in self._shares}
-        """By number, the last attempts at members whose failure was recorded when the run began."""
+        """Number of the last attempt at each member whose failure was recorded when the run began."""
         self._begun = False
         self._fail_fast = fail_fast
         self._straights: dict[Share, Any] = {}
@@ -321,7 +321,7 @@ class Portioned:
         return elsewhere
 
     def _attempts_at(self, lot: Lot, keys: Sequence[Key]) -> dict[str, int]:
-        """By digest, the last attempts at those of a lot whose failure was recorded when the run began."""
+        """Number of the last attempt, by digest, at those of a lot whose failure was recorded when the run began."""
         known = self._attempts[lot.share]
         return {key.digest: known[number] for number, key in zip(lot.numbers, keys, strict=True) if number in known} if known else {}
 
