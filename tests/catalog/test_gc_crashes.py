@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -20,8 +21,9 @@ from persistable.catalog.cleanup import collect as collecting
 from persistable.catalog.cleanup import trash
 from persistable.errors import PayloadNotFound
 from persistable.fileio import JsonFileIO
+from persistable.records import owners
 from persistable.records.scratch import scratch_folder
-from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store
+from persistable.stores import LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store
 from persistable.stores.base import HIDDEN
 from persistable.stores.custom_path import PLACED, PLACING
 
@@ -239,6 +241,43 @@ def test_a_claim_of_another_host_counts_until_it_has_been_silent_for_a_day(tmp_p
     assert {item.reason for item in catalog.gc()} == {"claim of a process that is gone", "left by an attempt that was killed"}
     assert catalog.gc().apply().left == []
     assert not [path for path in store.list() if path.startswith(base)] and len(catalog.gc()) == 0
+
+
+class Bucket(MemoryStore):
+    """A store whose listing does not tell the age of files, as that of a bucket."""
+
+    age = 0.0
+
+    def modified(self, path: str) -> float | None:
+        return time.time() - self.age if self.exists(path) else None
+
+
+def test_a_claim_of_another_host_beside_a_stored_payload_goes_where_the_listing_tells_no_ages(tmp_path: Path) -> None:
+    """Killed between the record and the release of the claim: nobody asks for the claim any more."""
+    store = Bucket(str(tmp_path))
+    filled(store)
+    store.put(f"{KEPT.key.path}.claim", b'{"host": "elsewhere", "pid": 7, "start": "1", "token": "0"}')
+    catalog = Catalog(store, index=None)
+    assert len(catalog.gc()) == 0
+    store.age = 2 * 86400
+    assert [item.reason for item in catalog.gc()] == ["claim of a process that is gone"]
+    assert catalog.gc().apply().left == []
+    assert not store.exists(f"{KEPT.key.path}.claim") and KEPT.bind(store).load().payload == 1
+
+
+def test_a_claim_goes_from_the_layer_that_stood_in_for_the_primary(tmp_path: Path) -> None:
+    fast, slow = LocalStore(tmp_path / "fast"), LocalStore(tmp_path / "slow")
+    store = LayeredStore(fast, slow)
+    filled(store)
+    claim = owners.mine().replace(b'"pid": %d' % os.getpid(), b'"pid": %d' % (2**22 - 1)).partition(b', "check"')[0] + b"}"
+    for layer in (fast, slow):
+        layer.put(f"{KEPT.key.path}.claim", claim)
+        layer.put(f"{KEPT.key.path}.beat", b"3")
+    catalog = Catalog(store, index=None)
+    assert {item.reason for item in catalog.gc()} == {"claim of a process that is gone"}
+    assert catalog.gc().apply().left == []
+    assert not [path for layer in (fast, slow) for path in layer.list() if path.endswith((".claim", ".beat"))]
+    assert len(catalog.gc()) == 0
 
 
 def test_what_is_gone_when_it_is_to_be_moved_is_passed_over(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
     return found
 
 
+def test_tells_when_a_file_was_last_written(bucket: Bucket) -> None:
+    with open_store(bucket.url, **bucket.options) as store:
+        store.put("claim", b"mine")
+        changed = extended(store).modified("claim")
+        assert changed is not None and abs(changed - time.time()) < 60
+        assert extended(store).modified("absent") is None
+
+
 def creations(way: Way) -> list[bool]:
     """Of each attempt to create something, whether its answer was lost."""
     return [lost for method, path, lost in way.seen if method == "PUT" or "ifGenerationMatch=0" in path]

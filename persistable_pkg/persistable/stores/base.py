@@ -285,6 +285,10 @@ class BaseStore(Listing):
     def exists(self, path: str) -> bool:
         return self.stat(path) is not None
 
+    def modified(self, path: str) -> float | None:
+        """The time of the last write there, in seconds since 1970, by the clock of what holds it; None where the store does not tell."""
+        return None
+
     def list(self, prefix: str = "") -> Iterator[str]:
         raise NotImplementedError(f"{type(self).__name__}.list")
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 from importlib import import_module
 from itertools import count
 from tempfile import SpooledTemporaryFile
@@ -93,6 +94,11 @@ class Remote:
         if found.get("type") == "directory":
             return None
         return stat_of(found)
+
+    def modified(self, place: str) -> float | None:
+        """The time of the last write of a file, in seconds since 1970, by the clock of the server; None where it does not tell."""
+        self.fs.invalidate_cache(place)
+        return time_in(self.fs.info(place))
 
     def delete(self, place: str) -> bool:
         if self.info(place) is None:
@@ -580,6 +586,20 @@ def stat_of(found: Mapping[str, Any]) -> Stat:
     """Size and stamp from what a file system tells of one file."""
     stamp = tuple(str(found[name]) for name in _STAMPS if found.get(name) is not None)
     return Stat(int(found["size"]), (*stamp, str(found.get("mtime", ""))) if stamp else None)
+
+
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+
+def time_in(found: Mapping[str, Any]) -> float | None:
+    """The time of the last write, in seconds since 1970, from what a file system tells of one file; None where it does not tell that."""
+    told = next((found[name] for name in _TIMES if found.get(name) is not None), None)
+    if isinstance(told, str):
+        try:
+            told = datetime.fromisoformat(told)
+        except ValueError:
+            return None
+    return told.timestamp() if isinstance(told, datetime) else told
 
 
 def foreign(module: str) -> Any:

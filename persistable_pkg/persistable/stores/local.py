@@ -163,6 +163,10 @@ class LocalStore(BaseStore):
         found = self._lookup(path)
         return None if found is None else _stat_of(found)
 
+    def modified(self, path: str) -> float | None:
+        found = self._lookup(path)
+        return None if found is None else found.st_mtime
+
     def local_path(self, path: str) -> Path:
         return Path(self._prefix + check_path(path))
 

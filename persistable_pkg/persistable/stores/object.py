@@ -162,6 +162,14 @@ class ObjectStore(Reopened, ManyAtOnce):
             self._check_root(path)
         return found
 
+    def modified(self, path: str) -> float | None:
+        place = self._place(path)
+        try:
+            with self.errors(path, writing=False):
+                return self.remote.modified(place)
+        except FileNotFoundError:
+            return None
+
     def list(self, prefix: str = "") -> Iterator[str]:
         return (path for path, _ in self.scan(prefix))
 

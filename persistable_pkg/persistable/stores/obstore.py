@@ -131,6 +131,11 @@ class Obstore(S3):
         found = await patiently(lambda: self.answer(obstore.head_async(self.store, key)))
         return Stat(found["size"], _etag(found))
 
+    def modified(self, place: str) -> float | None:
+        key = self.key_of(place)
+        found = self.wait_for(patiently(lambda: self.answer(obstore.head_async(self.store, key))))
+        return found["last_modified"].timestamp()
+
     async def _metadata(self, key: str) -> dict[str, str]:
         found = await patiently(lambda: self.answer(obstore.get_async(self.store, key)))
         return dict(found.attributes)

@@ -132,7 +132,7 @@ class _Plan:
     # ---------------------------------------------------------------- what there is
 
     def _claims(self) -> Claimed:
-        found = [leftovers.claimed(store, store) for store, readonly in self._stores if not readonly]
+        found = [leftovers.claimed(store) for store, readonly in self._stores if not readonly]
         live = frozenset[str]().union(*(each.live for each in found))
         dead = frozenset[str]().union(*(each.dead for each in found)) - live
         return Claimed(live, dead, min((each.since for each in found if each.since is not None), default=None))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from persistable.catalog.cleanup import trash
 from persistable.catalog.index.parts import bare
-from persistable.records import claim_watch, commit, heartbeat, owners
+from persistable.records import claim_watch, claims, commit, heartbeat, owners
 from persistable.records.key import Key
 from persistable.records.leftovers import HANDED
 from persistable.records.record import OUTPUT_SUFFIX, SUFFIX, Record
@@ -83,8 +83,8 @@ class Claimed(NamedTuple):
     since: float | None
 
 
-def claimed(store: Store, whole: Store) -> Claimed:
-    """The claims in `store`, the one of `whole` in which they are."""
+def claimed(store: Store) -> Claimed:
+    """The claims in `store`."""
     found: dict[str, list[tuple[str, Stat]]] = {}
     for prefix in ("", PLACED):
         for path, stat in extended(store).scan(prefix):
@@ -93,7 +93,7 @@ def claimed(store: Store, whole: Store) -> Claimed:
                 found.setdefault(claim["base"], []).append((path, stat))
     live: dict[str, float] = {}
     for base, files in found.items():
-        owner = claim_watch.holder_of(whole, base)
+        owner = claim_watch.holder_of(store, base)
         if owner is not None and not (owners.state_of(owner) == "unknown" and _is_silent(store, files)):
             live[base] = _begun(store, base, files)
     return Claimed(frozenset(live), frozenset(found.keys() - live.keys()), min(live.values(), default=None))
@@ -101,7 +101,7 @@ def claimed(store: Store, whole: Store) -> Claimed:
 
 def _is_silent(store: Store, files: Sequence[tuple[str, Stat]]) -> bool:
     """Tell whether a claim has not been beaten for a day: its owner is on another host, or stopped, and would have lost it long ago."""
-    times = [changed_at(store, stat) for _, stat in files]
+    times = [extended(store).modified(path) for path, _ in files]
     return all(changed is not None and time.time() - changed > DAY for changed in times)
 
 
@@ -117,7 +117,7 @@ def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
 
 
 def changed_at(store: Store, stat: Stat) -> float | None:
-    """The time of the last write of a file, in seconds since 1970; None where the store does not tell that."""
+    """The time of the last write of a file, in seconds since 1970; None where its listing does not tell that."""
     if isinstance(bare(store), LocalStore) and isinstance(stat.stamp, tuple):
         stamp: tuple[Any, ...] = stat.stamp  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         return float(stamp[3]) / 1e9
@@ -369,17 +369,24 @@ def _scratch_base(found: re.Match[str]) -> str:
     return f"{PLACED}/{found['to']}" if "/" in found["to"] else f"{found['to']}/{found['digest']}"
 
 
-def remove(store: Store, found: Iterable[Leftover]) -> None:
-    """Remove for good what is of no use in the trash. The caller has the claims on what belongs to a key, and lets go of them after."""
+def remove(store: Store, whole: Store, found: Sequence[Leftover], silent: Collection[str] = ()) -> None:
+    """Remove for good what is of no use in the trash. The caller has the claims on what belongs to a key in `whole`, of which `store` is
+    the layer with what was `found`, and lets go of them after.
+
+    silent: the keys whose claims are of processes that are gone.
+    """
+    stood_in = bare(store) is not bare(extended(whole).primary_store)
     for each in found:
-        if each.here:
-            for path in each.paths:
+        for path in each.paths:
+            if each.here:
                 with suppress(OSError):
                     os.unlink(path)
-        else:
-            for path in each.paths:
-                if each.reason != CLAIM or path.endswith((".beat", ".waits")):  # claims go with that of whoever removes them
-                    store.delete(path)
+            elif each.reason != CLAIM or path.endswith((".beat", ".waits")):  # claims go with that of whoever removes them
+                store.delete(path)
+        if stood_in and each.reason == CLAIM:  # which is in another layer
+            claim = claims.take_over(store, each.base, claims.here(), silent=each.base in silent)
+            if claim is not None:
+                claim.release()
 
 
 def key_of(base: str) -> Key | None:

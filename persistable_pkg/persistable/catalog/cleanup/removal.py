@@ -118,7 +118,7 @@ class _Removal:
                 trash.take(store, self.stamps.setdefault(part, trash.new_stamp()), self._number, units)
                 self._number += 1
             self._drop(copies)  # those that were made meanwhile
-            leftovers.remove(store, [left for _, left in lost if not left.moves])
+            leftovers.remove(store, self._whole, [left for _, left in lost if not left.moves], self._silent)
         self.taken += [*(item for item, _ in going), *(item for item, _ in lost)]
 
     def _unchanged(self, store: Store, some: Sequence[Candidate]) -> list[tuple[Candidate, Unit]]:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 from persistable.errors import InvalidName, StoreError
 from persistable.records.template import Template
 from persistable.stores.base import Store, extended, is_temporary
-from persistable.stores.filesystem import BLOCK, Files, Ranges
+from persistable.stores.filesystem import BLOCK, Files, Ranges, time_in
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore
 
@@ -329,7 +329,6 @@ class BucketShelf(_Remote):
 _TAGS = ("md5Hash", "ETag", "etag", "generation", "version_id", "content_md5", "checksum")
 _HEX_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _BASE64_MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 def _remote_stamp(entry: dict[str, Any], now: float) -> Any:
@@ -338,10 +337,8 @@ def _remote_stamp(entry: dict[str, Any], now: float) -> Any:
     tag = next((str(entry[name]) for name in _TAGS if entry.get(name)), None)
     if tag is not None:
         return size, tag
-    changed = next((entry[name] for name in _TIMES if entry.get(name) is not None), None)
-    seconds: Callable[[], float] | None = getattr(changed, "timestamp", None)
-    when = seconds() if seconds is not None else changed
-    return (size, when) if isinstance(when, int | float) and now - when > _COARSE / 1e9 else None
+    when = time_in(entry)
+    return (size, when) if when is not None and now - when > _COARSE / 1e9 else None
 
 
 def _md5_in(tag: Any) -> str | None:
