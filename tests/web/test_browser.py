@@ -206,3 +206,24 @@ def test_the_static_site_opens_from_its_files(browser: Any, page: Page, tmp_path
     assert tab.evaluate("document.querySelector('.panel img').naturalWidth") == 240
     assert not said
     context.close()
+
+
+JUPYTERLAB = """
+.jp-ThemedContainer .jp-RenderedHTMLCommon code { white-space: pre-wrap; line-height: 2; background-color: white; }
+.jp-ThemedContainer .jp-RenderedHTMLCommon :not(pre) > code { background-color: grey; padding: 1px 5px; }
+"""
+
+
+def test_in_jupyterlab_a_digest_takes_one_line_too(browser: Any, page: Page) -> None:
+    tab = browser.new_page()
+    shown = page.catalog.find()._repr_html_()
+    frame = f'<div class="jp-ThemedContainer"><div class="jp-RenderedHTMLCommon">{shown}</div></div>'
+    tab.set_content(f"<style>{JUPYTERLAB}</style>{frame}")
+    sizes = tab.evaluate(
+        """() => [...document.querySelectorAll(".p-digest")].map((each) => {
+             const style = getComputedStyle(each);
+             return [each.getBoundingClientRect().height <= 1.5 * parseFloat(style.fontSize) + 3, each.innerText.length, style.paddingLeft];
+           })"""
+    )
+    tab.close()
+    assert len(sizes) > 3 and all(size == [True, 32, "0px"] for size in sizes)
