@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from persistable import Catalog, Persistable, PersistableParams, formerly, omit_when, run, step, untracked
-from persistable.errors import InvalidQuery, MistypedParam, UnknownKey, UnknownParam
+from persistable.errors import InvalidName, InvalidQuery, MistypedParam, UnknownKey, UnknownParam
 
 
 class Kernel(Enum):
@@ -91,6 +91,11 @@ def test_by_class_step_and_name(catalog: Catalog) -> None:
     assert len(catalog.find(mean)) == 5
     assert ns(catalog.find(Points, n=10)) == [10]
     assert not catalog.find("nothing")
+
+
+def test_a_condition_in_the_place_of_a_name_is_told_where_it_goes(catalog: Catalog) -> None:
+    with pytest.raises(InvalidName, match=r"find\('n>20'\): no payload can be called that; a condition is where='n>20'"):
+        catalog.find("n>20")
 
 
 def test_params_are_typed(catalog: Catalog) -> None:
@@ -275,6 +280,12 @@ def test_entries_show_themselves(catalog: Catalog) -> None:
     assert "<table" in text and "y&quot;z" in text
     assert "Optimizer(lr=0.5" in catalog.find(Points, n=20)[0]._repr_html_()
     assert "<table" in catalog._repr_html_()
+
+
+def test_entries_that_differ_only_upstream_are_told_apart(catalog: Catalog) -> None:
+    text = catalog.find(mean)._repr_html_()
+    assert "<th>points</th>" in text and "points(n=20" in text and "points(n=40" in text
+    assert "points=points(n=20" in catalog.find()._repr_html_()
 
 
 def test_an_entry_by_key_digest_and_file(catalog: Catalog, tmp_path: Path) -> None:

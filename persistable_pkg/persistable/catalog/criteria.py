@@ -14,7 +14,7 @@ from persistable.catalog.index.index import CLASS, PARAM, ROLE, UPSTREAM, Index
 from persistable.catalog.index.leaves import exact
 from persistable.catalog.index.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.query import Columns, Condition, all_of, parse
-from persistable.errors import InvalidQuery, UnknownParam
+from persistable.errors import InvalidName, InvalidQuery, UnknownParam
 from persistable.params import encoding
 from persistable.params.building import did_you_mean
 from persistable.params.fields import NO_PIN, Markers, Spec, spec_of
@@ -70,7 +70,11 @@ def criteria(what: Any, name: str | None, status: str | None, where: str | None,
         maker = _maker(what)
         equal = dict(_converted(maker, equal))
     if name is not None:
-        check_payload_name(name)
+        try:
+            check_payload_name(name)
+        except InvalidName:
+            shown = f"{name!r:.80}"
+            raise InvalidName(f"find({shown}): no payload can be called that; a condition is where={shown}", name=name) from None
     return Criteria(maker, name, status, where, equal)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 """Entries that are read from the index at once."""
+_SHOWN = 50
+"""Most entries that a notebook shows."""
 ORDERS = {
     "age": "ORDER BY r.created DESC, r.id DESC",
     "size": "ORDER BY r.size DESC, r.name, r.id DESC",
@@ -136,7 +138,9 @@ class Entries(Sequence[Entry]):
     def _repr_html_(self) -> str:
         from persistable.catalog.words import entries_html
 
-        return entries_html(self[:50], len(self), f"0 entries in {self._catalog.store.url}{self._none()}")
+        shown = list(self[:_SHOWN])
+        upstream = lookup.upstream_of_all(self._catalog, shown)
+        return entries_html(shown, upstream, len(self), f"0 entries in {self._catalog.store.url}{self._none()}")
 
 
 def _from_start(place: int, length: int | None) -> int:

@@ -164,11 +164,20 @@ def value_of(tree: Any) -> Any:
 
 def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = MappingProxyType({})) -> str:
     """``outliers(k=2.0, points=points(n=100))``, cut where it is long."""
-    parts = [f"{each}={cut(in_words(tree, each))}" for each, tree in params.items() if not upstream or not is_of_nodes(tree)]
+    own = {each: tree for each, tree in params.items() if not upstream or not is_of_nodes(tree)}
+    return f"{name}({params_and_sources(own, sources_in_words(upstream))})"
+
+
+def params_and_sources(params: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    """``k=2.0, points=points(n=100)``, cut where it is long."""
+    parts = [f"{name}={cut(in_words(tree, name))}" for name, tree in params.items()]
+    return cut(", ".join([*parts, *(f"{role}={text}" for role, text in sources.items())]), 160)
+
+
+def sources_in_words(upstream: Mapping[str, Entry]) -> dict[str, str]:
+    """The name and params of what is directly upstream, by role; of several nodes in one role those of the first, and their number."""
     roles: dict[str, list[Entry]] = {}
     for role, entry in upstream.items():
         roles.setdefault(role.partition(".")[0], []).append(entry)
-    for role, entries in roles.items():
-        first = cut(label(entries[0].name, entries[0].params_tree))
-        parts.append(f"{role}={first}" if len(entries) == 1 else f"{role}=[{first}, … {len(entries)} nodes]")
-    return f"{name}({cut(', '.join(parts), 160)})"
+    first = {role: cut(label(entries[0].name, entries[0].params_tree)) for role, entries in roles.items()}
+    return {role: first[role] if len(entries) == 1 else f"[{first[role]}, … {len(entries)} nodes]" for role, entries in roles.items()}

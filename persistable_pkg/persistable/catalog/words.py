@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from persistable.catalog.entry import params_and_sources, sources_in_words
 from persistable.graph.notebook import Html, badge, card, code, digest, html, listing, number, table
 from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records.amounts import duration_in_words, size_in_words
@@ -13,9 +14,8 @@ from persistable.records.amounts import duration_in_words, size_in_words
 if TYPE_CHECKING:
     from persistable.catalog.entry import Entry
 
-_ROWS = 50
-_PARAMS = 12
-"""Most params that have a column of their own."""
+_COLUMNS = 12
+"""Most params and roles that have a column each."""
 
 
 def age(entry: Entry, now: float | None = None) -> str:
@@ -36,31 +36,40 @@ def entry_html(entry: Entry) -> str:
     return card(entry.name or "?", table(rows))
 
 
-def entries_html(entries: Iterable[Entry], total: int, none: str) -> str:
-    """A table of entries: the params that some of them have, each in a column. none: what is said where there are none."""
-    shown = list(entries)[:_ROWS]
-    head, rows = entries_table(shown, lambda entry: html(entry.name))
-    return listing(head, rows, total - len(shown), [] if shown else [none])
+def entries_html(entries: Sequence[Entry], upstream: Sequence[Mapping[str, Entry]], total: int, none: str) -> str:
+    """A table of these entries of `total`. upstream: what each was made from, by role. none: what is said where there are none."""
+    head, rows = entries_table(entries, upstream, lambda entry: html(entry.name))
+    return listing(head, rows, total - len(entries), [] if entries else [none])
 
 
 def entries_table(
-    entries: Sequence[Entry], named: Callable[[Entry], Html], labels: Sequence[str] = ()
+    entries: Sequence[Entry], upstream: Sequence[Mapping[str, Entry]], named: Callable[[Entry], Html]
 ) -> tuple[list[str], list[Sequence[object]]]:
     """Head and rows of a table of entries, for notebooks and the local page alike.
 
-    named: gives the first cell of an entry. labels: what each is called with its params, instead of a column for each param.
+    Entries of one name have a column for each param and each role, where these are few; else all of them are in one.
+
+    upstream: what each entry was made from, by role. named: gives the first cell of an entry.
     """
-    names = [] if labels else list(dict.fromkeys(name for entry in entries for name in entry.params_tree))[:_PARAMS]
+    sources = [sources_in_words(each) for each in upstream]
+    trees = [
+        {name: tree for name, tree in entry.params_tree.items() if not roles or not is_of_nodes(tree)}
+        for entry, roles in zip(entries, sources, strict=True)
+    ]
+    names = list(dict.fromkeys(name for each in (*trees, *sources) for name in each))
+    apart = len({entry.name for entry in entries}) == 1 and len(names) <= _COLUMNS
     now = time.time()
     rows: list[Sequence[object]] = []
-    for place, entry in enumerate(entries):
-        tree = entry.params_tree
-        params = [labels[place]] if labels else [_param(tree[name], name) if name in tree else "" for name in names]
+    for entry, tree, roles in zip(entries, trees, sources, strict=True):
+        if apart:
+            params = [roles[name] if name in roles else _param(tree[name], name) if name in tree else "" for name in names]
+        else:
+            params = [params_and_sources(tree, roles)]
         size = "" if entry.size is None else size_in_words(entry.size)
         took = "" if entry.seconds is None else duration_in_words(entry.seconds)
         facts = (number(size), number(took), number(age(entry, now)))
         rows.append([named(entry), *params, badge(entry.status), *facts, digest(entry.key)])
-    return ["name", *(["params"] if labels else names), "status", "size", "took", "age", "key"], rows
+    return ["name", *(names if apart else ["params"]), "status", "size", "took", "age", "key"], rows
 
 
 def _param(tree: Any, name: str) -> object:

@@ -35,7 +35,7 @@ def catalog_page(site: Site, asked: Asked) -> Page:
             entries, total = found.page((page - 1) * ROWS, ROWS)
     except (InvalidQuery, InvalidName) as wrong:
         error = str(wrong)
-    labels = labels_of(site, entries)
+    upstream = upstream_of_all(site.catalog, entries)
     facts: dict[str, Any] = {
         "store": site.catalog.store.url,
         "filters": filters,
@@ -45,9 +45,9 @@ def catalog_page(site: Site, asked: Asked) -> Page:
         "pages": max(1, -(-total // ROWS)),
         "names": names,
         "error": error or None,
-        "rows": [row_of(entry, text) for entry, text in zip(entries, labels, strict=True)],
+        "rows": [row_of(entry, text) for entry, text in zip(entries, labels_of(entries, upstream), strict=True)],
     }
-    shown = {"entries": entries, "labels": labels, "states": STATES, "sorts": tuple(ORDERS), "path": INDEX}
+    shown = {"entries": entries, "upstream": upstream, "states": STATES, "sorts": tuple(ORDERS), "path": INDEX}
     return Page(filters["name"] or "Catalog", "catalog.html", facts, shown, 400 if error else 200)
 
 
@@ -55,7 +55,6 @@ def _whole(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
 
 
-def labels_of(site: Site, entries: list[Entry]) -> list[str]:
-    """Each entry in words, with what is directly upstream; asked for all at once."""
-    found = upstream_of_all(site.catalog, entries)
-    return [label(entry.name, entry.params_tree, upstream) for entry, upstream in zip(entries, found, strict=True)]
+def labels_of(entries: list[Entry], upstream: list[dict[str, Entry]]) -> list[str]:
+    """Each entry in words, with what is directly upstream."""
+    return [label(entry.name, entry.params_tree, sources) for entry, sources in zip(entries, upstream, strict=True)]

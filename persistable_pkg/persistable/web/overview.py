@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistable.catalog.details import row_of
+from persistable.catalog.lookup import upstream_of_all
 from persistable.errors import PersistableError, UnknownKey
 from persistable.params.secret import redact
 from persistable.project.overview import rows
@@ -19,17 +20,18 @@ def running_page(site: Site, _: Asked) -> Page:
     """The page of running work: generations of any process, progress of a run of this process, latest results, failures."""
     catalog = site.catalog
     latest = list(catalog.find()[:LATEST])
+    upstream = upstream_of_all(catalog, latest)
     failed = catalog.find(status="failed")
     failures = list(failed[:LATEST])
     facts: dict[str, Any] = {
         "store": catalog.store.url,
         "run": site.activity.run(),
         "running": site.activity.running(catalog.store),
-        "latest": [row_of(entry, text) for entry, text in zip(latest, labels_of(site, latest), strict=True)],
+        "latest": [row_of(entry, text) for entry, text in zip(latest, labels_of(latest, upstream), strict=True)],
         "failed": [{**row_of(entry), **_failure(entry)} for entry in failures],
         "failed_total": len(failed),
     }
-    return Page("Running", "running.html", facts, {"latest": latest, "failures": failures})
+    return Page("Running", "running.html", facts, {"latest": latest, "upstream": upstream, "failures": failures})
 
 
 def _failure(entry: Any) -> dict[str, Any]:

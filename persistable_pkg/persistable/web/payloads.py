@@ -9,7 +9,7 @@ from persistable.catalog.details import details, row_of
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.explanation import of_node, of_record
 from persistable.catalog.index.rows import FAILED
-from persistable.catalog.lookup import by_keys
+from persistable.catalog.lookup import by_keys, upstream_of_all
 from persistable.catalog.picture import picture
 from persistable.catalog.reproduce.compare import Comparison, compare
 from persistable.errors import FormatError, MissingExtra, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
@@ -37,6 +37,8 @@ def payload_page(site: Site, asked: Asked) -> Page:
     failure = entry.failure
     upstream = entry.upstream
     downstream = entry.downstream
+    listed = downstream[:DOWNSTREAM]
+    sources = upstream_of_all(site.catalog, listed)
     label = entry.label
     facts: dict[str, Any] = {
         **row_of(entry, label),
@@ -45,7 +47,7 @@ def payload_page(site: Site, asked: Asked) -> Page:
         "damage": damage,
         "failure": None if failure is None else _failure(failure),
         "upstream": {role: row_of(each) for role, each in upstream.items()},
-        "downstream": [row_of(each) for each in downstream[:DOWNSTREAM]],
+        "downstream": [row_of(each, text) for each, text in zip(listed, labels_of(listed, sources), strict=True)],
         "downstream_total": len(downstream),
         "preview": None if record is None else preview(site, entry, record, asked.query.get("read") == "class"),
     }
@@ -55,7 +57,8 @@ def payload_page(site: Site, asked: Asked) -> Page:
         "params": {name: in_words(tree, name) for name, tree in entry.params_tree.items() if not is_of_nodes(tree)},
         "untracked": {name: in_words(tree, name) for name, tree in (record.untracked if record is not None else {}).items()},
         "upstream": upstream,
-        "downstream": downstream[:DOWNSTREAM],
+        "downstream": listed,
+        "downstream_upstream": sources,
         "before": before(site, entry),
     }
     return Page(label, "payload.html", facts, shown)
@@ -93,14 +96,15 @@ def lineage_page(site: Site, asked: Asked) -> Page:
     entry = entry_of(site, asked.words)
     graph = picture(site.catalog, entry, asked.query.get("downstream") == "1")
     catalog = site.catalog
-    around = catalog.downstream(entry) if asked.query.get("downstream") == "1" else catalog.lineage(entry)
+    found = catalog.downstream(entry) if asked.query.get("downstream") == "1" else catalog.lineage(entry)
+    around = found[:LISTED]
     facts: dict[str, Any] = {
         **row_of(entry),
         "downstream": asked.query.get("downstream") == "1",
         "nodes": [{"key": str(node.key), "name": node.payload_name, "status": graph.statuses.get(node.key)} for node in graph.nodes],
         "edges": [{"source": str(edge.source), "role": edge.role, "target": str(edge.target)} for edge in graph.edges],
     }
-    shown = {"entry": entry, "graph": graph, "drawn": drawn, "around": around[:LISTED], "around_labels": labels_of(site, around[:LISTED])}
+    shown = {"entry": entry, "graph": graph, "drawn": drawn, "around": around, "around_upstream": upstream_of_all(catalog, around)}
     return Page(f"Lineage of {entry.name}", "lineage.html", facts, shown)
 
 
@@ -128,7 +132,7 @@ def explain_page(site: Site, asked: Asked) -> Page:
     told = of_record(entry.place, site.catalog.store) if node is None else of_node(node, site.catalog.store)
     told["why"] = [redact(line) for line in told["why"]]
     found = by_keys(site.catalog, site.catalog.index, [row["key"] for row in told["upstream"]])
-    labels = {str(each.key): label for each, label in zip(found, labels_of(site, found), strict=True)}
+    labels = {str(each.key): label for each, label in zip(found, labels_of(found, upstream_of_all(site.catalog, found)), strict=True)}
     told["upstream"] = [{**row, "label": labels[row["key"]], "why": redact(row["why"])} for row in told["upstream"]]
     facts = {**row_of(entry), **told, "code_compared": node is not None, "note": note}
     return Page(f"Explain {entry.name}", "explain.html", facts, {"entry": entry})
@@ -143,7 +147,7 @@ def diff_page(site: Site, asked: Asked) -> Page:
     told = found.to_dict()
     params: dict[str, list[Any]] = told["params"]
     masked = {path: [without_credentials(each, path.rpartition(".")[2]) for each in pair] for path, pair in params.items()}
-    facts: dict[str, Any] = {**told, "params": masked, "labels": labels_of(site, [a, b])}
+    facts: dict[str, Any] = {**told, "params": masked, "labels": [a.label, b.label]}
     if compared is not None:
         facts |= {"payloads": {"outcome": compared.outcome, "differences": list(map(str, compared.differences))}, "note": ""}
     else:

@@ -73,14 +73,13 @@ def _link(links: Links, text: object, path: str, **query: object) -> Html:
     return Html(f'<a href="{html(url)}">{html(text)}</a>') if url else html(text)
 
 
-def _entries(links: Links, entries: Sequence[Entry], labels: Sequence[str] = ()) -> Html:
+def _entries(links: Links, entries: Sequence[Entry], upstream: Sequence[Mapping[str, Entry]]) -> Html:
     """The table of entries that a notebook shows, its names linked to their pages."""
 
     def named(entry: Entry) -> Html:
         return html(entry.name or "?") if entry.key is None else _link(links, entry.name, f"payload/{entry.key}")
 
-    own = [label.removeprefix(entry.name)[1:-1] for entry, label in zip(entries, labels, strict=True)] if labels else []
-    head, rows = entries_table(entries, named, own)
+    head, rows = entries_table(entries, upstream, named)
     return table(rows, head)
 
 
