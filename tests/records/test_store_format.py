@@ -403,9 +403,10 @@ def test_an_sqlite_file_of_before_is_given_its_layout(tmp_path: Path) -> None:
     assert version_of(file) == 1
 
 
-def test_a_version_that_is_of_another_program_is_let_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("application", [0, 12345])
+def test_a_version_that_is_of_another_program_is_let_alone(tmp_path: Path, application: int) -> None:
     file = tmp_path / "theirs.db"
-    for pragma in ("user_version = 7", "application_id = 12345"):
+    for pragma in ("user_version = 7", f"application_id = {application}"):
         set_pragma(file, pragma)
     assert square.step(3).bind(SQLiteStore(file)).load_generate().payload == 9
     assert square.step(3).bind(SQLiteStore(file)).load().payload == 9

@@ -1,6 +1,8 @@
 """Disks that are full, read-only or somebody else's: the store of a folder says what is wrong and leaves nothing."""
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 import textwrap
@@ -259,13 +261,12 @@ def test_repeated_claims_share_one_file_that_goes_when_the_process_ends(tmp_path
     assert everything_below(tmp_path) == sorted(["claims/after", "claims/again", *(f"claims/{number}" for number in range(4))])
 
 
-def test_abandoned_writes_can_be_found_and_young_ones_are_left(tmp_path: Path) -> None:
+def test_unfinished_writes_can_be_found(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     old, young = store.new_file("a/x"), store.new_file("a/y")
     old.write_bytes(b"123")
     os.utime(old, (1, 1))
-    assert list(store.abandoned()) == [(old, 3)]
-    assert {place for place, _ in store.abandoned(min_age=0)} == {old, young}
+    assert {place: (found.st_size, found.st_mtime == 1) for place, found in store.unfinished()} == {old: (3, True), young: (0, False)}
 
 
 def test_a_claim_is_never_seen_without_its_content(tmp_path: Path) -> None:
@@ -299,3 +300,29 @@ def test_errors_survive_pickling(tmp_path: Path) -> None:
         store.put("a/b", b"2")
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), str(copy), copy.path, copy.url) == (StoreError, str(caught.value), "a/b", store.url)
+
+
+def test_a_listing_names_only_what_can_be_asked_for(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put("a/x", b"1")
+    for name in ("aux", "COM1.txt", "a:b", "c."):  # none of them a path: Windows has no such files
+        (tmp_path / "a" / name).write_bytes(b"2")
+    assert {path: store.get(path) for path in store.list()} == {"a/x": b"1"}
+
+
+def test_an_exclusive_create_waits_for_the_disk_where_there_are_no_links_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    sync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        sync(descriptor)
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            synced.append(os.readlink(f"/proc/self/fd/{descriptor}").encode())
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links")
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "link", refused)
+    assert LocalStore(tmp_path, fsync=True).create("a/x", b"1")
+    assert os.fsencode(tmp_path / "a" / "x") in synced

@@ -6,26 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistable.errors import InvalidName
-from persistable.stores.base import check_path
+from persistable.stores.base import is_path
 from persistable.stores.oci.tags import DELETES_REFUSED, is_long, path_of, tag_of
 from persistable.testing.races import GOOD_PATHS
-
-
-def _is_path(path: str) -> bool:
-    try:
-        check_path(path)
-    except InvalidName:
-        return False
-    return True
-
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._\-]{0,127}")  # as the specification of OCI distribution has it
 _parts = st.text(st.sampled_from("aB0._-/é%") | st.characters(codec="utf-8"), min_size=1, max_size=70)
 _paths = (
     (_parts | st.sampled_from(GOOD_PATHS))
     .flatmap(lambda path: st.sampled_from([path, f"{path}.record.json", f"{path}.npy", f"{path}_."]))
-    .filter(_is_path)
+    .filter(is_path)
 )
 
 
@@ -45,7 +35,12 @@ def test_two_paths_have_two_tags(first: str, second: str) -> None:
 @given(st.from_regex(_TAG, fullmatch=True))
 def test_a_tag_of_others_is_of_no_path_or_of_one_that_has_it(tag: str) -> None:
     path = path_of(tag)
-    assert path is None or tag_of(path) == tag
+    assert path is None or (is_path(path) and tag_of(path) == tag)
+
+
+@pytest.mark.parametrize("tag", ["nul_.", "com1.txt", "_2e_2e__x.txt", "a____b.txt"])
+def test_a_tag_of_others_that_spells_what_is_no_path_is_of_none(tag: str) -> None:
+    assert path_of(tag) is None
 
 
 @pytest.mark.parametrize(

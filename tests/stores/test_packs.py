@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+import warnings
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from persistable.stores import SQLiteStore
+from persistable.stores import SQLiteStore, sqlite_packs
 from persistable.stores.sqlite_packs import FEWEST, LARGEST, SIZE
 
 
@@ -221,6 +222,24 @@ def test_two_bases_of_one_hash_are_two(store: SQLiteStore, same_hash: tuple[str,
     assert store.get(one + ".r") == b"1"
 
 
+def test_a_pack_that_is_dissolved_while_it_is_listed_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = SQLiteStore(tmp_path / "x.db"), SQLiteStore(tmp_path / "x.db")
+    items = many(20)
+    mine.put_many(items)
+    read = sqlite_packs._Pack
+
+    def slowly(*arguments: Any) -> Any:
+        monkeypatch.setattr(sqlite_packs, "_Pack", read)
+        other.change_many(delete=items)
+        return read(*arguments)
+
+    monkeypatch.setattr(sqlite_packs, "_Pack", slowly)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(mine.list("a"))
+    assert not list(mine.list("a"))
+
+
 def test_what_moves_is_never_missing(store: SQLiteStore) -> None:
     """A pack dissolves while others read and list: what stays is always there."""
     items = many(40)
@@ -251,13 +270,3 @@ def test_what_moves_is_never_missing(store: SQLiteStore) -> None:
         for reader in readers:
             reader.join(60)
     assert not missed
-
-
-def test_a_file_from_before_packs_is_read_and_written(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "x.db") as db:
-        db.execute("CREATE TABLE persistable_items (path TEXT PRIMARY KEY NOT NULL, data BLOB NOT NULL, stamp INTEGER NOT NULL)")
-        db.execute("INSERT INTO persistable_items VALUES ('a/1', 'x', 1)")
-    store = SQLiteStore(tmp_path / "x.db")
-    assert store.exists("a/1")
-    store.put_many(many(20))
-    assert len(list(store.list())) == 41

@@ -41,7 +41,9 @@ _SCANNED_AT_ONCE = 1000
 
 
 COMMON_OPTIONS = ("claim_ttl", "claim_beat", "mmap")
-"""The options that every store takes."""
+"""The options that every store keeps."""
+EVERYWHERE = (*COMMON_OPTIONS, "namespace", "sign", "trust")
+"""The options that `open_store` takes for any store, besides ``readonly``."""
 
 
 class Stat(NamedTuple):
@@ -480,6 +482,15 @@ def check_path(path: str) -> str:
         for part in path.split("/"):
             check_name(part)
     return path
+
+
+def is_path(path: str) -> bool:
+    """Tell whether `path` may be one, see `check_path`: what is called otherwise is nothing that a store has put there."""
+    try:
+        check_path(path)
+    except InvalidName:
+        return False
+    return True
 
 
 def check_paths(paths: Iterable[str]) -> list[str]:

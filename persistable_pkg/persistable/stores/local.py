@@ -31,9 +31,9 @@ from persistable.stores.base import (
     Bytes,
     Stat,
     byte_view,
-    check_name,
     check_path,
     check_prefix,
+    is_path,
     is_temporary,
 )
 
@@ -200,7 +200,7 @@ class LocalStore(BaseStore):
             with entries:
                 for entry in entries:
                     name = entry.name
-                    if is_temporary(name) or (not folder and name == HIDDEN) or not _is_listable(name):
+                    if is_temporary(name) or (not folder and name == HIDDEN) or not is_path(name):
                         continue
                     try:
                         is_folder = entry.is_dir()
@@ -240,7 +240,7 @@ class LocalStore(BaseStore):
                 os.replace(temporary, target)
         except OSError as error:
             _discard(temporary)
-            self.no_write(error, path)
+            self._no_write(error, path)
         except BaseException:
             _discard(temporary)
             raise
@@ -257,7 +257,7 @@ class LocalStore(BaseStore):
         try:
             fd = _open_new(temporary)
         except OSError as error:
-            self.no_write(error, path)
+            self._no_write(error, path)
         file, is_written = _File(fd), False
         try:
             yield cast(BinaryIO, file)
@@ -274,7 +274,7 @@ class LocalStore(BaseStore):
             file.drop()
             _discard(temporary)
             if isinstance(error, OSError) and (is_written or error.errno in FULL):
-                self.no_write(error, path)
+                self._no_write(error, path)
             raise
         if self.fsync:
             _sync_folder(target)
@@ -296,7 +296,7 @@ class LocalStore(BaseStore):
         try:
             return self._create(target, data)
         except OSError as error:
-            self.no_write(error, path)
+            self._no_write(error, path)
         finally:
             if self.fsync:
                 _sync_folder(target)
@@ -327,6 +327,8 @@ class LocalStore(BaseStore):
             return False
         try:
             _write_all(fd, data)
+            if self.fsync:
+                os.fsync(fd)
         except BaseException:
             os.close(fd)
             _discard(target)
@@ -343,7 +345,7 @@ class LocalStore(BaseStore):
         except OSError as error:
             if os.path.isdir(target):
                 return False
-            self.no_write(error, path)
+            self._no_write(error, path)
         return True
 
     def new_file(self, path: str) -> Path:
@@ -352,7 +354,7 @@ class LocalStore(BaseStore):
         try:
             os.close(_open_new(temporary))
         except OSError as error:
-            self.no_write(error, path)
+            self._no_write(error, path)
         return Path(temporary)
 
     def adopt(self, source: str | os.PathLike[str], path: str) -> None:
@@ -371,26 +373,17 @@ class LocalStore(BaseStore):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 _replace(source, target)
         except OSError as error:
-            self.no_write(error, path)
+            self._no_write(error, path)
         if self.fsync:
             _sync_folder(target)
 
-    def abandoned(self, min_age: float = 86400.0) -> Iterator[tuple[Path, int]]:
-        """Files of writes that were killed: path and size in bytes.
-
-        Only those not written to for ``min_age`` seconds; a write that still runs has a younger file. Deleting them is safe.
-        """
-        oldest = time.time() - min_age
+    def unfinished(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """The files of writes that have not ended: those of killed processes, which may be deleted, and of writes that still run."""
         for folder, _, names in os.walk(self.root):
-            for name in names:
-                if is_temporary(name):
-                    place = Path(folder, name)
-                    try:
-                        found = place.stat()
-                    except FileNotFoundError:
-                        continue
-                    if found.st_mtime <= oldest:
-                        yield place, found.st_size
+            for name in filter(is_temporary, names):
+                place = Path(folder, name)
+                with suppress(FileNotFoundError):
+                    yield place, place.stat()
 
     def clear_temporary(self, path: str) -> None:
         """Remove what killed writes of files whose names begin as `path` does left; only for one who knows that nobody writes there."""
@@ -451,7 +444,7 @@ class LocalStore(BaseStore):
         kind = StoreUnavailable if code in _GONE else StoreError
         raise kind(f"{place} could not be read: {error.strerror or error}", url=self.url, path=path) from error
 
-    def no_write(self, error: OSError, path: str) -> NoReturn:
+    def _no_write(self, error: OSError, path: str) -> NoReturn:
         if isinstance(error, StoreError):
             raise error
         code = error.errno
@@ -624,7 +617,7 @@ def _discard(temporary: str) -> None:
     try:
         os.unlink(temporary)
     except OSError:
-        pass  # gone already, or not removable: it is never listed, and `abandoned` finds it
+        pass  # gone already, or not removable: it is never listed, and `unfinished` finds it
 
 
 def _sync_file(place: str | os.PathLike[str]) -> None:
@@ -650,16 +643,6 @@ def _sync_folder(target: str) -> None:
 
 def _stat_of(found: os.stat_result) -> Stat:
     return Stat(found.st_size, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-
-
-def _is_listable(name: str) -> bool:
-    if name.isascii() and name.isalnum():
-        return True
-    try:
-        check_name(name)
-    except ValueError:
-        return False  # no path can name it, so it is none of this store's
-    return True
 
 
 def _first_visit(entry: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 from persistable.errors import MissingExtra, PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.params.masking import check_user, masked, unmasked
 from persistable.params.url import check_exact
-from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder
+from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder, is_path
 from persistable.stores.connections import Reopened, Shared
 from persistable.stores.filesystem import Ranges, Remote, foreign
 from persistable.stores.many import ManyAtOnce
@@ -32,10 +32,11 @@ _connected = Shared[Any](16)
 class ObjectStore(Reopened, ManyAtOnce):
     """A folder of an fsspec file system: S3, GCS, Azure, sftp, smb, webdav and so on.
 
-    ``url_or_fs`` is a URL such as ``s3://bucket/folder`` or an fsspec file system, then with ``root`` as the folder in it. Options go to
-    the file system (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``). They are pickled with the store, so give secrets
-    here only if they may travel; those found in the environment or in the provider's own files are looked up anew in each process.
-    `url` names the endpoint but never a secret. Connections are made at first use and shared by stores with equal options.
+    ``url_or_fs`` is a URL such as ``s3://bucket/folder``, with ``?endpoint_url=`` of a server that is not the provider's, or an fsspec file
+    system, then with ``root`` as the folder in it. Options go to the file system (``endpoint_url``, ``key``, ``secret``, ``token``,
+    ``client_kwargs``). They are pickled with the store, so give secrets here only if they may travel; those found in the environment or in
+    the provider's own files are looked up anew in each process. `url` names the endpoint but never a secret. Connections are made at first
+    use and shared by stores with equal options.
     ``client="obstore"`` reaches S3 through that library instead of s3fs; options are then ``endpoint_url``, ``key``, ``secret``,
     ``token``, ``anon`` and ``region``.
 
@@ -85,11 +86,6 @@ class ObjectStore(Reopened, ManyAtOnce):
         if self._scheme in _S3 | _GCS and not self._root:
             raise StoreError(f"{self._url} names no bucket; write {self._scheme}://bucket/folder", url=self._url, path="")
         self._reset()
-
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> ObjectStore:
-        """The store of any URL that fsspec understands; an endpoint may be given as ``?endpoint_url=``."""
-        return cls(url, **options)
 
     @property
     def url(self) -> str:
@@ -182,7 +178,7 @@ class ObjectStore(Reopened, ManyAtOnce):
             with self.errors(prefix, writing=False):
                 for place, found in self.remote.scan(folder):
                     path = place[self._skipped :]
-                    if in_folder(path, prefix) and _is_listable(path):
+                    if in_folder(path, prefix) and is_path(path):  # not so the marker of a folder
                         yield path, found
         except FileNotFoundError:
             return
@@ -431,11 +427,3 @@ def _shown(scheme: str, root: str, options: dict[str, Any]) -> str:
     parts = urlsplit(str(endpoint))
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
     return f"{scheme}://{root}?endpoint_url={quote(bare, safe=':/')}"
-
-
-def _is_listable(path: str) -> bool:
-    try:
-        check_path(path)
-    except ValueError:
-        return False  # no path can name it (a folder's marker, say), so it is none of this store's
-    return True

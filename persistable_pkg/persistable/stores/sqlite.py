@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from persistable.errors import StoreError
 from persistable.stores import sqlite_packs
-from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix, is_path
 from persistable.stores.changes import PackChanges
 from persistable.stores.connections import Reopened
 from persistable.stores.remote_errors import room_in
@@ -116,7 +116,7 @@ class SQLiteStore(Reopened, BaseStore):
         check_path(path)
 
         def look(db: Database) -> Any:
-            if not _packed(db, path):
+            if not _may_be_packed(db, path):
                 return db.execute(query, (path,)).fetchone()
             with Snapshot(db):
                 found = sqlite_packs.find(db, [path], whole).get(path)
@@ -153,18 +153,16 @@ class SQLiteStore(Reopened, BaseStore):
         return self._scanned(check_prefix(prefix))
 
     def _walk(self, prefix: str) -> Iterator[str]:
-        for pack in self._packs(prefix):
-            yield from (path for path, _ in self._do(partial(sqlite_packs.scanned, number=pack, prefix=prefix), prefix) or ())
+        yield from (path for path, _ in self._packed(prefix))
         for page in self._pages(_LIST, prefix):
             paths = [path for (path,) in page]
-            yield from paths if _are_paths(paths) else filter(sqlite_packs.is_path, paths)
+            yield from paths if _are_paths(paths) else filter(is_path, paths)
 
     def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
-        for pack in self._packs(prefix):
-            yield from self._do(partial(sqlite_packs.scanned, number=pack, prefix=prefix), prefix) or ()
+        yield from self._packed(prefix)
         for page in self._pages(_SCAN, prefix):
             found = [(path, Stat(size, stamp)) for path, size, stamp in page if size is not None]
-            yield from found if _are_paths([path for path, _ in found]) else (each for each in found if sqlite_packs.is_path(each[0]))
+            yield from found if _are_paths([path for path, _ in found]) else (each for each in found if is_path(each[0]))
 
     def pack_changes(self, known: Mapping[int, str], endings: Sequence[str]) -> PackChanges:
         """All packs, the content of those whose state is not as `known`, and the rows of these endings, as they are at one moment."""
@@ -176,14 +174,20 @@ class SQLiteStore(Reopened, BaseStore):
                 changed = {pack: sqlite_packs.contents(db, pack) for pack, state in packs.items() if known.get(pack) != state}
                 rows = db.execute(f"SELECT path, stamp FROM {ITEMS} WHERE {such}", endings).fetchall()
             if not _are_paths([path for path, _ in rows]):
-                rows = [row for row in rows if sqlite_packs.is_path(row[0])]
+                rows = [row for row in rows if is_path(row[0])]
             return PackChanges(packs, changed, rows)
 
         return self._do(look, "") or PackChanges({}, {}, ())
 
-    def _packs(self, prefix: str) -> Sequence[int]:
-        """Packs with items in the folder `prefix`; to be asked before rows are, for what leaves a pack goes into a row."""
-        return self._do(lambda db: sqlite_packs.in_prefix(db, prefix), prefix) or ()
+    def _packed(self, prefix: str) -> Iterator[tuple[str, Stat]]:
+        """The items of packs in a listing of the folder `prefix`; to be asked before rows are, for what leaves a pack goes into a row."""
+
+        def look(db: Database, pack: int) -> Sequence[tuple[str, Stat]]:
+            with Snapshot(db):  # else a pack that is dissolved meanwhile would seem to be damaged
+                return sqlite_packs.scanned(db, pack, prefix)
+
+        for pack in self._do(lambda db: sqlite_packs.in_prefix(db, prefix), prefix) or ():
+            yield from self._do(partial(look, pack=pack), prefix) or ()
 
     def _pages(self, query: str, prefix: str) -> Iterator[Sequence[Any]]:
         # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
@@ -326,7 +330,7 @@ class SQLiteStore(Reopened, BaseStore):
         check_path(path)
 
         def remove(db: Database) -> bool:
-            if not _packed(db, path):
+            if not _may_be_packed(db, path):
                 return db.execute(_DELETE, (path,)).rowcount > 0
             with Transaction(db):
                 return _delete(db, [path])
@@ -354,7 +358,7 @@ class _Spool(SpooledTemporaryFile[bytes]):
         super().close()
 
 
-def _packed(db: sqlite3.Connection, path: str) -> bool:
+def _may_be_packed(db: sqlite3.Connection, path: str) -> bool:
     """Tell whether `path` may be in a pack. Asked first: what is in none now will never be, and needs one more statement only."""
     return db.execute(f"{IN_SLOTS} ?", (sqlite_packs.slot(path),)).fetchone() is not None
 

@@ -120,15 +120,13 @@ def _opened(file: str, mode: str, timeout: float) -> Database:
         if application == sqlite_packs.APPLICATION and layout > sqlite_packs.LAYOUT:
             raise TooNew(layout)
         found = _tables(db)
-        if found and not application and layout > sqlite_packs.LAYOUT:
-            raise TooNew(layout)
         if mode[:2] == "rw":
             db.execute(f"PRAGMA page_size = {PAGE}")  # of a new file; others keep theirs
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
             db.execute(f"PRAGMA journal_size_limit = {_WAL * PAGE}")
-            if len(found) < len(sqlite_packs.SCHEMA) and (mode == "rwc" or found):  # new, or from before there were packs
+            if mode == "rwc" and not found:
                 db.execute("BEGIN IMMEDIATE")  # who opens it meanwhile sees all tables or none
                 for statement in sqlite_packs.SCHEMA:
                     db.execute(statement)
@@ -162,7 +160,7 @@ def _tables(db: Database) -> set[str]:
             found.add(name)
         elif table in sqlite_packs.TABLES and not (kind == "index" and sql is None):
             raise Foreign(f"{table} has the {kind} {name}, which is not of this library")
-    if found and found != {sqlite_packs.ITEMS} and found != wanted.keys():
+    if found and found != wanted.keys():
         raise Foreign(f"{', '.join(sorted(wanted.keys() - found))} is missing")
     return found
 

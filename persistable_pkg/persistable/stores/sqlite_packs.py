@@ -25,7 +25,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
-from persistable.stores.base import Bytes, Stat, check_path, in_folder
+from persistable.stores.base import Bytes, Stat, in_folder, is_path
 
 ITEMS = "persistable_items"
 _PACKS, _SLOTS, _GONE = "persistable_packs", "persistable_slots", "persistable_gone"
@@ -341,7 +341,7 @@ def _listable(db: Any, number: int) -> _Pack | None:
 
 
 _CHECKED = b"\1"
-"""Between the sizes, of two bytes each, and the checksum: a directory without one, from before there were any, has an even length."""
+"""The byte between the sizes, of two bytes each, and the checksum."""
 _CHECK = 5
 _SOON = 1 << 14  # bytes of a directory of which every bit can be tried soon
 _check = crc32
@@ -355,20 +355,18 @@ class _Directory(NamedTuple):
 
 def _directory(folder: Any, held: Any, packed: Any) -> _Directory | None:
     """Paths and sizes of the items of a pack; None where it is damaged beyond one flipped bit."""
-    if type(held) is not str or type(folder) is not str or type(packed) is not bytes:
+    if type(held) is not str or type(folder) is not str or type(packed) is not bytes or len(packed) % 2 == 0:
         return None
-    intact, sizes = True, packed
-    if len(packed) % 2:
-        sizes, check = packed[:-_CHECK], int.from_bytes(packed[-4:], "little")
-        content = f"{folder}\n{held}".encode("utf-8", "surrogateescape") + sizes
-        found = _check(content)
-        intact = found == check
-        if not intact and (found ^ check).bit_count() > 1:
-            mended = _with_one_bit(content, check)
-            if mended is None:
-                return None
-            names, sizes = mended[: len(content) - len(sizes)], mended[len(content) - len(sizes) :]
-            held = names.decode("utf-8", "surrogateescape")[len(folder) + 1 :]
+    sizes, check = packed[:-_CHECK], int.from_bytes(packed[-4:], "little")
+    content = f"{folder}\n{held}".encode("utf-8", "surrogateescape") + sizes
+    found = _check(content)
+    intact = found == check
+    if not intact and (found ^ check).bit_count() > 1:
+        mended = _with_one_bit(content, check)
+        if mended is None:
+            return None
+        names, sizes = mended[: len(content) - len(sizes)], mended[len(content) - len(sizes) :]
+        held = names.decode("utf-8", "surrogateescape")[len(folder) + 1 :]
     paths = held.split("\n")
     return _Directory(paths, struct.unpack(f"<{len(sizes) // 2}H", sizes), intact) if 2 * len(paths) == len(sizes) else None
 
@@ -393,8 +391,8 @@ def _salvaged(db: sqlite3.Connection, number: int) -> tuple[Any, _Directory]:
     """The row of a damaged pack, and its paths and sizes, as far as they can belong together."""
     nothing = ("", "", b"", 0, b"")
     row: Any = db.execute(f"SELECT folder, paths, sizes, stamp, data FROM {_PACKS} WHERE id = ?", (number,)).fetchone() or nothing
-    if type(row[1]) is str and type(row[2]) is bytes:
-        packed = row[2][:-_CHECK] if len(row[2]) % 2 else row[2]
+    if type(row[1]) is str and type(row[2]) is bytes and len(row[2]) % 2:
+        packed = row[2][:-_CHECK]
         known = _Directory(row[1].split("\n"), struct.unpack(f"<{len(packed) // 2}H", packed), False)
         if len(known.paths) == len(known.sizes) and _holds(row[4], known):
             return row, known
@@ -403,15 +401,6 @@ def _salvaged(db: sqlite3.Connection, number: int) -> tuple[Any, _Directory]:
 
 def _slots_of(db: sqlite3.Connection, number: int) -> set[int]:
     return {each for (each,) in db.execute(f"SELECT hash FROM {_SLOTS} WHERE pack = ?", (number,))}
-
-
-def is_path(name: str) -> bool:
-    """Tell whether `name` may be that of an item."""
-    try:
-        check_path(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _gone(db: sqlite3.Connection, pack: int) -> set[int]:

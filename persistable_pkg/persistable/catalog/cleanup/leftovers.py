@@ -340,18 +340,15 @@ class Survey:
 
     def _unfinished(self, store: LocalStore) -> Iterator[Leftover]:
         """Files of writes that were killed: paths of this machine, for a store does not list them."""
-        for place, size in store.abandoned(0.0):
+        for place, found in store.unfinished():
             inside = place.relative_to(store.root).as_posix()
             if inside.startswith(trash.FOLDER + "/"):
                 continue
-            try:
-                age = self._now - place.stat().st_mtime
-            except OSError:
-                continue
+            age = self._now - found.st_mtime
             key = _OF_KEY.match(place.name)
             base = f"{place.parent.name}/{key[1]}" if key is not None else ""
             if base not in self._taken.live and (base in self._taken.dead or age > DAY or _is_of_dead(place)):
-                yield Leftover(base, UNFINISHED, (str(place),), size, age, moves=False, here=True)
+                yield Leftover(base, UNFINISHED, (str(place),), found.st_size, age, moves=False, here=True)
 
 
 def _is_of_dead(place: Path) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple, cast
 
+from persistable.stores.base import is_path
 from persistable.stores.record_file import RECORD
 
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
@@ -81,7 +82,7 @@ def read_entry(data: bytes) -> Entry | None:
         facts: Any = json.loads(data)
         annotations, kind = facts["annotations"], facts["artifactType"]
         path: Any = annotations[_PATH]
-        if kind not in (_FILE, _RECORD, _DELETED) or not isinstance(path, str):
+        if kind not in (_FILE, _RECORD, _DELETED) or not isinstance(path, str) or not is_path(path):
             return None
         content = b64decode(annotations[_CONTENT], validate=True) if _CONTENT in annotations else None
         parts = [layer for layer in facts["layers"] if _PART in layer.get("annotations", {})]

@@ -66,11 +66,6 @@ class OCIStore(BaseStore):
         self._timeout = timeout
         self._held: tuple[int, Artifacts] | None = None
 
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> OCIStore:
-        """The store of ``oci://registry/repository``."""
-        return cls(url, **options)
-
     @property
     def url(self) -> str:
         return self._place.url

@@ -11,6 +11,7 @@ import re
 from hashlib import sha256
 from urllib.parse import unquote_to_bytes
 
+from persistable.stores.base import is_path
 from persistable.stores.record_file import RECORD
 
 LONGEST = 128
@@ -41,7 +42,7 @@ def path_of(tag: str) -> str | None:
         return None
     if stem == tag and "." not in path.rpartition("/")[2]:
         path += RECORD
-    return path if tag_of(path) == tag else None
+    return path if is_path(path) and tag_of(path) == tag else None
 
 
 def is_long(tag: str) -> bool:
