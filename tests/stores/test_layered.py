@@ -668,6 +668,9 @@ def test_its_url_names_every_layer_without_secrets_and_opens_it_again(tmp_path: 
         assert [layer.trust for layer in copy.layers] == [None, (ANN, BOB), (BOB,)]
         assert [layer.store.url for layer in copy.layers] == [layer.store.url for layer in store.layers]
     assert open_store("layered://?layer=memory://m", readonly=True).primary is None
+    with pytest.raises(StoreError, match=r"\*\*\*@h/d.*says nothing of a layer") as raised:
+        open_store("layered://?layer=postgresql://u:hunter2@h/d&bogus=1")
+    assert "hunter2" not in f"{raised.value} {raised.value.url}"
     for wrong in ("layered://", "layered://?readonly=1", "layered://?layer=memory://m&max_bytes=many", "layered://?layer=memory://m&x=1"):
         with pytest.raises((StoreError, ValueError)):
             open_store(wrong)

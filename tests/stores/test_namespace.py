@@ -38,6 +38,9 @@ def test_what_is_in_one_is_not_in_another(tmp_path: Path, url: str) -> None:
         ("sqlite:///runs.db", "sqlite:///runs.ann.db"),
         ("sqlite:////x/runs", "sqlite:////x/runs.ann"),
         ("memory://", "memory://ann"),
+        ("mongodb://host/db?replicaSet=rs0", "mongodb://host/db/persistable.ann?replicaSet=rs0"),
+        ("mongodb+srv://u:%2F@host/db/runs", "mongodb+srv://u:%2F@host/db/runs.ann"),
+        ("postgresql://host/db?sslmode=require", "postgresql://host/db?sslmode=require&table=persistable.ann"),
         (["fast", {"url": "s3://b/x", "readonly": True}], ["fast.ann", {"url": "s3://b/x.ann", "readonly": True}]),
     ],
 )
@@ -49,6 +52,12 @@ def test_where_a_namespace_is(where: Any, expected: Any) -> None:
 def test_a_name_is_a_word(name: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="namespace is"):
         open_store(tmp_path, namespace=name)
+
+
+def test_an_archive_has_none(tmp_path: Path) -> None:
+    for where in (tmp_path / "paper.zip", f"s3://bucket/{tmp_path.name}/paper.zip", [tmp_path / "own", tmp_path / "paper.zip"]):
+        with pytest.raises(ValueError, match="is an archive; open it without"):
+            open_store(where, namespace="ann")
 
 
 def test_an_open_store_has_no_other_namespace(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from persistable.errors import InvalidName, StoreError, StoreReadOnly
+from persistable.errors import InvalidName, StoreError, StoreReadOnly, UnknownParam
 from persistable.fileio import JsonFileIO
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore, check_name, open_store, register_store
 
@@ -82,6 +82,13 @@ def test_what_is_no_name_at_all_is_a_type_error() -> None:
     nothing: Any = 3
     with pytest.raises(TypeError, match="a path, a URL or a Store, not int"):
         open_store(nothing)
+
+
+@pytest.mark.parametrize("where", ["data", "sqlite:///x.db", "memory://b", "oci://localhost/x", "layered://?layer=x", "a.zip"])
+def test_an_option_that_no_store_takes_is_refused_and_those_of_any_store_are_named(where: str) -> None:
+    with pytest.raises(UnknownParam, match=r"no option claim_tll; did you mean claim_ttl\? .*takes readonly, claim_ttl, .* any") as raised:
+        open_store(where, claim_tll=3)
+    assert not {"self", "root", "file", "url"} & set(raised.value.accepted)
 
 
 def test_a_scheme_can_be_registered() -> None:

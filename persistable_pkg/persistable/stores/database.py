@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from textwrap import shorten
-from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 from persistable.errors import StoreError, StoreFull, StoreUnavailable
 from persistable.params.masking import masked
@@ -184,11 +184,6 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
     """Bytes of one chunk."""
     timeout: float
     _link: Link[Any]
-
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
-        """The store of such a URL."""
-        return cls(url, **options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "was_reached": self._link.reached}

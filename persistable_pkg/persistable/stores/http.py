@@ -196,11 +196,6 @@ class HTTPStore(Reopened, Unwritable):
         self._web = _Web(timeout)
         self._reset()
 
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> HTTPStore:
-        """The store of ``https://host/folder``."""
-        return cls(url, **options)
-
     def _reset(self) -> None:
         self._manifest: _Manifest | None = None
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+from persistable.params.masking import masked
+
 TABLE = "persistable"
 """The table of a URL of a database that names none."""
 _DATABASES = ("postgresql", "postgres")
@@ -16,10 +18,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}", re.ASCII)
 def namespaced(where: Any, namespace: Any) -> Any:
     """The path, URL or layers of a namespace of the store at `where`.
 
-    That is a store of its own, named like the other: ``data.ann``, ``runs.ann.db``, ``s3://bucket/results.ann``, ``?table=results.ann``;
-    in a bucket that is a store as a whole, the folder ``ann``.
+    That is a store of its own, named like the other: ``data.ann``, ``runs.ann.db``, ``s3://bucket/results.ann``, ``?table=results.ann``,
+    ``mongodb://host/database/results.ann``; in a bucket that is a store as a whole, the folder ``ann``.
 
-    Raises ValueError for a name that is no word, TypeError for a store that is open.
+    Raises ValueError for a name that is no word and for an archive, TypeError for a store that is open.
     """
     if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
         raise ValueError(f"namespace is {namespace!r}; give a word of letters, digits, _ and -, such as {'ann'!r}")
@@ -32,6 +34,10 @@ def namespaced(where: Any, namespace: Any) -> Any:
         where = os.fspath(cast("os.PathLike[str]", where))
     if not isinstance(where, str) or where.startswith("layered://"):
         raise TypeError(f"a namespace is of a path or URL, and was given {where!r:.80}; open the store in its namespace by its path or URL")
+    from persistable.stores.zip import is_zip
+
+    if is_zip(where):
+        raise ValueError(f"namespace is of stores that can be written, and {masked(where)!r:.80} is an archive; open it without")
     scheme, sign, rest = where.partition("://")
     if not sign:
         path = os.path.expanduser(where)
@@ -46,4 +52,6 @@ def namespaced(where: Any, namespace: Any) -> Any:
         others = [pair for pair in pairs if not pair.startswith("table=")]
         return f"{scheme}://{rest}?{'&'.join([*others, f'table={table}.{namespace}'])}"
     rest = rest.rstrip("/")
+    if scheme.startswith("mongodb") and rest.count("/") == 1:
+        rest = f"{rest}/{TABLE}"
     return f"{scheme}://{rest}{'/' if rest and '/' not in rest and scheme != 'memory' else '.' if rest else ''}{namespace}{mark}{query}"

@@ -14,7 +14,7 @@ from persistable.errors import MissingExtra, StoreError, missing
 from persistable.params import extensions
 from persistable.params.masking import masked
 from persistable.params.url import check_slashes
-from persistable.stores.base import COMMON_OPTIONS, BaseStore, Store, extended
+from persistable.stores.base import COMMON_OPTIONS, EVERYWHERE, BaseStore, Store, extended
 from persistable.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)(?:::[^/]*)?://")  # one letter before the colon is a Windows drive
 _FACTORIES: dict[str, str] = {
     "file": "persistable.stores.local:LocalStore.from_url",
-    "http": "persistable.stores.http:HTTPStore.from_url",
-    "https": "persistable.stores.http:HTTPStore.from_url",
+    "http": "persistable.stores.http:HTTPStore",
+    "https": "persistable.stores.http:HTTPStore",
     "layered": "persistable.stores.layered.store:LayeredStore.from_url",
     "local": "persistable.stores.local:LocalStore.from_url",
     "memory": "persistable.stores.memory:MemoryStore.from_url",
-    "mongodb": "persistable.stores.mongo.store:MongoStore.from_url",
-    "mongodb+srv": "persistable.stores.mongo.store:MongoStore.from_url",
-    "oci": "persistable.stores.oci.store:OCIStore.from_url",
-    "postgres": "persistable.stores.postgres.store:PostgresStore.from_url",
-    "postgresql": "persistable.stores.postgres.store:PostgresStore.from_url",
+    "mongodb": "persistable.stores.mongo.store:MongoStore",
+    "mongodb+srv": "persistable.stores.mongo.store:MongoStore",
+    "oci": "persistable.stores.oci.store:OCIStore",
+    "postgres": "persistable.stores.postgres.store:PostgresStore",
+    "postgresql": "persistable.stores.postgres.store:PostgresStore",
     "sqlite": "persistable.stores.sqlite:SQLiteStore.from_url",
 }
 # the packages behind the schemes people use, and the extra that installs each (empty: there is no extra, the package is named)
@@ -50,7 +50,6 @@ _PACKAGES: dict[str, tuple[str, str]] = {
     "smb": ("smbprotocol", ""),
     "webdav": ("webdav4", ""),
 }
-_EVERYWHERE = (*COMMON_OPTIONS, "namespace", "sign", "trust")
 _TRUSTING = "#trust="
 _CACHE_LIMIT = 1024
 _opened: dict[object, Store] = {}
@@ -80,7 +79,7 @@ def open_store(
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
     """
-    if (options and not options.keys().isdisjoint(_EVERYWHERE)) or (isinstance(where, str) and _TRUSTING in where):
+    if (options and not options.keys().isdisjoint(EVERYWHERE)) or (isinstance(where, str) and _TRUSTING in where):
         return _with_common(open_store, where, options)
     if not options and isinstance(where, (str, PurePath)):
         path = str(where)
@@ -130,7 +129,7 @@ def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, An
         from persistable.stores.namespace import namespaced
 
         where = namespaced(where, options["namespace"])
-    made: Any = opened(where, **{name: option for name, option in options.items() if name not in _EVERYWHERE})
+    made: Any = opened(where, **{name: option for name, option in options.items() if name not in EVERYWHERE})
     if options.get("sign") is not None or options.get("trust") is not None:
         from persistable.stores.signed import with_signatures
 
@@ -258,7 +257,7 @@ def _remote(scheme: str, url: str, options: dict[str, Any]) -> Store:
             raise _unknown(scheme, url, known)
         from persistable.stores.object import ObjectStore
 
-        store: Store = ObjectStore.from_url(url, **options)
+        store: Store = ObjectStore(url, **options)
         return store
     except MissingExtra:
         raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from persistable.errors import UnknownParam
+from persistable.stores.base import EVERYWHERE
 
 # what file systems take beyond the names in their signatures
 _OF_ANY = frozenset(
@@ -19,16 +20,17 @@ _CLOSED = {"s3": _OF_SESSIONS, "s3a": _OF_SESSIONS, "gs": frozenset[str](), "gcs
 """Schemes of which all options are known, and those that stand in no signature."""
 
 
-def check_options(what: str, taker: Callable[..., Any], options: Iterable[str]) -> None:
-    """Raise UnknownParam, naming the nearest, for the first of `options` that `taker` has no keyword for."""
+def check_options(what: str, taker: Callable[..., Any], options: Iterable[str], of_store: bool = True) -> None:
+    """Raise UnknownParam, naming the nearest, for the first of `options` that `taker` has no keyword for. of_store: it makes a store."""
     try:
         parameters = inspect.signature(taker).parameters.values()
     except (TypeError, ValueError):
         return
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return  # then it sees to them itself
-    accepted = [each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD) and each.name != "self"]
-    _refuse_first(what, options, accepted)
+    keywords = {each.name: each for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)}
+    known = [name for name, each in keywords.items() if each.default is not each.empty]  # the others are no options
+    _refuse_first(what, [name for name in options if name not in keywords], known, of_store)
 
 
 def check_filesystem_options(scheme: str, kind: type, options: Mapping[str, Any]) -> None:
@@ -47,14 +49,16 @@ def check_filesystem_options(scheme: str, kind: type, options: Mapping[str, Any]
     strangers = [name for name in options if name not in known]
     if open_ended and scheme not in _CLOSED:
         strangers = [name for name in strangers if get_close_matches(name, accepted, n=1, cutoff=0.8)]
-    _refuse_first(f"{scheme}://", strangers, accepted)
+    _refuse_first(f"{scheme}://", strangers, accepted, True)
 
 
-def _refuse_first(what: str, options: Iterable[str], accepted: list[str]) -> None:
-    name = next((name for name in options if name not in accepted), None)
-    if name is None:
+def _refuse_first(what: str, strangers: Sequence[str], known: Sequence[str], of_store: bool) -> None:
+    if not strangers:
         return
-    near = get_close_matches(name, accepted, n=1, cutoff=0.5)
+    name = strangers[0]
+    common = ("readonly", *EVERYWHERE) if of_store else ()
+    near = get_close_matches(name, {*known, *common} - {name}, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    known = f"known are {', '.join(accepted)}" if accepted else "there are none"
-    raise UnknownParam(f"{what} has no option {name}; {hint}{known}", name=name, accepted=accepted)
+    own = f"known are {', '.join(known)}" if known else "it has none of its own"
+    others = f"; open_store takes {', '.join(common)} for any store" if common else ""
+    raise UnknownParam(f"{what} has no option {name}; {hint}{own}{others}", name=name, accepted=[*known, *common])

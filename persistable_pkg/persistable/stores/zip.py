@@ -111,11 +111,6 @@ class ZipStore(Unwritable):
         self._archive = where if not isinstance(where, str | os.PathLike) else _archive_at(os.fspath(where), options)
         self._seen: tuple[tuple[int, object], dict[str, Member]] | None = None
 
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> ZipStore:
-        """The store of a path or URL that ends in ``.zip``."""
-        return cls(url, **options)
-
     @property
     def url(self) -> str:
         return self._archive.url

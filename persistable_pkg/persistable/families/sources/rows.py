@@ -137,7 +137,7 @@ def rows_at(url: str, scheme: str, options: dict[str, Any]) -> Rows | None:
         )
     from persistable.stores.options import check_options
 
-    check_options(masked(url), made, options)
+    check_options(masked(url), made, options, of_store=False)
     return Rows(made(url, **options))
 
 

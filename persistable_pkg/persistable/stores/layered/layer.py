@@ -11,6 +11,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
 from persistable.errors import LayerSkippedWarning, StoreError
+from persistable.params.masking import masked
 from persistable.stores.base import Store, extended
 from persistable.stores.keys import TRUSTING
 from persistable.stores.open import open_store
@@ -122,7 +123,7 @@ def layers_of(url: str) -> list[Layer]:
         elif found and name == "trust":
             found[-1]["trust"] = (*found[-1].get("trust", ()), value)
         else:
-            raise StoreError(
-                f"{url}: {name}={value} says nothing of a layer; write layered://?layer=URL&readonly=1&layer=URL", url=url, path=""
-            )
+            shown, word = masked(url), masked(f"{name}={value}")
+            message = f"{shown}: {word} says nothing of a layer; write layered://?layer=URL&readonly=1&layer=URL"
+            raise StoreError(message, url=shown, path="")
     return [Layer.of(facts) for facts in found]

@@ -62,13 +62,13 @@ class CachedRecords:
     def arrived(self, index: int, path: str) -> None:
         """A layer has got a file: it may be the last that a record there was waiting for."""
         seen = self._arriving.get(path)
-        if seen is None or index not in seen.absent:
+        absent = seen.absent.get(index) if seen is not None else None
+        if seen is None or absent is None:
             return
-        seen.absent[index].discard(path)
-        if not seen.absent[index]:
-            del seen.absent[index]
+        absent.discard(path)
+        if not absent and seen.absent.pop(index, None) is not None:  # another thread may have got the last two at the same time
             self._place(index, seen)
-        if not any(path in absent for absent in seen.absent.values()):
+        if not any(path in absent for absent in list(seen.absent.values())):
             self._arriving.pop(path, None)
 
     def _place(self, index: int, seen: _Seen) -> None:
