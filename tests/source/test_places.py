@@ -1,5 +1,6 @@
 """Sources elsewhere than on disk: stores, S3 and HTTP, on real servers."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,18 @@ def test_a_memory_url_names_the_store_and_a_path_in_it(tmp_path: Path) -> None:
     assert Source(f"memory://{tmp_path.name}/a/b/{{it}}.txt")["x"].payload == "x"
     with open_store(f"memory://{tmp_path.name}", readonly=True) as readonly:
         assert list(Source("a/b/{it}.txt", store=readonly)) == ["x"]
+
+
+@pytest.mark.parametrize(
+    "where", ["zip://texts/{it}.txt::{place}", "zip://texts/{it}.txt::file://{place}", "simplecache::file://{texts}/{it}.txt"]
+)
+def test_files_in_an_archive_or_behind_another_file_system_are_inputs(where: str, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "x.txt").write_text("x")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "texts" / "x.txt", "texts/x.txt")
+    texts: Source[str] = Source(where.replace("{place}", str(tmp_path / "a.zip")).replace("{texts}", str(tmp_path / "texts")))
+    assert list(texts) == ["x"] and texts["x"].payload == "x"
 
 
 def test_folders_in_a_store_are_copied_to_where_they_are_needed(tmp_path: Path) -> None:

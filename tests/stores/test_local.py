@@ -302,6 +302,15 @@ def test_errors_survive_pickling(tmp_path: Path) -> None:
     assert (type(copy), str(copy), copy.path, copy.url) == (StoreError, str(caught.value), "a/b", store.url)
 
 
+def test_a_file_in_place_of_the_folder_is_no_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1")
+    for root in (tmp_path / "x", tmp_path / "x" / "y"):
+        for listing in (LocalStore(root).list, LocalStore(root).scan):
+            with pytest.raises(StoreError, match=r"is no folder.*correct the path"):
+                list(listing())
+    assert list(LocalStore(tmp_path).list("x")) == []
+
+
 def test_a_listing_names_only_what_can_be_asked_for(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.put("a/x", b"1")

@@ -389,6 +389,12 @@ def test_a_file_system_that_cannot_write_says_so(tmp_path: Path) -> None:
         store.put("y", b"2")
 
 
+def test_a_url_of_an_archive_names_the_archive(tmp_path: Path) -> None:
+    for url in ("zip://inner", "tar://inner"):
+        with pytest.raises(StoreError, match=r"names no archive; write (zip|tar)://::URL"):
+            open_store(url)
+
+
 def test_a_missing_package_names_what_to_install() -> None:
     import importlib.util
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from servers.switched import Switch, switched
 from persistable import Persistable
 from persistable.errors import StoreError, StoreUnavailable
 from persistable.stores import Store, open_store
+from persistable.stores import object as object_store
+from persistable.stores.base import stat_many
+from persistable.stores.filesystem import Files
 from persistable.testing.races import Gate, everything_below, started
 
 LARGE = bytes(range(256)) * 40_000
@@ -97,13 +101,64 @@ def test_what_killed_processes_left_is_removed_by_who_comes_next(ssh_server: SSH
     assert [path.startswith("slow/.other.bin.") for path in left if path.endswith(".tmp")] == [True]
 
 
-def test_a_connection_that_breaks_in_the_middle_of_a_write_leaves_the_old_bytes(
-    ssh_server: SSHServer, folder: Path, switch: Switch
+def switchable(server: SSHServer, folder: Path, switch: Switch) -> Store:
+    Path(str(server.known_hosts) + ".switched").write_text(Path(server.known_hosts).read_text().replace(str(server.port), str(switch.port)))
+    return opened(server, folder, switch.port, known_hosts=f"{server.known_hosts}.switched")
+
+
+CALLS: dict[str, Callable[[Store], object]] = {
+    "get_many": lambda store: store.get_many(["a/x", "a/y"]) == {"a/x": b"old"},
+    "stat_many": lambda store: stat_many(store, ["a/x", "a/y"]).keys() == {"a/x"},
+    "put": lambda store: store.put("a/x", b"new") is None and store.get("a/x") == b"new",
+    "create": lambda store: store.create("a/y", b"1") and not store.create("a/y", b"2"),
+    "write": lambda store: written(store) and store.get("a/x") == LARGE,
+    "delete": lambda store: store.delete("a/x") and not store.exists("a/x"),
+}
+
+
+def written(store: Store) -> bool:
+    with store.write("a/x") as file:
+        file.write(LARGE)
+    return True
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_server_that_is_away_for_a_moment_is_waited_for(ssh_server: SSHServer, folder: Path, switch: Switch, call: str) -> None:
+    store = switchable(ssh_server, folder, switch)
+    store.put("a/x", b"old")
+    switch.cut()
+    back = threading.Timer(1.0, lambda: setattr(switch, "is_down", False))
+    back.start()
+    try:
+        assert CALLS[call](store)
+    finally:
+        back.join()
+
+
+def test_what_was_created_is_known_to_be_ones_own_where_the_answer_was_lost(
+    ssh_server: SSHServer, folder: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path(str(ssh_server.known_hosts) + ".switched").write_text(
-        Path(ssh_server.known_hosts).read_text().replace(str(ssh_server.port), str(switch.port))
-    )
-    store = opened(ssh_server, folder, switch.port, known_hosts=f"{ssh_server.known_hosts}.switched")
+    store = switchable(ssh_server, folder, switch)
+    store.put("a/x", b"old")
+    renamed = Files._plain_rename
+
+    def lost(self: Files, old: str, new: str) -> None:
+        renamed(self, old, new)
+        monkeypatch.setattr(Files, "_plain_rename", renamed)
+        switch.cut()
+        switch.is_down = False
+        self.fs.cat_file(new)
+
+    monkeypatch.setattr(Files, "_plain_rename", lost)
+    assert store.create("a/claim", b"1")
+    assert not store.create("a/claim", b"2") and store.get("a/claim") == b"1"
+
+
+def test_a_connection_that_breaks_in_the_middle_of_a_write_leaves_the_old_bytes(
+    ssh_server: SSHServer, folder: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "PATIENCE", 0.5)
+    store = switchable(ssh_server, folder, switch)
     store.put("a/x", b"old")
 
     def write() -> None:

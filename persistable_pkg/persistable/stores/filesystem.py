@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from persistable.params.streams import SeekableReader
 from persistable.stores.base import Bytes, Stat, byte_view, is_temporary
+from persistable.stores.remote_errors import kind_of
 
 AT_ONCE = 32  # requests in flight for a batch
 BLOCK = 16 << 20  # bytes of one ranged read
@@ -134,8 +135,8 @@ class Remote:
     # --- many at once
 
     def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
-        """The result of `create` for each item, or its error."""
-        return [_tried(self.create, place, data) for place, data in items.items()]
+        """The result of `create` for each item, or its error. Only where `batches` says that many requests are under way at once."""
+        raise NotImplementedError(f"{type(self).__name__}.create_many")
 
     def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
         """The result of `info` for each place, or its error."""
@@ -248,8 +249,11 @@ class Files(Remote):
     def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
         found = super().get_many(places)
         for number, answer in enumerate(found):
-            if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError) and self.info(places[number]) is None:
-                found[number] = FileNotFoundError(places[number])
+            if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
+                if kind_of(answer) == "unreachable":
+                    raise answer  # so are the others
+                if self.info(places[number]) is None:
+                    found[number] = FileNotFoundError(places[number])
         return found
 
     def put(self, place: str, data: Bytes) -> None:

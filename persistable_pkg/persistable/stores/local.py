@@ -193,8 +193,13 @@ class LocalStore(BaseStore):
             folder = pending.pop()
             try:
                 entries = os.scandir(self._prefix + folder)
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 continue  # the root of an empty store, or a folder that went while we listed
+            except NotADirectoryError as error:
+                if folder:
+                    continue
+                message = f"{self.root} is no folder: it, or what should be a folder above it, is a file; correct the path"
+                raise StoreError(message, url=self.url, path="") from error
             except OSError as error:
                 self._no_read(error, folder.rstrip("/"))
             with entries:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths, stem_of, tell_written
-from persistable.stores.filesystem import Remote
+from persistable.stores.filesystem import Remote, Result
 
 WORTH = 16
 """Requests that a page of a listing has to spare: it takes longer, and costs more, than one request."""
@@ -17,7 +17,7 @@ _LOOKS = 3
 
 
 class ManyAtOnce(BaseStore):
-    """A store of which `remote` does the work; its errors are told by `errors`."""
+    """A store of which `remote` does the work, by `ask`; errors that are answers are told by `errors`."""
 
     _root: str
 
@@ -25,6 +25,8 @@ class ManyAtOnce(BaseStore):
 
         @property
         def remote(self) -> Remote: ...
+
+        def ask(self, path: str, act: Callable[[Remote], Result], *, writing: bool = False, absent_is_error: bool = True) -> Result: ...
 
         def errors(self, path: str, writing: bool, absent_is_error: bool = True) -> AbstractContextManager[None]: ...
 
@@ -37,8 +39,7 @@ class ManyAtOnce(BaseStore):
         wanted = check_paths(dict.fromkeys(paths))
         if not wanted:
             return {}
-        with self.errors(wanted[0], writing=False):
-            answers = self.remote.get_many([self._placed(path) for path in wanted])
+        answers = self.ask(wanted[0], lambda remote: remote.get_many([self._placed(path) for path in wanted]))
         found: dict[str, tuple[bytes, object | None]] = {}
         for path, answer in zip(wanted, answers, strict=True):
             if not isinstance(answer, BaseException):
@@ -59,8 +60,7 @@ class ManyAtOnce(BaseStore):
         found = {path: listed.found[path] for path in wanted if path in listed.found}
         if not listed.unknown:
             return found
-        with self.errors(listed.unknown[0], writing=False):
-            answers = self.remote.info_many([self._placed(path) for path in listed.unknown])
+        answers = self.ask(listed.unknown[0], lambda remote: remote.info_many([self._placed(path) for path in listed.unknown]))
         self._refuse(listed.unknown, answers, writing=False)
         return found | {path: answer for path, answer in zip(listed.unknown, answers, strict=True) if isinstance(answer, Stat)}
 
@@ -104,8 +104,8 @@ class ManyAtOnce(BaseStore):
         check_paths(items)
         if not items:
             return
-        with self.errors(next(iter(items)), writing=True):
-            answers = self.remote.put_many({self._placed(path): data for path, data in items.items()})
+        placed = {self._placed(path): data for path, data in items.items()}
+        answers = self.ask(next(iter(items)), lambda remote: remote.put_many(placed), writing=True)
         self._written({path: (data, stamp) for (path, data), stamp in zip(items.items(), answers, strict=True)})
         self._refuse(items, answers)
 
@@ -114,11 +114,13 @@ class ManyAtOnce(BaseStore):
         tell_written(self, {path: (data, stamp) for path, (data, stamp) in items.items() if isinstance(stamp, str)})
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        if not self.batches:
+            return super().create_many(items)
         check_paths(items)
         if not items:
             return set()
-        with self.errors(next(iter(items)), writing=True):
-            answers = self.remote.create_many({self._placed(path): data for path, data in items.items()})
+        placed = {self._placed(path): data for path, data in items.items()}
+        answers = self.ask(next(iter(items)), lambda remote: remote.create_many(placed), writing=True)
         self._refuse(items, answers)
         return {path for path, answer in zip(items, answers, strict=True) if answer is True}
 
@@ -133,8 +135,8 @@ class ManyAtOnce(BaseStore):
             self.put_many(stage)
         gone = check_paths(delete)
         if gone:
-            with self.errors(gone[0], writing=True, absent_is_error=False):
-                failed = self.remote.delete_many([self._placed(path) for path in gone])
+            places = [self._placed(path) for path in gone]
+            failed = self.ask(gone[0], lambda remote: remote.delete_many(places), writing=True, absent_is_error=False)
             self._refuse([place[self._skipped :] for place, _ in failed], [error for _, error in failed])
 
     def _refuse(self, paths: Iterable[str], answers: Sequence[object], writing: bool = True) -> None:

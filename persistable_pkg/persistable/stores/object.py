@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from textwrap import shorten
 from typing import Any, BinaryIO, cast
 
@@ -14,7 +16,7 @@ from persistable.params.masking import check_user, masked, unmasked
 from persistable.params.url import check_exact
 from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder, is_path
 from persistable.stores.connections import Reopened, Shared
-from persistable.stores.filesystem import Ranges, Remote, foreign
+from persistable.stores.filesystem import Ranges, Remote, Result, foreign
 from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options, check_options
 from persistable.stores.remote_errors import Kind, kind_of
@@ -27,6 +29,8 @@ _CLIENTS = {"s3": ("s3fs", _OBSTORE), "s3a": ("s3fs", _OBSTORE), "gs": ("gcsfs",
 _OBJECTS = {"abfs", "abfss", "az", "oci", "oss", "cos", "hf", "http", "https", "github"}
 # file systems of this process, by what they were made from: connecting costs a tenth of a second, a node per item makes thousands
 _connected = Shared[Any](16)
+PATIENCE = 20.0
+"""Seconds for which a server behind SSH that went away is waited for."""
 
 
 class ObjectStore(Reopened, ManyAtOnce):
@@ -71,6 +75,9 @@ class ObjectStore(Reopened, ManyAtOnce):
                 else:
                     self._class = fsspec.get_filesystem_class(self._scheme)
                     check_filesystem_options(self._scheme, self._class, options)
+                    if issubclass(self._class, foreign("fsspec.archive").AbstractArchiveFileSystem) and not options.get("fo"):
+                        shown = masked(url)
+                        raise StoreError(f"{shown} names no archive; write {self._scheme}://::URL of the archive", url=shown, path="")
                     self._options = {**self._class._get_kwargs_from_urls(url), **options}
                     place = str(self._class._strip_protocol(url)).rstrip("/")
                 check_exact(url, place)
@@ -82,6 +89,8 @@ class ObjectStore(Reopened, ManyAtOnce):
             self._options = {**url_or_fs.storage_options, **options}
             self._root = str(url_or_fs._strip_protocol(root)).rstrip("/")
         self.batches = self._scheme in _S3 | _GCS
+        self._reached = False
+        """True once there was a connection, in this process or that which the store comes from."""
         self._url = masked(chain or _shown(self._scheme, self._root, self._options))
         if self._scheme in _S3 | _GCS and not self._root:
             raise StoreError(f"{self._url} names no bucket; write {self._scheme}://bucket/folder", url=self._url, path="")
@@ -111,8 +120,7 @@ class ObjectStore(Reopened, ManyAtOnce):
     @property
     def exclusive(self) -> bool:
         """Tell whether at most one of several simultaneous `create` calls can return True."""
-        with self.errors("", writing=False):
-            return self.remote.exclusive
+        return self.ask("", lambda remote: remote.exclusive)
 
     def _reset(self) -> None:
         self._held: tuple[int, Remote] | None = None
@@ -122,13 +130,11 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     def get(self, path: str) -> bytes:
         place = self._place(path)
-        with self.errors(path, writing=False):
-            return self.remote.get(place)
+        return self.ask(path, lambda remote: remote.get(place))
 
     def read(self, path: str) -> BinaryIO:
         place = self._place(path)
-        with self.errors(path, writing=False):
-            file = self.remote.reader(place)
+        file = self.ask(path, lambda remote: remote.reader(place))
         raw = getattr(file, "raw", None)
         if isinstance(raw, Ranges):
             raw.guard = lambda: self._reading_on(path)
@@ -136,8 +142,7 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     def read_range(self, path: str, first: int, last: int) -> bytes:
         place = self._place(path)
-        with self.errors(path, writing=False):
-            return self.remote.get_range(place, first, last) if last > first else b""
+        return self.ask(path, lambda remote: remote.get_range(place, first, last)) if last > first else b""
 
     @contextmanager
     def _reading_on(self, path: str) -> Generator[None, None, None]:
@@ -152,8 +157,7 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     def stat(self, path: str) -> Stat | None:
         place = self._place(path)
-        with self.errors(path, writing=False):
-            found = self.remote.info(place)
+        found = self.ask(path, lambda remote: remote.info(place))
         if found is None:
             self._check_root(path)
         return found
@@ -187,31 +191,37 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     def put(self, path: str, data: Bytes) -> None:
         place = self._place(path)
-        with self.errors(path, writing=True):
-            stamp = self.remote.put(place, data)
+        stamp = self.ask(path, lambda remote: remote.put(place, data), writing=True)
         self._written({path: (data, stamp)})
 
     def create(self, path: str, data: Bytes) -> bool:
         place = self._place(path)
-        with self.errors(path, writing=True):
-            return self.remote.create(place, data)
+        tries = count()
+
+        def create(remote: Remote) -> bool:
+            is_asked_again = next(tries) > 0
+            if remote.create(place, data):
+                return True
+            # it may be there because the answer was lost, and not what was asked for
+            found = remote.get_many([place])[0] if is_asked_again else None
+            return isinstance(found, tuple) and found[0] == data
+
+        return self.ask(path, create, writing=True)
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         return self._write(path, self._place(path))
 
     @contextmanager
     def _write(self, path: str, place: str) -> Generator[BinaryIO]:
-        with self.errors(path, writing=True):
-            upload = self.remote.writer(place)
+        upload = self.ask(path, lambda remote: remote.writer(place), writing=True)
         upload.guard = lambda: self.errors(path, writing=True)
         with upload.sending() as file:
             yield file
 
     def delete(self, path: str) -> bool:
         place = self._place(path)
-        with self.errors(path, writing=True, absent_is_error=False):
-            if self.remote.delete(place):
-                return True
+        if self.ask(path, lambda remote: remote.delete(place), writing=True, absent_is_error=False):
+            return True
         self._check_root(path)
         return False
 
@@ -222,14 +232,13 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     def clear_temporary(self, path: str) -> None:
         place = self._place(path)
-        with self.errors(path, writing=True):
-            self.remote.clear_temporary(place)
+        self.ask(path, lambda remote: remote.clear_temporary(place), writing=True)
 
     # --- the other side
 
     def _is_over(self, kind: Kind) -> bool:
         """Tell whether after such an error its connection is of no use: one over SSH that has broken, credentials that have expired."""
-        if self._class.__module__.startswith("sshfs"):
+        if self._is_ssh:
             return kind == "unreachable"
         return kind in ("denied", "no credentials") and self._scheme in _S3 | _GCS | _OBJECTS
 
@@ -250,6 +259,7 @@ class ObjectStore(Reopened, ManyAtOnce):
         if held is None or held[0] != os.getpid():
             _connected.keep(held)
             held = self._held = (os.getpid(), self._connect())
+            self._reached = True
         return held[1]
 
     def _identity(self) -> tuple[Any, ...]:
@@ -272,7 +282,7 @@ class ObjectStore(Reopened, ManyAtOnce):
         options: dict[str, Any] = {**self._options, "use_listings_cache": False}
         if self._scheme in _S3:
             options["config_kwargs"] = {**_connections(), **options.get("config_kwargs", {})}
-        if self._class.__module__.startswith("sshfs"):
+        if self._is_ssh:
             options.setdefault("known_hosts", ())  # it would trust any host; this asks the user's own known_hosts file
             options.setdefault("keepalive_interval", 30)  # else a connection that is not used for long may be cut, or never end
             options.pop("use_listings_cache")  # it passes on what it does not know
@@ -295,6 +305,28 @@ class ObjectStore(Reopened, ManyAtOnce):
     def _no_root(self, path: str) -> StoreError:
         bucket = self._root.partition("/")[0]
         return StoreError(f"{self.url}: there is no bucket {bucket!r} here; make it, or correct the name", url=self.url, path=path)
+
+    @property
+    def _is_ssh(self) -> bool:
+        return str(self._class.__module__).startswith("sshfs")
+
+    def ask(self, path: str, act: Callable[[Remote], Result], *, writing: bool = False, absent_is_error: bool = True) -> Result:
+        """The result of `act` with the other side, whose errors are those of stores.
+
+        A server behind SSH that was reached before, and went away, is asked again for `PATIENCE`; clients of others do that themselves.
+        """
+        deadline, pause = 0.0, 0.05
+        while True:
+            try:
+                with self.errors(path, writing, absent_is_error):
+                    return act(self.remote)
+            except StoreUnavailable:
+                now = time.monotonic()
+                deadline = deadline or now + PATIENCE
+                if not (self._is_ssh and self._reached) or now + pause > deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
 
     @contextmanager
     def errors(self, path: str, writing: bool, absent_is_error: bool = True) -> Generator[None, None, None]:

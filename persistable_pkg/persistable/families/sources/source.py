@@ -92,7 +92,7 @@ class Joined:
 
 
 _FIELD = re.compile(r"(?<!\{)(?:\{\{)*\{(?!\{)")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)(?:::[^/]*)?://")
 
 
 def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Keys | None, options: dict[str, Any]) -> Inputs:
@@ -123,6 +123,7 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
 
 def _split(where: str, scheme: str) -> tuple[str, str]:
     """The folder that holds all paths, as a path or URL, and the template in it."""
+    where, chain = _unchained(where)
     address, mark, query = where.partition("?") if scheme else (where, "", "")
     rest = address[len(scheme) :]
     first = _FIELD.search(rest)
@@ -134,11 +135,18 @@ def _split(where: str, scheme: str) -> tuple[str, str]:
         source = fixed.rpartition("/")[0]
         if not source and fixed.startswith("/"):
             source = "/"
-    if scheme and not source and scheme != "memory://":
+    if scheme and not source and scheme != "memory://" and not chain:
         shown = masked(where)
         raise InvalidName(f"{shown!r}: the field is in place of the host or bucket; write that out", name=shown)
     text = rest[len(source) :].lstrip("/")
-    return f"{scheme}{_plain(source)}{mark}{query}" if scheme else os.path.expanduser(_plain(source)) or ".", text
+    return f"{scheme}{_plain(source)}{mark}{query}{chain}" if scheme else os.path.expanduser(_plain(source)) or ".", text
+
+
+def _unchained(where: str) -> tuple[str, str]:
+    """A path or URL, and what it is in: of ``zip://{k}.txt::s3://bucket/a.zip``, ``zip://{k}.txt`` and ``::s3://bucket/a.zip``."""
+    scheme = _URL.match(where)
+    at = where.find("::", scheme.end()) if scheme is not None else -1
+    return (where, "") if at < 0 else (where[:at], where[at:])
 
 
 def _plain(text: str) -> str:
@@ -279,6 +287,7 @@ def _text(where: Any, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _format(io: Any, text: str) -> FileIO[Any]:
     from persistable.fileio import BytesFileIO, FolderFileIO, fileio_for
 
+    text, _ = _unchained(text)
     folder = text.endswith("/")
     if io is None:
         try:
