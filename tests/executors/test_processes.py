@@ -289,6 +289,29 @@ def test_a_stopped_task_cleans_up_first(executor: ProcessExecutor, tmp_path: Pat
     assert [entry.name for entry in tmp_path.iterdir()] == ["begun"]
 
 
+def test_stop_returns_when_all_that_the_task_has_started_is_gone(executor: ProcessExecutor, tmp_path: Path) -> None:
+    """The end of a process that has much memory takes a while after it was killed."""
+    program = """import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+memory = b"1" * (1 << 28)
+with open(sys.argv[1], "w") as file:
+    file.write(str(os.getpid()))
+os.rename(sys.argv[1], sys.argv[2])
+time.sleep(100)
+"""
+
+    def start(half: str, whole: str) -> None:
+        with subprocess.Popen([sys.executable, "-c", program, half, whole]):
+            time.sleep(100)
+
+    future = executor.submit(start, str(tmp_path / "half"), str(tmp_path / "pid"))
+    tasks.wait_for(tmp_path / "pid", PATIENCE)
+    pid = int((tmp_path / "pid").read_text())
+    assert alive(pid)
+    assert executor.stop(future)
+    assert not alive(pid)
+
+
 def test_two_threads_stop_one_task(executor: ProcessExecutor, tmp_path: Path) -> None:
     future = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
     tasks.wait_for(tmp_path / "begun", PATIENCE)

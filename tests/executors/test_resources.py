@@ -57,3 +57,8 @@ def test_negative_resources_are_refused_by_name() -> None:
     for amount in (-1, math.nan):
         with pytest.raises(ValueError, match=rf"Resources\.db is {amount}; give zero or more"):
             Resources(db=amount)
+
+
+def test_a_retry_without_a_delay_may_have_any_number_of_attempts() -> None:
+    assert Retry(10_000).delay_after(9_999) == 0.0
+    assert Retry(3, delay=1.0, jitter=0.0).delay_after(2) == 2.0

@@ -192,6 +192,13 @@ def test_fail_fast_stops_at_the_first(executor: Any) -> None:
     assert run(nodes[1:], executor=executor).counts["failed"] == 0
 
 
+def test_fail_fast_ends_for_no_failure_of_an_earlier_run(executor: Any) -> None:
+    nodes = [slow_or_bad.step(n) for n in range(4)]
+    run(nodes[0], executor=executor, errors="return")
+    result = run(nodes, executor=executor, errors="return", failed="skip", fail_fast=True)
+    assert (result.counts["skipped"], result.counts["done"]) == (1, 3)
+
+
 @step(retry=Retry(3, delay=0.01))
 def flaky(log: str, good: int) -> int:
     mark(log)

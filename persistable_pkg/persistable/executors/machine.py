@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 from persistable.errors import Infeasible
 from persistable.executors.resources import Resources
 
+_MEMBERSHIP, _ROOT = "/proc/self/cgroup", "/sys/fs/cgroup"
+
 
 def cpus() -> int:
     """Return the number of CPUs this process may use, which in a container or under ``taskset`` is less than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.ceil(min(there or 1, _quota())))
+
+
+@functools.cache
+def _quota() -> float:
+    """The CPU time per second that control groups let this process have, as those of a container with ``--cpus`` do."""
+    return min(cpu_quotas(), default=math.inf)
 
 
 @functools.cache
@@ -25,34 +34,74 @@ def memory() -> int | None:
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
-    return min([physical, *cgroup_limits()])
+    return min([physical, *memory_limits()])
 
 
-def cgroup_limits(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> Iterator[int]:
-    """Limits of memory of this process's control group and of those above it, in either version of Linux control groups."""
+def memory_limits(membership: str = _MEMBERSHIP, root: str = _ROOT) -> Iterator[int]:
+    """Limits of memory of this process's control group and of those above it."""
+    for text in _of_groups("memory", "memory.max", "memory.limit_in_bytes", membership, root):
+        with suppress(ValueError):  # "max" is no number
+            yield int(text)
+
+
+def cpu_quotas(membership: str = _MEMBERSHIP, root: str = _ROOT) -> Iterator[float]:
+    """CPUs that this process's control group may use, and that those above it may."""
+    quotas = _of_groups("cpu", "cpu.max", "cpu.cfs_quota_us", membership, root)
+    periods = _of_groups("cpu", "cpu.max", "cpu.cfs_period_us", membership, root)
+    for quota, period in zip(quotas, periods, strict=False):
+        with suppress(ValueError, ZeroDivisionError):
+            share = int(quota.split()[0]) / int(period.split()[-1])
+            if share > 0:  # -1: no limit
+                yield share
+
+
+def _of_groups(controller: str, name: str, name_in_1: str, membership: str, root: str) -> Iterator[str]:
+    """The file of a controller in this process's control group and in those above it; it has another name in version 1 of them."""
     try:
         with open(membership, encoding="utf-8") as file:
             groups = [line.rstrip("\n").split(":", 2) for line in file]
     except OSError:
         return
     for number, controllers, path in groups:
-        if number != "0" and "memory" not in controllers.split(","):
+        if number != "0" and controller not in controllers.split(","):
             continue
-        folder, name = (root, "memory.max") if number == "0" else (f"{root}/memory", "memory.limit_in_bytes")
+        folder, file_name = (root, name) if number == "0" else (f"{root}/{controller}", name_in_1)
         parts = [part for part in path.split("/") if part]
         for depth in range(len(parts) + 1):  # in a container only the root of what it sees may be there
-            with suppress(OSError, ValueError), open("/".join([folder, *parts[:depth], name]), encoding="ascii") as file:
-                yield int(file.read())  # "max" is no number
+            with suppress(OSError, UnicodeDecodeError), open("/".join([folder, *parts[:depth], file_name]), encoding="ascii") as file:
+                yield file.read()
 
 
 def started(pid: int) -> str:
     """Return when a process was started, in its system's own measure; an empty text if there is none, or it has ended."""
+    fields = _fields_of(pid)
+    return "" if not fields or fields[0] in "ZX" else fields[19]
+
+
+def _fields_of(pid: int) -> list[str]:
+    """Return the fields of /proc of a process that follow its name: its state, parent, group, ...; none where there is no process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
+            return file.read().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
+        return []
+
+
+def await_group(group: int, seconds: float) -> None:
+    """Return when none of the killed processes of a group runs any more, or after `seconds`: the end of a process takes a moment."""
+    end = time.monotonic() + seconds
+    while _runs(group) and time.monotonic() < end:
+        time.sleep(0.002)
+
+
+def _runs(group: int) -> bool:
+    """Tell whether a process of that group runs, where /proc says so; one that has ended, and which nobody has waited for, does not."""
+    try:
+        os.killpg(group, 0)
+        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return False
+    return any(len(fields) > 2 and fields[0] not in "ZX" and fields[2] == str(group) for fields in map(_fields_of, pids))
 
 
 def check(resources: Resources | None) -> None:

@@ -46,6 +46,8 @@ class Retry:
         """Return the seconds to wait after that attempt (from 1): ``delay * backoff ** (attempt - 1)``, less up to `jitter` of that."""
         from random import random
 
+        if not self.delay:  # however many attempts: the power has no value from the 1025th on
+            return 0.0
         delay: float = self.delay * self.backoff ** (attempt - 1)
         return delay * (1 - self.jitter * random())
 

@@ -167,8 +167,9 @@ class Loop:
                 self._queue(unit)
             for unit, cause in start.skipped:
                 self._skip(unit, cause)
-            ended = self._advance()
-            if self._fail_fast and self._failed:
+            # a failure of this run ends it; what failed in an earlier run and is left as it is does not
+            ended = self._advance() if not (self._fail_fast and self.result.failures) else []
+            if self._fail_fast and self.result.failures:
                 self.stopped = True
                 self._abort()
                 return

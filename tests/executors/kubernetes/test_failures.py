@@ -21,6 +21,7 @@ from tests.executors.talking import check_that_it_gets_here
 from persistable import run, step
 from persistable.errors import ExecutorUnavailable, Infeasible, NotEnforceable, RunError, TimedOut, WorkerDied
 from persistable.executors import KubernetesExecutor
+from persistable.executors.kubernetes.diagnosis import state_of
 from persistable.executors.kubernetes.engine import KubernetesEngine
 from persistable.executors.remote.engine import Job
 from persistable.executors.resources import Resources
@@ -365,3 +366,9 @@ def test_a_large_family_is_few_jobs(new_cluster: StandIn, tmp_path: Path, monkey
         result = run(short.over(n=range(SMALLEST)), store=f"sqlite:///{tmp_path}/results.db", executor=executor)
     assert result.counts["done"] == SMALLEST
     assert len(jobs) < SMALLEST / 10
+
+
+@pytest.mark.parametrize(("told", "meant"), [(0, 0), (3, 3), (128, 128), (137, -9), (143, -15), (255, 255)])
+def test_a_status_that_no_signal_has_is_one(told: int, meant: int) -> None:
+    pod = {"status": {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": told}}}]}}
+    assert state_of(pod).exitcode == meant

@@ -462,3 +462,21 @@ def test_a_worker_killed_from_outside_fails_its_task_alone(executor: RayExecutor
     error = victim.exception(PATIENCE)
     assert isinstance(error, WorkerDied)
     assert executor.submit(tasks.double, 2).result(PATIENCE) == 4
+
+
+def test_a_task_that_is_stopped_while_its_answer_is_unpacked_has_ended(executor: RayExecutor, tmp_path: Path) -> None:
+    class Slow:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return time.sleep, (2.0,)
+
+    def end(file: str) -> Slow:
+        Path(file).touch()
+        return Slow()
+
+    warm(executor)
+    future = executor.submit(end, str(tmp_path / "ended"))
+    tasks.wait_for(tmp_path / "ended", PATIENCE)
+    time.sleep(0.5)
+    assert not future.done()
+    assert not executor.stop(future)
+    assert future.result(PATIENCE) is None

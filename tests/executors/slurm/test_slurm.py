@@ -219,3 +219,16 @@ def test_what_nodes_print_log_and_report_gets_here(slurm_cluster: Path, tmp_path
 
 def test_short_nodes_share_calls(slurm_cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_that_short_nodes_share_calls(SlurmExecutor(slurm_cluster / "jobs"), tmp_path / "data", monkeypatch)
+
+
+def test_a_job_that_is_held_is_named(slurm_cluster: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with SlurmExecutor(slurm_cluster / "a %u folder", options={"hold": True}) as executor:
+        pending = [executor.submit(tasks.double, number) for number in (4, 5)]
+        eventually(lambda: caplog.messages)
+        time.sleep(2)
+        numbers = [row[0] for row in in_queue("--format=%i")]
+        assert all(f"job {number} (JobHeldUser)" in " ".join(caplog.messages) for number in numbers), caplog.messages
+        assert len(caplog.messages) <= 2, "it is said once"
+        subprocess.run(["scontrol", "release", *numbers], check=True)
+        assert [future.result(PATIENCE) for future in pending] == [8, 10]
+    assert not left(slurm_cluster / "a %u folder")

@@ -21,6 +21,7 @@ from persistable import run, step
 from persistable.errors import ConfigError, ExecutorUnavailable, NotEnforceable, WorkerDied
 from persistable.executors import SSHExecutor
 from persistable.executors.resources import Resources
+from persistable.executors.ssh.executor import SSHHost, host_of
 from persistable.project import services
 from persistable.testing import executor_tasks as tasks
 
@@ -263,3 +264,28 @@ def test_what_nodes_print_log_and_report_gets_here(ssh_server: SSHServer, tmp_pa
 def test_short_nodes_share_calls(kind: str, ssh_server: SSHServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "data" if kind == "folder" else f"sqlite:///{tmp_path}/results.db"
     check_that_short_nodes_share_calls(SSHExecutor(ssh_server.place, **ssh_server.options), store, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ("host", {"": "host"}),
+        ("me@host:2222", {"": "host", "username": "me", "port": 2222}),
+        ("me@team@host", {"": "host", "username": "me@team"}),
+        ("fe80::1%eth0", {"": "fe80::1%eth0"}),
+        ("me@[::1]:22", {"": "::1", "username": "me", "port": 22}),
+        ("[::1]", {"": "::1"}),
+    ],
+)
+def test_names_and_addresses_of_hosts(given: str, options: dict[str, object]) -> None:
+    connect: Any = host_of(given, None, "python3", (), {}).connect
+    assert {"": connect.args[0], **connect.args[1]} == options
+
+
+def test_what_is_no_host_and_no_number_of_slots_is_refused() -> None:
+    for wrong in ("host:abc", "", "me@", "[::1", "host:"):
+        with pytest.raises(ValueError, match="is no host; give a name"):
+            SSHExecutor(wrong)
+    for hosts, slots in (("a", 0), ([SSHHost("a", slots=-1)], None)):
+        with pytest.raises(ValueError, match=r"slots of a is .*; give 1 or more"):
+            SSHExecutor(hosts, slots=slots)

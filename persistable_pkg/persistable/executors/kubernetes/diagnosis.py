@@ -94,7 +94,7 @@ def _exit_code(ended: Json | None) -> int | None:
     if ended is None:
         return None
     code = int(ended.get("exitCode", 0))
-    return 128 - code if code > 128 else code
+    return 128 - code if 128 < code <= 128 + signal.NSIG else code
 
 
 def _joined(word: Any, message: Any) -> str:

@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
-from persistable.executors import notes
+from persistable.executors import machine, notes
 from persistable.executors.calls import Buffer
 from persistable.executors.processes.frames import CALL, HELLO, NOTE, TOKEN, Frame, Inbox, encoded, readable
 from persistable.executors.processes.task import Task
+
+_GONE = 5.0  # seconds for killed processes to be gone
 
 
 class Worker:
@@ -175,6 +177,7 @@ class Worker:
         self.signal(signal.SIGCONT)
         self.wait(grace)
         self.reap()
+        machine.await_group(self.process.pid, _GONE)
 
     def reap(self) -> int:
         """Kill what is left of it and of what it started; return its exit status, or minus the number of the signal that ended it."""

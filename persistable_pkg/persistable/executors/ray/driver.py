@@ -90,12 +90,14 @@ class Driver:
                 return False
             task.stopped = True
             batch = task.batch
-            if batch is None:
+            waits = batch is None and task in task.group.waiting
+            if waits:
                 task.group.waiting.remove(task)
-        if batch is None:
+        if waits:
             task.fail(futures.CancelledError())
             return True
-        self._events.put(partial(self._end_stopped, batch))
+        if batch is not None:  # else its answer is being unpacked, or another thread has stopped it
+            self._events.put(partial(self._end_stopped, batch))
         if threading.current_thread() is self._thread:
             return True  # called from a callback of a future: it happens, but not while this waits
         futures.wait([task], timeout=_PATIENCE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -29,6 +30,9 @@ _SPARE = 60.0  # seconds that Slurm gives a job beyond its time, which is the ru
 _NEXT, _MOST = 0.5, 15.0  # seconds until the queue is asked again: the longer nothing is new, the more
 _SETTLED = 1.0  # seconds after which a job that has ended has
 _UNKNOWN = 10.0  # seconds after which a job that is not in the queue is taken to be gone
+_STUCK = re.compile("held|Partition(Down|Inactive|TimeLimit|NodeLimit)|BadConstraints|Invalid|NotAllowed|NeverSatisfied", re.IGNORECASE)
+"""Reasons of Slurm for which a job waits until somebody does something about it."""
+_NAMED = 5  # jobs that a warning names
 _SCRIPT = """#!/bin/sh
 set -- {jobs}
 shift "$SLURM_ARRAY_TASK_ID"
@@ -67,6 +71,7 @@ class SlurmEngine(Engine):
         self._folders: JobFolders | None = None
         self._queue: dict[Place, Element] = {}
         self._gone: dict[Job, float] = {}
+        self._stuck: set[str] = set()
         self._asked = self._seen = -math.inf
         self._moved = time.monotonic()
 
@@ -119,13 +124,15 @@ class SlurmEngine(Engine):
         minutes = None if resources.time is None else math.ceil((resources.time + _SPARE) / 60)
         gpus = math.ceil(resources.gpus) or None
         asked = {"cpus_per_task": math.ceil(resources.cpus) or 1, "mem": memory, "time": minutes, "gpus_per_node": gpus}
-        own = {"job_name": array, "array": f"0-{len(jobs) - 1}", "open_mode": "append", "output": self._output(array, "%a")}
+        output = f"{str(self._root).replace('%', '%%')}/{array}.%a.{_OUTPUT}"  # see `_output`
+        own = {"job_name": array, "array": f"0-{len(jobs) - 1}", "open_mode": "append", "output": output}
         return [*self._options, *options({**asked, **own, "nodes": 1, "ntasks": 1})]
 
     # --- what becomes of them
 
     def poll(self, jobs: Collection[Job]) -> Iterable[Report]:
-        self._ask()
+        if self._ask():
+            self._warn_of_stuck(jobs)
         for job in jobs:
             answers, began = self._jobs.answers(job.name)
             if any(answer.number != NOTE for answer in answers):
@@ -149,6 +156,19 @@ class SlurmEngine(Engine):
             self._queue = {Place(element.name, element.position): element for element in self._slurm.elements()}
             self._seen = now
         return self._seen == now
+
+    def _warn_of_stuck(self, jobs: Collection[Job]) -> None:
+        """Warn, once for each, of jobs that Slurm does not begin unless somebody does something about it."""
+        found = [self._queue.get(_place(job)) for job in jobs]
+        stuck = {each.number: each.reason for each in found if each is not None and each.state in WAITING and _STUCK.search(each.reason)}
+        new = [number for number in stuck if number not in self._stuck]
+        self._stuck = set(stuck)
+        if new:
+            _LOGGER.warning(
+                "Slurm does not begin %s, and will not by itself: `scontrol release NUMBER` has it begin a job that is held, and "
+                "`scancel NUMBER` gives one up",
+                ", ".join(f"job {number} ({stuck[number]})" for number in new[:_NAMED]) + (", ..." if len(new) > _NAMED else ""),
+            )
 
     def _is_gone(self, job: Job, element: Element | None) -> bool:
         """Tell whether a job has ended. Its last answers may be seen somewhat later than that.
@@ -221,7 +241,7 @@ class SlurmEngine(Engine):
         if self._folders is not None:
             self._folders.close()
 
-    def _output(self, array: str, position: int | str) -> str:
+    def _output(self, array: str, position: int) -> str:
         """Return the file of what an element prints, and of what Slurm says of it."""
         return f"{self._root}/{array}.{position}.{_OUTPUT}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,9 @@ from persistable.executors.remote.executor import RemoteExecutor
 from persistable.executors.remote.request import Request
 from persistable.executors.ssh.connection import SSHConnection
 from persistable.executors.ssh.engine import Host, HostsEngine
+
+_NAME = re.compile(r"(?:(.+)@)?(?:\[(.+)\]|([^:@\[\]]+)|([^@\[\]]*:[^@\[\]]*:[^@\[\]]*))(?::(\d+))?")
+"""A host: user, then its address in brackets, its name, or its IPv6 address without brackets and port; and the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +53,23 @@ class SSHExecutor(RemoteExecutor):
         if not given:
             raise ValueError('hosts is empty; give at least one: SSHExecutor("host")')
         self._names = [host if isinstance(host, str) else host.name for host in given]
-        engine = HostsEngine([_host(host, slots, python, path, options) for host in given], folder)
+        engine = HostsEngine([host_of(host, slots, python, path, options) for host in given], folder)
         super().__init__(engine, Request((), path, dict(environment or {})))
 
     def __repr__(self) -> str:
         return f"SSHExecutor({self._names!r})"
 
 
-def _host(given: str | SSHHost, slots: int | None, python: str, path: Sequence[str], options: Mapping[str, Any]) -> Host:
+def host_of(given: str | SSHHost, slots: int | None, python: str, path: Sequence[str], options: Mapping[str, Any]) -> Host:
+    """Return a host as the engine wants it. Raises ValueError for what is none."""
     host = SSHHost(given) if isinstance(given, str) else given
-    user, _, place = host.name.rpartition("@")
-    name, colon, port = place.rpartition(":")
-    if not colon:
-        name, port = place, ""
+    found = _NAME.fullmatch(host.name)
+    if found is None:
+        raise ValueError(f"{host.name!r} is no host; give a name as in `ssh NAME`, user@name:port, or an address in brackets: [::1]:22")
+    slots = slots if host.slots is None else host.slots
+    if slots is not None and slots < 1:
+        raise ValueError(f"slots of {host.name} is {slots}; give 1 or more, or nothing for as many as it has CPUs")
+    user, *names, port = found.groups()
     own = {**({"username": user} if user else {}), **({"port": int(port)} if port else {})}
-    connect = partial(SSHConnection, name, {**options, **own}, host.python or python, path)
-    return Host(host.name, connect, host.slots or slots, host.gpus)
+    connect = partial(SSHConnection, "".join(filter(None, names)), {**options, **own}, host.python or python, path)
+    return Host(host.name, connect, slots, host.gpus)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from persistable.executors.machine import started
+from persistable.executors.machine import await_group, started
 
 PROCESS = "process"
 ENDED = "ended"
@@ -149,6 +149,7 @@ def _supervise(folder: Path, writer: int) -> None:
         os.close(writer)
         status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
         _signal(worker, signal.SIGKILL)  # what it started and left behind
+        await_group(worker, _PATIENCE / 2)
         with suppress(FileNotFoundError):  # nobody wants to know
             _write(folder / ENDED, str(status))
     finally:
