@@ -875,10 +875,10 @@ def test_persisting_what_failed_to_be_written_removes_the_failure(tmp_path: Path
 def test_explain_and_html_say_what_would_happen_and_why(tmp_path: Path) -> None:
     points = Points(tmp_path, n=3)
     node = Outliers(tmp_path, k=1.0, points=points)
-    assert "absent: payload would generate it" in node.explain()
+    assert "absent: asking for its payload would generate it" in node.explain()
     assert "upstream, to be generated first: points" in node.explain()
     node.generate()
-    assert "payload would load it" in node.explain()
+    assert "asking for its payload would load it" in node.explain()
     assert repr(node) == f"Outliers(k=1.0, points=<points>) [{node.persist_hash[:8]}]"
     html = node._repr_html_()
     assert "Outliers" in html and "done" in html and "<svg" in html and "<script" not in html

@@ -147,12 +147,12 @@ def _stored(node: Node, store: Store) -> bool:
 
 
 _CONSEQUENCE = {
-    Status.ABSENT: "payload would generate it",
-    Status.RUNNING: "payload would wait for whoever generates it, then load it",
-    Status.DONE: "payload would load it",
-    Status.FAILED: "payload would try again",
-    Status.BLOCKED: "payload would try again what failed upstream, then generate it",
-    Status.CORRUPT: "payload would generate it again",
-    Status.STALE: "payload would load it, with a warning that what it was made by has changed",
-    Status.FOREIGN: "payload would refuse it",
+    Status.ABSENT: "asking for its payload would generate it",
+    Status.RUNNING: "asking for its payload would wait until it is generated elsewhere, then load it",
+    Status.DONE: "asking for its payload would load it",
+    Status.FAILED: "asking for its payload would try again",
+    Status.BLOCKED: "asking for its payload would try again what failed upstream, then generate it",
+    Status.CORRUPT: "asking for its payload would generate it again",
+    Status.STALE: "asking for its payload would load it, with a warning that its code or upstream has changed",
+    Status.FOREIGN: "asking for its payload would refuse it",
 }

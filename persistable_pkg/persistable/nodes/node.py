@@ -194,7 +194,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             if self._node_open:
                 inputs = list(self._node_open)
                 raise InputMissing(
-                    f"{self.payload_name} still needs {', '.join(inputs)}, so it has no {name}; fill it: `node >> it`, or {inputs[0]}=node",
+                    f"{self.payload_name} still needs {', '.join(inputs)}, so it has no {name}; give {inputs[0]}=..., or `node >> it`",
                     inputs=inputs,
                     roles=inputs,
                     name=name,

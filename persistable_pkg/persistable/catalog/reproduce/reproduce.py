@@ -77,10 +77,10 @@ class Reproduction:
         return f"<Reproduction of {self.key}: {self.outcome}; {self.why}>"
 
     def _repr_html_(self) -> str:
-        from persistable.graph.notebook import badge, card, code, listing
+        from persistable.graph.notebook import badge, card, digest, listing
 
         order = sorted(self.nodes, key=lambda each: -_RANK[each.outcome])
-        rows = [(badge(each.outcome), code(each.label), code(each.key.digest[:8]), each.why) for each in order[:50]]
+        rows = [(badge(each.outcome), each.label, digest(each.key), each.why) for each in order[:50]]
         return card(f"{self.outcome}: {self.key}", f" {self.why}", listing(("outcome", "node", "key", "why"), rows, len(order) - len(rows)))
 
 
