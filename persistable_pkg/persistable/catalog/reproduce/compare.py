@@ -1,4 +1,4 @@
-"""Two payloads compared by what they are: arrays with a tolerance, frames cell by cell, text line by line, all else to the leaf."""
+"""Two payloads compared by what they are: arrays with a tolerance, tables by column, text line by line, all else by its parts."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false
@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence, Set
 from contextlib import contextmanager
 from difflib import SequenceMatcher
+from types import FunctionType
 from typing import Any, Literal, NamedTuple
 
 from persistable.nodes.label import line
@@ -68,8 +70,8 @@ def compare(a: Any, b: Any, rtol: float = 0.0, atol: float = 0.0) -> Comparison:
     """The differences of `b` from `a`.
 
     Numbers are the same within ``atol + rtol * abs(a)``, and NaN is NaN. What has parts is compared part by part: arrays, frames of pandas,
-    polars and Arrow, sparse matrices, labelled arrays, dicts, sequences, objects by their attributes (estimators, too, by params and
-    what fitting has left). Figures are compared by the bytes they are saved as. Nothing of either is changed.
+    polars and Arrow, sparse matrices, labelled arrays, dicts, sequences, functions by their code, objects by their attributes (estimators,
+    too, by params and what fitting has left). Figures are compared by the bytes they are saved as. Nothing of either is changed.
     """
     walk = _Walk(rtol, atol)
     walk.compare(a, b)
@@ -80,7 +82,7 @@ class _Walk:
     """One comparison under way."""
 
     def __init__(self, rtol: float, atol: float) -> None:
-        if rtol < 0 or atol < 0:
+        if not (rtol >= 0 and atol >= 0):
             raise ValueError(f"rtol is {rtol} and atol {atol}; give 0 or more")
         self.rtol = rtol
         self.atol = atol
@@ -102,8 +104,10 @@ class _Walk:
     def at(self, step: str) -> Generator[None]:
         """Inside the block, a part is looked at."""
         self._path.append(step)
-        yield
-        self._path.pop()
+        try:
+            yield
+        finally:
+            self._path.pop()
 
     def part(self, step: str, a: Any, b: Any) -> None:
         """Compare a part of each."""
@@ -132,17 +136,17 @@ class _Walk:
             return
         self._met.add(pair)
         self._held += (a, b)  # or another object might be at the same place in memory
-        for module, tell, differ in _KINDS:
-            if (not module or module in sys.modules) and tell(a) and tell(b):
-                differ(self, a, b)
-                return
-        _objects(self, a, b)
+        differ = next((differ for module, is_kind, differ in _KINDS if (not module or module in sys.modules) and is_kind(a)), _objects)
+        try:
+            differ(self, a, b)
+        except Exception as error:  # noqa: BLE001 - code of somebody else's
+            self.tell(f"it cannot be compared: {type(error).__name__}: {error}")
 
     def _may_differ(self, a: Any, b: Any) -> bool:
         """Tell whether two types are compared by what they hold all the same: an array and one that is mapped are both arrays."""
         np = sys.modules.get("numpy")
         plain = (np.ndarray, np.memmap) if np is not None else ()
-        return type(a) in plain and type(b) in plain
+        return (type(a) in plain and type(b) in plain) or (_is_index(a) and _is_index(b))
 
     def _numbers(self, a: Any, b: Any) -> None:
         same = a == b or (a != a and b != b)
@@ -193,7 +197,7 @@ def _text(walk: _Walk, a: str, b: str) -> None:
     """Tell how two texts differ, by line where there are several."""
     mine, other = a.splitlines(keepends=True), b.splitlines(keepends=True)
     if (len(mine) <= 1 and len(other) <= 1) or max(len(mine), len(other)) > _MOST_LINES:
-        first = next((i for i, (one, two) in enumerate(zip(a, b, strict=False)) if one != two), min(len(a), len(b)))
+        first = _first_other(a, b)
         start = max(0, first - 20)
         before = "…" if start else ""
         walk.tell(f"{before}{_short(a[start : start + 60])}, {before}{_short(b[start : start + 60])} (from character {first} on)")
@@ -213,9 +217,20 @@ def _text(walk: _Walk, a: str, b: str) -> None:
 
 
 def _bytes(walk: _Walk, a: bytes, b: bytes) -> None:
-    first = next((i for i, (one, two) in enumerate(zip(a, b, strict=False)) if one != two), min(len(a), len(b)))
     sizes = f"{len(a):,} bytes" if len(a) == len(b) else f"{len(a):,} and {len(b):,} bytes"
-    walk.tell(f"{sizes}, from byte {first:,} on other ones")
+    walk.tell(f"{sizes}, from byte {_first_other(a, b):,} on other ones")
+
+
+def _first_other(a: Any, b: Any) -> int:
+    """The first place at which two sequences differ: halves are compared, since items one by one take minutes for 100 MB."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _plain(walk: _Walk, a: Any, b: Any) -> None:
@@ -227,26 +242,74 @@ _ATOMS: dict[type, Callable[[_Walk, Any, Any], None]] = {
 }  # fmt: skip
 
 
-# what holds other things
+# what has parts
+
+Part = tuple[str, Any]
+"""The way to a part, as Python would write it, and the part."""
 
 
-def _mappings(walk: _Walk, a: Any, b: Any) -> None:
-    _members(walk, a, b, lambda key: f"[{_short(key)}]")
-    if len(a) == len(b) and all(key in b for key in a) and list(a) != list(b):
-        walk.tell("the same keys in another order", equal=True)
+class Parts(NamedTuple):
+    """The parts of a value.
+
+    parts: by what is equal for the same part of another value. form: in words; where that is another, parts are not compared. notes: facts
+    by name, such as a frequency: where only these are others, values are equal. ordered: True where the order of parts is such a fact.
+    """
+
+    parts: dict[Hashable, Part]
+    form: str = ""
+    notes: Mapping[str, Any] = {}
+    ordered: bool = False
 
 
-def _members(walk: _Walk, a: Any, b: Any, step: Callable[[Any], str]) -> None:
-    """Compare what two mappings hold. step: gives the way to what is under a key."""
-    for key in a:
-        if key not in b:
-            walk.tell(f"is gone: {_short(a[key])}", path=step(key))
-    for key in b:
-        if key not in a:
-            walk.tell(f"is new: {_short(b[key])}", path=step(key))
-    for key in a:
-        if key in b:
-            walk.part(step(key), a[key], b[key])
+def _by_parts(parts_of: Callable[[Any], Parts]) -> Callable[[_Walk, Any, Any], None]:
+    """The comparison of values that `parts_of` takes apart."""
+
+    def differ(walk: _Walk, a: Any, b: Any) -> None:
+        one, two = parts_of(a), parts_of(b)
+        if one.form != two.form:
+            walk.tell(f"{one.form}, {two.form}")
+            return
+        for what, note in one.notes.items():
+            if note != two.notes[what]:
+                walk.tell(f"{what} {note} and {two.notes[what]}", equal=True)
+        for how, mine, others in (("gone", one.parts, two.parts), ("new", two.parts, one.parts)):
+            for name, (step, part) in mine.items():
+                if name not in others:
+                    walk.tell(f"is {how}: {_short(part)}", path=step)
+        for name, (step, part) in one.parts.items():
+            if name in two.parts:
+                walk.part(step, part, two.parts[name][1])
+        if one.ordered and one.parts.keys() == two.parts.keys() and list(one.parts) != list(two.parts):
+            walk.tell("the same parts in another order", equal=True)
+
+    return differ
+
+
+def _attributes(**parts: Any) -> dict[Hashable, Part]:
+    return {(".", name): (f".{name}", part) for name, part in parts.items()}
+
+
+def _itself(part: Any) -> dict[Hashable, Part]:
+    return {"": ("", part)}
+
+
+def _mapping(value: Mapping[Any, Any]) -> Parts:
+    own = _extras(value) if isinstance(value, dict) else {}
+    return Parts({("[]", _same_nan(key)): (f"[{_short(key)}]", part) for key, part in value.items()} | own, ordered=True)
+
+
+def _extras(value: Any) -> dict[Hashable, Part]:
+    """All that a container of somebody's own class has beside what it contains."""
+    found = _attributes(**{name: getattr(value, name) for name in ("default_factory", "maxlen") if hasattr(type(value), name)})
+    return found if type(value).__module__ in ("builtins", "collections", "numpy") else found | _own(value)
+
+
+_differ_in_extras = _by_parts(lambda value: Parts(_extras(value)))
+
+
+def _same_nan(value: Any) -> Hashable:
+    """What is equal for equal values, NaN too."""
+    return value if value == value else (type(value), repr(value))
 
 
 def _sequences(walk: _Walk, a: Any, b: Any) -> None:
@@ -255,13 +318,16 @@ def _sequences(walk: _Walk, a: Any, b: Any) -> None:
     for i, (one, two) in enumerate(zip(a, b, strict=False)):
         if one is not two:
             walk.part(f"[{i}]", one, two)
+    _differ_in_extras(walk, a, b)
 
 
 def _sets(walk: _Walk, a: Any, b: Any) -> None:
-    gone, new = [each for each in a if each not in b], [each for each in b if each not in a]
+    mine, other = ({_same_nan(each): each for each in some} for some in (a, b))
+    gone, new = [mine[each] for each in mine if each not in other], [other[each] for each in other if each not in mine]
     if gone or new:
         words = [f"{_shown(some)} {'is' if len(some) == 1 else 'are'} {how}" for some, how in ((gone, "gone"), (new, "new")) if some]
         walk.tell("; ".join(words))
+    _differ_in_extras(walk, a, b)
 
 
 def _shown(some: list[Any]) -> str:
@@ -269,38 +335,30 @@ def _shown(some: list[Any]) -> str:
     return ", ".join(texts[:5]) + (f" and {len(texts) - 5} more" if len(texts) > 5 else "")
 
 
+def _function(value: Any) -> Parts:
+    """Functions that were pickled by value are others in each process, of the same code."""
+    closure = [cell.cell_contents for cell in value.__closure__ or ()]
+    parts = _attributes(__code__=value.__code__, __defaults__=value.__defaults__, __kwdefaults__=value.__kwdefaults__, __closure__=closure)
+    return Parts(parts | _own(value), f"{value.__module__}.{value.__qualname__}")
+
+
 def _objects(walk: _Walk, a: Any, b: Any) -> None:
     """Compare two objects by attributes; without any, by what pickling would keep; and else by being equal."""
-    if isinstance(a, type) or hasattr(a, "__code__") or type(a).__module__ in _BY_EQUALITY or _is_enum(a):
-        if not _equal(a, b):
-            walk.tell(f"{_short(a)}, {_short(b)}")
-        return
-    mine, other = _attributes(a), _attributes(b)
-    if mine is None or other is None:
-        mine, other = _reduced(a), _reduced(b)
-    if mine is None or other is None:
-        if not _equal(a, b):
-            walk.tell(f"{_short(a)}, {_short(b)}")
-        return
-    _members(walk, mine, other, lambda name: f".{name}" if name.isidentifier() else f".<{name}>")
+    by_equality = isinstance(a, type) or type(a).__module__ in _BY_EQUALITY or any(base.__module__ == "enum" for base in type(a).__mro__)
+    mine, other = (None if by_equality else _own(value) or _reduced(value) for value in (a, b))
+    if mine is not None and other is not None:
+        _by_parts(lambda value: Parts(mine if value is a else other))(walk, a, b)
+    elif not (a == b or (a != a and b != b)):
+        walk.tell(f"{_short(a)}, {_short(b)}")
+    elif type(a).__module__ in _BY_EQUALITY and repr(a) != repr(b):  # one moment in two zones, or 1.0 and 1.00
+        walk.tell(f"{_short(a)}, {_short(b)}", equal=True)
 
 
 _BY_EQUALITY = ("datetime", "decimal", "fractions", "uuid", "pathlib", "zoneinfo", "re", "ipaddress")
 
 
-def _is_enum(value: Any) -> bool:
-    return any(base.__module__ == "enum" for base in type(value).__mro__)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    try:
-        return bool(a == b)
-    except Exception:  # noqa: BLE001 - code of somebody else's
-        return False
-
-
-def _attributes(value: Any) -> dict[str, Any] | None:
-    """The attributes of an object, those in slots too; None for one that has none."""
+def _own(value: Any) -> dict[Hashable, Part]:
+    """The attributes of an object, those in slots too."""
     found: dict[str, Any] = {}
     for base in type(value).__mro__:
         names = base.__dict__.get("__slots__", ())
@@ -310,45 +368,38 @@ def _attributes(value: Any) -> dict[str, Any] | None:
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
         found.update(own)
-    return found or None
+    return {(".", name): (f".{name}" if name.isidentifier() else f".<{name}>", part) for name, part in found.items()}
 
 
-def _reduced(value: Any) -> dict[str, Any] | None:
+def _reduced(value: Any) -> dict[Hashable, Part] | None:
     """The state that pickling would keep of an object, such as one written in C."""
     try:
         kept = value.__reduce_ex__(4)
     except Exception:  # noqa: BLE001 - what cannot be pickled
         return None
-    if isinstance(kept, str):
-        return None
-    return {"arguments": kept[1], "state": kept[2] if len(kept) > 2 else None}
+    return None if isinstance(kept, str) else _attributes(arguments=kept[1], state=kept[2] if len(kept) > 2 else None)
 
 
 # arrays
 
 
 def _arrays(walk: _Walk, a: Any, b: Any) -> None:
-    if a.shape != b.shape:
-        walk.tell(f"shapes {a.shape} and {b.shape}")
+    if a.shape != b.shape or a.dtype.names != b.dtype.names:
+        same = a.shape == b.shape
+        walk.tell(f"dtypes {a.dtype} and {b.dtype}" if same else f"shapes {a.shape} and {b.shape}")
         return
-    if a.dtype != b.dtype:
-        if (a.dtype.names is None) != (b.dtype.names is None) or a.dtype.names != b.dtype.names:
-            walk.tell(f"dtypes {a.dtype} and {b.dtype}")
-            return
-        walk.tell(f"dtypes {a.dtype} and {b.dtype}", equal=_are_numbers(a.dtype, b.dtype))
     if a.dtype.names is not None:
         for name in a.dtype.names:
-            with walk.at(f"[{name!r}]"):
-                _arrays(walk, a[name], b[name])
+            walk.part(f"[{name!r}]", a[name], b[name])
         return
-    if a.dtype.hasobject or b.dtype.hasobject:
+    if a.dtype != b.dtype:
+        walk.tell(f"dtypes {a.dtype} and {b.dtype}", equal=True)
+    kinds = {a.dtype.kind, b.dtype.kind}
+    if a.dtype.hasobject or b.dtype.hasobject or (len(kinds) > 1 and not kinds <= {*"biufc"}):
         _items(walk, a.reshape(-1).tolist(), b.reshape(-1).tolist(), lambda i: _index(a.shape, i))
-        return
-    _values(walk, a, b, lambda i: _index(a.shape, i))
-
-
-def _are_numbers(*dtypes: Any) -> bool:
-    return all(dtype.kind in "biufcmM" for dtype in dtypes)
+    else:
+        _values(walk, a, b, lambda i: _index(a.shape, i))
+    _differ_in_extras(walk, a, b)
 
 
 def _index(shape: Any, flat: int) -> str:
@@ -373,32 +424,23 @@ def _values(walk: _Walk, a: Any, b: Any, where: Callable[[int], str]) -> None:
     largest = relative = 0.0
     for start in range(0, max(1, flat_a.size), _CHUNK):
         one, two = np.asarray(flat_a[start : start + _CHUNK]), np.asarray(flat_b[start : start + _CHUNK])
-        if _differ_in_bytes(one, two):
-            same = _same(one, two)
-            other = np.flatnonzero(~same)
-            signs += _signs(one, two)
-            if other.size:
-                close, by, share = _distance(walk, one[other], two[other])
-                count += int(other.size)
-                far += int(np.count_nonzero(~close))
-                if first < 0:
-                    first = start + int(other[0])
-                largest, relative = max(largest, by), max(relative, share)
+        if one.dtype == two.dtype and one.tobytes() == two.tobytes():
+            continue
+        other = np.flatnonzero(~_same(one, two))
+        signs += _signs(one, two)
+        if other.size:
+            close, by, share = _distance(walk, one[other], two[other])
+            count += int(other.size)
+            far += int(np.count_nonzero(~close))
+            if first < 0:
+                first = start + int(other[0])
+            largest, relative = max(largest, by), max(relative, share)
     if count:
         size = f", by up to {largest:.3g}{f' (relatively {relative:.3g})' if relative else ''}" if largest == largest and largest else ""
         shown = f"{_scalar(flat_a[first])}, {_scalar(flat_b[first])}"
         walk.tell(f"{count:,} of {flat_a.size:,} values differ{size}; first at {where(first) or 'it'}: {shown}", equal=not far)
     elif signs:
         walk.tell(f"{signs:,} zeros have another sign", equal=True)
-
-
-def _differ_in_bytes(one: Any, two: Any) -> bool:
-    if one.dtype != two.dtype or one.dtype.kind in "OT":
-        return True
-    try:
-        return bool(one.tobytes() != two.tobytes())
-    except (TypeError, ValueError):
-        return True
 
 
 def _same(one: Any, two: Any) -> Any:
@@ -441,227 +483,177 @@ def _scalar(value: Any) -> str:
     )
 
 
-def _masked(walk: _Walk, a: Any, b: Any) -> None:
+def _masked(value: Any) -> Parts:
     import numpy as np
 
-    if a.shape != b.shape:
-        walk.tell(f"shapes {a.shape} and {b.shape}")
-        return
-    with walk.at(".mask"):
-        _arrays(walk, np.ma.getmaskarray(a), np.ma.getmaskarray(b))
-    with walk.at(".data"):
-        _arrays(walk, a.filled(np.zeros((), a.dtype)[()]), b.filled(np.zeros((), b.dtype)[()]))
+    nothing = np.zeros((), value.dtype)[()]
+    return Parts(_attributes(mask=np.ma.getmaskarray(value), data=value.filled(nothing), fill_value=value.fill_value), str(value.shape))
 
 
-def _sparse(walk: _Walk, a: Any, b: Any) -> None:
-    if a.shape != b.shape or a.format != b.format:
-        walk.tell(f"{a.format} of {a.shape}, {b.format} of {b.shape}")
-        return
+def _sparse(value: Any) -> Parts:
+    entries = value.tocoo(copy=True)
+    entries.sum_duplicates()
+    places = getattr(entries, "coords", None) or (entries.row, entries.col)
+    return Parts(_attributes(coords=tuple(places), data=entries.data), f"{value.format} of {value.shape}")
+
+
+def _tensor(value: Any) -> Parts:
+    plain = value.detach().cpu()
+    try:
+        array = plain.numpy()
+    except TypeError:  # types that numpy does not have, such as bfloat16
+        array = plain.float().numpy()
+    return Parts(_itself(array), f"{value.dtype} of {tuple(value.shape)}")
+
+
+def _variable(value: Any) -> Parts:
+    return Parts(_itself(value.to_numpy()) | _attributes(attrs=dict(value.attrs)), f"dimensions {value.dims}")
+
+
+def _data_array(value: Any) -> Parts:
+    coords = {name: each.variable for name, each in value.coords.items()}
+    return Parts(_itself(value.variable) | _attributes(name=value.name, coords=coords))
+
+
+def _dataset(value: Any) -> Parts:
+    coords = {name: each.variable for name, each in value.coords.items()}
+    variables = _mapping({name: each.variable for name, each in value.data_vars.items()})
+    return variables._replace(parts=variables.parts | _attributes(coords=coords, attrs=dict(value.attrs)))
+
+
+# tables
+
+
+class _Column(NamedTuple):
+    """A column of pandas, polars or Arrow, and the labels of its items."""
+
+    column: Any
+    labels: Sequence[Any]
+
+    @property
+    def dtype(self) -> Any:
+        return self.column.dtype if hasattr(self.column, "dtype") else self.column.type
+
+    def numbers(self) -> Any:
+        """Its numbers and times as an array; None where it has anything else, or gaps."""
+        import numpy as np
+
+        gaps: Any = getattr(self.column, "null_count", 0)
+        if gaps() if callable(gaps) else gaps:
+            return None
+        found = np.asarray(self.column)
+        return found if found.dtype.kind in "biufcmM" else None
+
+    def items(self) -> list[Any]:
+        """Its items as Python has them; a gap is None, however pandas writes it."""
+        if hasattr(self.column, "isna"):
+            return [None if gap else item for item, gap in zip(self.column.to_list(), self.column.isna().tolist(), strict=True)]
+        return list(self.column.to_pylist() if hasattr(self.column, "to_pylist") else self.column.to_list())
+
+
+def _columns(walk: _Walk, a: _Column, b: _Column) -> None:
+    """Two columns of one length: numbers without gaps as arrays, all others item by item."""
     if a.dtype != b.dtype:
-        walk.tell(f"dtypes {a.dtype} and {b.dtype}", equal=_are_numbers(a.dtype, b.dtype))
-    one, two = a.tocoo(), b.tocoo()
-    places = [list(zip(*(each.tolist() for each in _places(matrix)), strict=True)) for matrix in (one, two)]
-    mine, other = (dict(zip(some, matrix.data.tolist(), strict=True)) for some, matrix in zip(places, (one, two), strict=True))
-    if mine.keys() != other.keys():
-        walk.tell(f"{len(mine):,} and {len(other):,} entries, {len(mine.keys() ^ other.keys()):,} of them only in one")
-    for place in mine.keys() & other.keys():
-        walk.part(f"[{', '.join(map(str, place))}]", mine[place], other[place])
-
-
-def _places(matrix: Any) -> tuple[Any, ...]:
-    coords = getattr(matrix, "coords", None)
-    return tuple(coords) if coords is not None else (matrix.row, matrix.col)
-
-
-def _labelled(walk: _Walk, a: Any, b: Any) -> None:
-    """Labelled arrays of xarray."""
-    if hasattr(a, "data_vars"):
-        _mappings(walk, {str(name): each for name, each in a.data_vars.items()}, {str(name): each for name, each in b.data_vars.items()})
-    else:
-        if a.dims != b.dims:
-            walk.tell(f"dimensions {a.dims} and {b.dims}")
-            return
-        _arrays(walk, a.to_numpy(), b.to_numpy())
-    if hasattr(a, "coords"):
-        with walk.at(".coords"):
-            _mappings(walk, *({str(name): each.variable for name, each in one.coords.items()} for one in (a, b)))
-    walk.part(".attrs", dict(a.attrs), dict(b.attrs))
-
-
-# frames
-
-
-def _frames(walk: _Walk, a: Any, b: Any) -> None:
-    """DataFrames of pandas, cell by cell."""
-    mine, other = list(a.columns), list(b.columns)
-    _names(walk, mine, other)
-    if len(a) != len(b):
-        walk.tell(f"{len(a):,} and {len(b):,} rows")
-        return
-    _indexes(walk, a.index, b.index)
-    for name in mine:
-        if mine.count(name) == other.count(name) == 1:
-            with walk.at(f"[{_short(name)}]"):
-                _columns(walk, a[name], b[name], a.index)
-    walk.part(".attrs", dict(a.attrs), dict(b.attrs))
-
-
-def _names(walk: _Walk, mine: list[Any], other: list[Any]) -> None:
-    for name in mine:
-        if name not in other:
-            walk.tell("the column is gone", path=f"[{_short(name)}]")
-    for name in other:
-        if name not in mine:
-            walk.tell("the column is new", path=f"[{_short(name)}]")
-    if mine != other and {*map(repr, mine)} == {*map(repr, other)}:
-        walk.tell("the same columns in another order", equal=True)
-
-
-def _series(walk: _Walk, a: Any, b: Any) -> None:
-    if a.name != b.name:
-        walk.tell(f"names {a.name!r} and {b.name!r}")
-    if len(a) != len(b):
-        walk.tell(f"{len(a):,} and {len(b):,} rows")
-        return
-    _indexes(walk, a.index, b.index)
-    _columns(walk, a, b, a.index)
-    walk.part(".attrs", dict(a.attrs), dict(b.attrs))
-
-
-def _indexes(walk: _Walk, a: Any, b: Any) -> None:
-    with walk.at(".index"):
-        if list(a.names) != list(b.names):
-            walk.tell(f"names {list(a.names)} and {list(b.names)}")
-        if type(a) is not type(b):
-            walk.tell(f"a {type(a).__name__}, a {type(b).__name__}", equal=True)
-        if len(a) == len(b) and a.nlevels == b.nlevels:
-            for level in range(a.nlevels):
-                _columns(walk, a.get_level_values(level), b.get_level_values(level), range(len(a)))
-        else:
-            walk.tell(f"{len(a):,} and {len(b):,} labels")
-
-
-def _columns(walk: _Walk, a: Any, b: Any, labels: Any) -> None:
-    """Two columns of one length."""
-    import numpy as np
-
-    if a.dtype != b.dtype:
-        known = all(isinstance(dtype, np.dtype) for dtype in (a.dtype, b.dtype))
-        walk.tell(f"dtypes {a.dtype} and {b.dtype}", equal=not known or _are_numbers(a.dtype, b.dtype))
+        walk.tell(f"dtypes {a.dtype} and {b.dtype}", equal=True)
 
     def where(i: int) -> str:
-        return f"[{_short(labels[i])}]"
+        return f"[{_short(a.labels[i])}]"
 
-    if isinstance(a.dtype, np.dtype) and isinstance(b.dtype, np.dtype) and a.dtype.kind in "biufcmM" and b.dtype.kind in "biufcmM":
-        _values(walk, a.to_numpy(), b.to_numpy(), where)
-        return
-    missing_a, missing_b = np.asarray(a.isna()), np.asarray(b.isna())
-    for i in np.flatnonzero(missing_a != missing_b)[:MOST].tolist():
-        walk.tell("is missing in the second" if missing_b[i] else "is missing in the first", path=where(i))
-    there = np.flatnonzero(~missing_a & ~missing_b)
-    mine, other = a.to_numpy(dtype=object)[there].tolist(), b.to_numpy(dtype=object)[there].tolist()
-    _items(walk, mine, other, lambda i: where(int(there[i])))
-
-
-def _tables(walk: _Walk, a: Any, b: Any) -> None:
-    """Tables of polars and Arrow, column by column, and columns by themselves."""
-    mine, other = _columns_in(a), _columns_in(b)
-    if mine is None or other is None:
-        if getattr(a, "name", None) != getattr(b, "name", None):
-            walk.tell(f"names {a.name!r} and {b.name!r}")
-        _of_lists(walk, a, b)
-        return
-    _names(walk, list(mine), list(other))
-    if len(a) != len(b):
-        walk.tell(f"{len(a):,} and {len(b):,} rows")
-        return
-    for name in mine:
-        if name in other:
-            with walk.at(f"[{name!r}]"):
-                _of_lists(walk, mine[name], other[name])
+    mine, other = a.numbers(), b.numbers()
+    if (
+        mine is not None
+        and other is not None
+        and (mine.dtype.kind == other.dtype.kind or {mine.dtype.kind, other.dtype.kind} <= {*"biufc"})
+    ):
+        _values(walk, mine, other, where)
+    else:
+        _items(walk, a.items(), b.items(), where)
 
 
-def _columns_in(table: Any) -> dict[str, Any] | None:
-    """The columns of a table by name; None for what is a column itself."""
-    if hasattr(table, "get_columns"):
-        return {column.name: column for column in table.get_columns()}
-    return dict(zip(table.schema.names, table.columns, strict=True)) if hasattr(table, "schema") else None
+def _table(names: Iterable[Any], columns: Iterable[Any], labels: Sequence[Any]) -> Parts:
+    """The parts of a table. Columns may have one name; these are told apart by their order."""
+    number: Counter[Any] = Counter()
+    parts: dict[Hashable, Part] = {}
+    for name, column in zip(names, columns, strict=True):
+        parts["[]", name, number[name]] = f"[{_short(name)}]", _Column(column, labels)
+        number[name] += 1
+    return Parts(parts, f"{len(labels):,} rows", ordered=True)
 
 
-def _of_lists(walk: _Walk, a: Any, b: Any) -> None:
-    """Columns of polars and Arrow: numbers without gaps as arrays, all others item by item."""
-    dtype_a, dtype_b = (column.dtype if hasattr(column, "dtype") else column.type for column in (a, b))
-    if dtype_a != dtype_b:
-        walk.tell(f"dtypes {dtype_a} and {dtype_b}", equal=True)
-    if len(a) != len(b):
-        walk.tell(f"{len(a):,} and {len(b):,} items")
-        return
-    plain = [_numbers_of(column) for column in (a, b)]
-    if plain[0] is not None and plain[1] is not None:
-        _values(walk, plain[0], plain[1], lambda i: f"[{i}]")
-        return
-    mine, other = ((each.to_pylist() if hasattr(each, "to_pylist") else each.to_list()) for each in (a, b))
-    _items(walk, mine, other, lambda i: f"[{i}]")
+def _frame(value: Any) -> Parts:
+    table = _table(value.columns, (value.iloc[:, i] for i in range(value.shape[1])), value.index)
+    own = _attributes(index=value.index, names=list(value.columns.names), **_of_pandas(value))
+    return table._replace(parts=own | table.parts)
 
 
-def _numbers_of(column: Any) -> Any:
-    count: Any = column.null_count
-    if count() if callable(count) else count:
-        return None
-    try:
-        found = column.to_numpy()
-    except Exception:  # noqa: BLE001 - types that numpy does not have
-        return None
-    return found if found.dtype.kind in "biufcmM" else None
+def _series(value: Any) -> Parts:
+    parts = _itself(_Column(value, value.index)) | _attributes(name=value.name, index=value.index, **_of_pandas(value))
+    return Parts(parts, f"{len(value):,} rows")
 
 
-# figures and the like
+def _of_pandas(value: Any) -> dict[str, Any]:
+    """The attributes of a frame or series, those that somebody's own class of them declares too."""
+    declared = {name: getattr(value, name, None) for name in type(value)._metadata if name != "_name"}
+    return {"attrs": dict(value.attrs), **declared}
 
 
-def _figures(walk: _Walk, a: Any, b: Any) -> None:
+def _labels(value: Any) -> Parts:
+    columns = [_Column(value.get_level_values(i), range(len(value))) for i in range(value.nlevels)]
+    levels = _itself(columns[0]) if len(columns) == 1 else _attributes(levels=columns)
+    notes = {"types": type(value).__name__, "frequencies": getattr(value, "freq", None)}
+    return Parts(levels | _attributes(names=list(value.names)), f"{len(value):,} labels of {value.nlevels} levels", notes)
+
+
+def _polars_frame(value: Any) -> Parts:
+    return _table(value.columns, value.get_columns(), range(len(value)))
+
+
+def _arrow_table(value: Any) -> Parts:
+    return _table(value.schema.names, value.columns, range(len(value)))
+
+
+def _array(value: Any) -> Parts:
+    """The parts of a column by itself, of polars or Arrow."""
+    return Parts(_itself(_Column(value, range(len(value)))) | _attributes(name=getattr(value, "name", None)), f"{len(value):,} items")
+
+
+def _figure(value: Any) -> Parts:
     from persistable.fileio.figure import FigureFileIO
 
-    mine, other = (FigureFileIO("svg").dumps(figure) for figure in (a, b))
-    if mine != other:
-        walk.tell(f"drawn, the figures differ ({len(mine):,} and {len(other):,} bytes of SVG)")
-
-
-def _tensors(walk: _Walk, a: Any, b: Any) -> None:
-    if a.dtype != b.dtype or a.shape != b.shape:
-        walk.tell(f"{a.dtype} of {tuple(a.shape)}, {b.dtype} of {tuple(b.shape)}")
-        return
-    plain = [tensor.detach().cpu() for tensor in (a, b)]
-    try:
-        arrays = [each.numpy() for each in plain]
-    except TypeError:  # types that numpy does not have, such as bfloat16
-        arrays = [each.float().numpy() for each in plain]
-    _arrays(walk, arrays[0], arrays[1])
+    return Parts(_attributes(svg=FigureFileIO("svg").dumps(value)))
 
 
 def _of(module: str, *names: str) -> Callable[[Any], bool]:
-    def tell(value: Any) -> bool:
+    def is_kind(value: Any) -> bool:
         return any(base.__module__.partition(".")[0] == module and base.__name__ in names for base in type(value).__mro__)
 
-    return tell
+    return is_kind
 
 
 def _is_sparse(value: Any) -> bool:
     return type(value).__module__.startswith("scipy.sparse") and hasattr(value, "tocoo")
 
 
+_is_index = _of("pandas", "Index")
 _KINDS: list[tuple[str, Callable[[Any], bool], Callable[[_Walk, Any, Any], None]]] = [
-    ("numpy", _of("numpy", "MaskedArray"), _masked),
+    ("", lambda value: type(value) is _Column, _columns),
+    ("numpy", _of("numpy", "MaskedArray"), _by_parts(_masked)),
     ("numpy", _of("numpy", "ndarray"), _arrays),
-    ("pandas", _of("pandas", "DataFrame"), _frames),
-    ("pandas", _of("pandas", "Series"), _series),
-    ("pandas", _of("pandas", "Index"), _indexes),
-    ("polars", _of("polars", "DataFrame", "Series"), _tables),
-    ("pyarrow", _of("pyarrow", "Table", "RecordBatch", "Array", "ChunkedArray"), _tables),
-    ("xarray", _of("xarray", "DataArray", "Dataset", "Variable"), _labelled),
-    ("scipy", _is_sparse, _sparse),
-    ("torch", _of("torch", "Tensor"), _tensors),
-    ("matplotlib", _of("matplotlib", "Figure"), _figures),
-    ("", lambda value: isinstance(value, Mapping), _mappings),
+    ("pandas", _of("pandas", "DataFrame"), _by_parts(_frame)),
+    ("pandas", _of("pandas", "Series"), _by_parts(_series)),
+    ("pandas", _is_index, _by_parts(_labels)),
+    ("polars", _of("polars", "DataFrame"), _by_parts(_polars_frame)),
+    ("polars", _of("polars", "Series"), _by_parts(_array)),
+    ("pyarrow", _of("pyarrow", "Table", "RecordBatch"), _by_parts(_arrow_table)),
+    ("pyarrow", _of("pyarrow", "Array", "ChunkedArray"), _by_parts(_array)),
+    ("xarray", _of("xarray", "Variable"), _by_parts(_variable)),
+    ("xarray", _of("xarray", "DataArray"), _by_parts(_data_array)),
+    ("xarray", _of("xarray", "Dataset"), _by_parts(_dataset)),
+    ("scipy", _is_sparse, _by_parts(_sparse)),
+    ("torch", _of("torch", "Tensor"), _by_parts(_tensor)),
+    ("matplotlib", _of("matplotlib", "Figure"), _by_parts(_figure)),
+    ("", lambda value: isinstance(value, FunctionType), _by_parts(_function)),
+    ("", lambda value: isinstance(value, Mapping), _by_parts(_mapping)),
     ("", lambda value: isinstance(value, list | tuple) or type(value).__name__ == "deque", _sequences),
     ("", lambda value: isinstance(value, Set), _sets),
 ]

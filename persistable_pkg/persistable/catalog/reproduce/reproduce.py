@@ -106,7 +106,7 @@ def reproduce(
 
     Raises ValueError for a negative tolerance.
     """
-    if rtol < 0 or atol < 0:
+    if not (rtol >= 0 and atol >= 0):
         raise ValueError(f"rtol is {rtol} and atol {atol}; give 0 or more")
     store = node.store
     note = ""
