@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from persistable import Catalog, Persistable, PersistableParams, formerly, omit_when, run, step, untracked
+from persistable.catalog import entries
 from persistable.errors import InvalidName, InvalidQuery, MistypedParam, UnknownKey, UnknownParam
 
 
@@ -242,6 +243,43 @@ def test_lazy_and_sliced(catalog: Catalog, tmp_path: Path) -> None:
         found[4]
     Points(tmp_path / "data", n=50).generate()
     assert len(found) == 5 and found[0].params["n"] == 50
+
+
+def test_slices_of_slices_hold_nothing_beyond_their_end(catalog: Catalog) -> None:
+    found = catalog.find()
+    for empty in (found[5:2], found[:3][4:], found[2:2]):
+        assert (len(empty), list(empty), empty.rows(), empty.page(0, 10), bool(empty)) == (0, [], [], ([], 0), False)
+
+
+def test_entries_that_come_and_go_while_others_are_read(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "PAGE", 2)
+    wanted = [entry.key for entry in catalog.find()]
+    seen = []
+    for number, entry in enumerate(catalog.find()):
+        seen.append(entry.key)
+        if number == 1:  # newest first, so these would be at the beginning
+            run(*[Points(n=n) for n in (1, 2, 3)], store=catalog.store)
+            assert len(catalog.find()) == len(wanted) + 3
+    assert seen == wanted
+    seen = []
+    for entry in catalog.find():
+        seen.append(entry.key)
+        entry.node().delete()
+        assert entry.key not in catalog
+    assert seen[3:] == wanted and not catalog.find()
+
+
+def test_half_a_surrogate_pair(tmp_path: Path) -> None:
+    half = "a\udc80"
+    run(Points(n=1, tag=half), store=tmp_path / "data")
+    catalog = Catalog(tmp_path / "data", index=None)
+    assert len(catalog.find(Points, tag=half)) == 1
+    for backend in ("pandas", "polars"):
+        assert list(catalog.find().to_frame(backend)["tag"]) == [r"a\udc80"]
+    for ask in (lambda: len(catalog.find(where=f"tag = '{half}'")), lambda: catalog[half]):
+        with pytest.raises(InvalidQuery, match="holds half a surrogate pair"):
+            ask()
+    assert half not in catalog
 
 
 def test_failures_are_asked_for(catalog: Catalog, tmp_path: Path) -> None:

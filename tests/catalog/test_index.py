@@ -6,7 +6,9 @@ import multiprocessing as mp
 import os
 import random
 import shutil
+import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +210,50 @@ def test_a_damaged_record_is_an_entry(tmp_path: Path, index: Path) -> None:
     assert len(catalog) == 2, "what lies under another key is damaged, what is no key is nothing"
     node.generate()
     assert catalog[node.key].status == "done"
+
+
+def test_what_a_damaged_record_hid_is_found_by_once_it_is_sound(tmp_path: Path, index: Path) -> None:
+    run(number.step(7), store=tmp_path / "data")
+    (path,) = (tmp_path / "data" / "number").glob("*.record.json")
+    sound = path.read_bytes()
+    path.write_bytes(sound[:50])
+    catalog = Catalog(tmp_path / "data", index=index)
+    assert [entry.status for entry in catalog.find()] == ["corrupt"]
+    path.unlink()
+    path.write_bytes(sound)
+    assert len(catalog.find("number", n=7)) == len(catalog.find("number", where="n = 7")) == 1
+
+
+def test_an_index_that_was_closed_is_brought_up_to_date_before_it_answers(tmp_path: Path) -> None:
+    run(doubled.step(number.step(1)), store=tmp_path / "data")
+    with Catalog(tmp_path / "data", index=None) as catalog:
+        (entry,) = catalog.find("doubled")
+    assert list(entry.upstream) == ["value"] and "number" in entry.label
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_children_forked_while_other_threads_ask_ask_too(tmp_path: Path, index: Path) -> None:
+    run(*(number.step(i) for i in range(20)), store=tmp_path / "data")
+    catalog = Catalog(tmp_path / "data", index=index)
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            assert len(catalog.find("number", n=3)) == 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                os._exit(0 if len(catalog.find("number")) == 20 else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "another's", "other tables", "other layout", "flipped"])

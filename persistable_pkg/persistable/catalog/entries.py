@@ -10,6 +10,7 @@ from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
 from persistable.catalog.query import Condition, counting
 from persistable.errors import need
+from persistable.fileio.json import encodable
 from persistable.params.building import did_you_mean
 from persistable.params.trees import leaves_of
 
@@ -56,18 +57,12 @@ class Entries(Sequence[Entry]):
         return max(0, (number if self._stop is None else min(number, self._stop)) - self._first)
 
     def __bool__(self) -> bool:
-        return bool(self._page(self._where(), self._first, 1)) if self._stop is None or self._stop > self._first else False
+        return bool(self[:1]._ids())
 
     def __iter__(self) -> Iterator[Entry]:
-        where = self._where()
-        at = self._first
-        while True:
-            many = PAGE if self._stop is None else min(PAGE, self._stop - at)
-            page = self._page(where, at, many)
-            yield from page
-            at += len(page)
-            if len(page) < PAGE:
-                return
+        ids = self._ids()  # all at once: while pages of them are asked for, others may come and go
+        for first in range(0, len(ids), PAGE):
+            yield from self._of_ids(ids[first : first + PAGE])
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -84,34 +79,37 @@ class Entries(Sequence[Entry]):
             return Entries(self._catalog, self._asked, self._first + first, stop, self._order)
         at = index if index >= 0 else len(self) + index
         if at >= 0 and (self._stop is None or self._first + at < self._stop):
-            found = self._page(self._where(), self._first + at, 1)
-            if found:
-                return found[0]
+            for row in self._rows(COLUMNS, self._first + at, self._first + at + 1):
+                return Entry(self._catalog, row)
         raise IndexError(f"there is no entry {index}: {len(self)} match")
 
-    def _page(self, where: Condition, first: int, many: int) -> list[Entry]:
-        return [Entry(self._catalog, row) for row in self._rows(COLUMNS, where, first, max(0, many))]
-
-    def _rows(self, columns: str, where: Condition, first: int, many: int) -> list[tuple[Any, ...]]:
+    def _rows(self, columns: str, first: int, stop: int | None) -> list[tuple[Any, ...]]:
+        where = self._where()
         query = f"SELECT {columns} {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
-        return self._catalog.index.rows(query, (*where.values, many, first))
+        return self._catalog.index.rows(query, (*where.values, -1 if stop is None else max(0, stop - first), first))
 
-    def _all(self, columns: str) -> list[tuple[Any, ...]]:
-        return self._rows(columns, self._where(), self._first, -1 if self._stop is None else self._stop - self._first)
+    def _ids(self) -> list[int]:
+        return [number for (number,) in self._rows("r.id", self._first, self._stop)]
+
+    def _of_ids(self, ids: Sequence[int]) -> list[Entry]:
+        """The entries with these ids that are still there."""
+        found = lookup.by_rows(self._catalog, self._catalog.index, ids)
+        return [found[number] for number in ids if number in found]
 
     def page(self, first: int, many: int) -> tuple[list[Entry], int]:
         """The entries from `first` on, and how many there are in all: of thousands, `where` is asked once and few are read whole."""
-        ids = self._all("r.id")
-        wanted = [number for (number,) in ids[first : first + many]]
-        found = lookup.by_rows(self._catalog, self._catalog.index, wanted)
-        return [found[number] for number in wanted if number in found], len(ids)
+        ids = self._ids()
+        return self._of_ids(ids[first : first + many]), len(ids)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The columns `COLUMNS` of all of them: for lists of thousands, which need no objects."""
-        return self._all(COLUMNS)
+        return self._rows(COLUMNS, self._first, self._stop)
 
     def to_frame(self, backend: str = "pandas") -> Any:
-        """A table of them, of pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted names."""
+        """A table of them, of pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted names.
+
+        Halves of surrogate pairs in text, which neither library can hold, are written as escapes.
+        """
         if backend not in ("pandas", "polars"):
             raise ValueError(f"backend={backend!r}: pandas or polars")
         library: Any = need(backend, backend, backend, "to_frame()")
@@ -164,5 +162,9 @@ def _columns(entries: list[Entry]) -> dict[str, list[Any]]:
     for number, entry in enumerate(entries):
         for path, tree in leaves_of(entry.params_tree):
             name = f"params.{path}" if path in _FACTS else path
-            columns.setdefault(name, [None] * len(entries))[number] = value_of(tree)
+            columns.setdefault(name, [None] * len(entries))[number] = _cell(value_of(tree))
     return columns
+
+
+def _cell(value: Any) -> Any:
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) and not encodable(value) else value

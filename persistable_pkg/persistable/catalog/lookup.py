@@ -13,7 +13,7 @@ from persistable.catalog.index.index import Index
 from persistable.catalog.index.parts import parts_of
 from persistable.catalog.index.rows import ENDINGS
 from persistable.catalog.query import Condition, counting
-from persistable.errors import InvalidName, UnknownKey
+from persistable.errors import InvalidName, InvalidQuery, UnknownKey
 from persistable.records.key import Key
 from persistable.stores.custom_path import PLACED
 from persistable.stores.keys import TRUSTING
@@ -68,7 +68,7 @@ def contains(catalog: Catalog, text: object) -> bool:
     """Tell whether there is one entry that `text` names."""
     try:
         entry(catalog, text)
-    except (UnknownKey, TypeError):
+    except (UnknownKey, InvalidQuery, TypeError):
         return False
     return True
 

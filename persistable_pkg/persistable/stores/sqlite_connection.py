@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 from weakref import WeakSet
 
@@ -30,7 +31,9 @@ _MOST = 20  # times so many steps; no sound file needs as many in one call, a cr
 
 _opening = threading.RLock()  # held by who opens, and while the process forks
 _connections: WeakSet[Connection] = WeakSet()
-_forking: list[Connection] = []
+_registering = threading.RLock()  # held by who registers, and while the process forks
+_registered: WeakSet[Closable] = WeakSet()
+_forking: list[Closable] = []
 
 
 class Foreign(sqlite3.DatabaseError):
@@ -227,9 +230,31 @@ class Transaction:
             self._db.execute("ROLLBACK")
 
 
+class Closable(Protocol):
+    """An SQLite file in use. Whoever uses it holds the lock."""
+
+    lock: threading.RLock
+
+    def close(self) -> None:
+        """Close the file; it is opened again when used."""
+        ...
+
+
+def close_at_forks(each: Closable) -> None:
+    """Have `each`, whose users may open connections of stores meanwhile, closed whenever the process forks."""
+    with _registering:
+        _registered.add(each)
+
+
 def _before_fork() -> None:
+    _registering.acquire()
+    _close(list(_registered))  # first: their users wait for what is locked next
     _opening.acquire()
-    for each in list(_connections):
+    _close(list(_connections))
+
+
+def _close(some: Iterable[Closable]) -> None:
+    for each in some:
         each.lock.acquire()
         _forking.append(each)
         with suppress(sqlite3.Error):
@@ -240,6 +265,7 @@ def _after_fork() -> None:
     while _forking:
         _forking.pop().lock.release()
     _opening.release()
+    _registering.release()
 
 
 if hasattr(os, "register_at_fork"):

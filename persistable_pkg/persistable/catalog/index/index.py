@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from persistable.errors import InvalidQuery
 from persistable.stores.cache_folder import file_of
+from persistable.stores.sqlite_connection import close_at_forks
 
 try:
     import fcntl
@@ -75,26 +76,28 @@ class Index:
         self.url = url
         self.file = file
         self.refill: Callable[[Index], None] | None = None
-        """Brings an index up to date; called where this one was damaged and an empty one has replaced it, before that answers."""
+        """Brings an index up to date; called before one answers that is not open: it may be empty, or of some time ago."""
         self._private = private
         self._anew = False  # whether its file has been made anew once
         self._db: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        close_at_forks(self)
 
-    def use(self, act: Callable[[sqlite3.Connection], Result], refill: Callable[[Index], None] | None = None) -> Result:
-        """Call `act` with the connection; where the index cannot be used, again with another that `refill` has brought up to date.
+    def use(self, act: Callable[[sqlite3.Connection], Result], filled: bool = False) -> Result:
+        """Call `act` with the connection; where the index cannot be used, again with that of another.
 
-        That is a new file where this one is damaged, and one in memory where it still is, or where the disk is full.
+        That is a new file where this one is damaged, and one in memory where it still is, or where the disk is full. filled: bring one
+        that is not open up to date before.
         """
-        with self._lock:
+        with self.lock:
             while True:
+                if filled and self._db is None and self.refill is not None:
+                    self.refill(self)
                 try:
                     return act(self._connection())
                 except sqlite3.DatabaseError as error:
                     if not self._replaced(error):
                         raise
-                if refill is not None:
-                    refill(self)
 
     def _replaced(self, error: sqlite3.DatabaseError) -> bool:
         """Tell whether `error` came of the file; another has its place then, the second time one in memory."""
@@ -113,7 +116,7 @@ class Index:
     @contextmanager
     def alone(self) -> Generator[None]:
         """Keep other processes from bringing this index up to date inside the block."""
-        with self._lock:
+        with self.lock:
             if self.file is None or self._private or fcntl is None:
                 yield
                 return
@@ -159,17 +162,20 @@ class Index:
         return self.file is not None and self.file.exists()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows that `query` finds. Raises InvalidQuery where it is too much for SQLite."""
+        """All rows that `query` finds. Raises InvalidQuery where it is too much for SQLite, or a text in it none that it can hold."""
         try:
-            return self.use(lambda db: db.execute(query, values).fetchall(), self.refill)
+            return self.use(lambda db: db.execute(query, values).fetchall(), filled=True)
         except sqlite3.OperationalError as error:
             if _code_of(error) not in _OF_THE_QUERY:
                 raise
             raise InvalidQuery(f"this is too much to ask at once ({error}); ask for less", where="", part="") from error
+        except UnicodeEncodeError as error:
+            part = ascii(error.object)
+            raise InvalidQuery(f"{part:.80} holds half a surrogate pair, so nothing is found by it", where="", part=part) from None
 
     def discard(self) -> None:
         """Remove the index; the next use makes it anew."""
-        with self._lock:
+        with self.lock:
             self.close()
             self._remove()
 
@@ -181,7 +187,7 @@ class Index:
 
     def close(self) -> None:
         """Close the file; it is opened again when used."""
-        with self._lock:
+        with self.lock:
             if self._db is not None:
                 self._db.close()
                 self._db = None

@@ -134,15 +134,21 @@ class _Refresh:
                     for name in self._dropped:
                         self._db.execute(INDEXES[name])
 
-    def _insert(self, into: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write `rows` by one statement for every `TOGETHER`, which takes half the time of a statement for each."""
+    def _insert(self, table: str, columns: str, rows: Iterable[tuple[Any, ...]], unique: str = "") -> None:
+        """Write `rows` by one statement for every `TOGETHER`, which takes half the time of a statement for each.
+
+        unique: the columns by which a row that is there already is known, to be changed: it keeps its id.
+        """
         values = list(chain.from_iterable(rows))
-        width = into.count(",") + 1
+        names = columns.split(", ")
+        width = len(names)
+        changed = ", ".join(f"{name} = excluded.{name}" for name in names)
+        known = f" ON CONFLICT ({unique}) DO UPDATE SET {changed}" if unique else ""
         one = f"({', '.join('?' * width)})"
         whole = len(values) - len(values) % (TOGETHER * width)
         for many, first, last in ((TOGETHER, 0, whole), (1, whole, len(values))):
             step = many * width
-            query = f"INSERT OR REPLACE INTO {into} VALUES {', '.join([one] * many)}"
+            query = f"INSERT INTO {table} ({columns}) VALUES {', '.join([one] * many)}{known}"
             self._db.executemany(query, (values[at : at + step] for at in range(first, last, step)))
 
     @cached_property
@@ -256,8 +262,10 @@ class _Refresh:
     def _write(self, rows: Sequence[tuple[Pending, Row | None]]) -> None:
         nodes = self._nodes([(row.node, place[0]) for place, row in rows if row and row.node])
         self._insert(
-            "records (folder, file, pack, stamp, inode, node, status, name, at, size, seconds, created, host, class, made)",
+            "records",
+            "folder, file, pack, stamp, inode, node, status, name, at, size, seconds, created, host, class, made",
             (_record(place, row, nodes) for place, row in rows),
+            unique="folder, file",
         )
 
     def _nodes(self, told: Sequence[tuple[Described, str]]) -> dict[str, int]:
@@ -267,10 +275,11 @@ class _Refresh:
         for node, _ in told:
             if node.class_reference is not None or node.key not in by_key:
                 by_key[node.key] = node
-        query = "SELECT key, id, class IS NULL FROM nodes WHERE key IN (SELECT value FROM json_each(?))"
+        query = "SELECT key, id, class IS NULL, params <> '{}' FROM nodes WHERE key IN (SELECT value FROM json_each(?))"
         known = self._db.execute(query, (json.dumps(list(by_key)),)).fetchall()
-        ids: dict[str, int] = {key: number for key, number, _ in known}
-        partial = {key for key, _, unknown in known if unknown}
+        ids: dict[str, int] = {key: number for key, number, _, _ in known}
+        partial = {key for key, _, unknown, _ in known if unknown}
+        valued = {key for key, _, _, has_params in known if has_params}  # a damaged record tells none, a failure does
         new = [node for key, node in by_key.items() if key not in ids or (key in partial and node.class_reference is not None)]
         number = self._db.execute("SELECT coalesce(max(id), 0) FROM nodes").fetchone()[0]
         for node in new:
@@ -278,11 +287,13 @@ class _Refresh:
                 number += 1
                 ids[node.key] = number
         self._insert(
-            "nodes (id, key, class, version, params, leaves)",
+            "nodes",
+            "id, key, class, version, params, leaves",
             ((ids[node.key], *node[:5]) for node in new),
+            unique="id",
         )
         self._edges(new, ids, paths)
-        self._params([node for node in new if node.key not in partial], ids)
+        self._params([node for node in new if node.key not in valued], ids)
         self._note_columns(new)
         return ids
 
@@ -299,7 +310,7 @@ class _Refresh:
     def _params(self, nodes: Iterable[Described], ids: dict[str, int]) -> None:
         paths = self._paths
         rows = ((paths[path], kind, value, ids[node.key]) for node in nodes for path, kind, value in node.values)
-        self._insert("params (path, kind, value, node)", rows)
+        self._insert("params", "path, kind, value, node", rows)
 
     def _note_columns(self, nodes: Iterable[Described]) -> None:
         """Note what queries over payloads of their names may ask for."""
