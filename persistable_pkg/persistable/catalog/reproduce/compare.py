@@ -299,7 +299,7 @@ def _mapping(value: Mapping[Any, Any]) -> Parts:
 
 
 def _extras(value: Any) -> dict[Hashable, Part]:
-    """All that a container of somebody's own class has beside what it contains."""
+    """The attributes that a container of somebody's own class has beside what it contains."""
     found = _attributes(**{name: getattr(value, name) for name in ("default_factory", "maxlen") if hasattr(type(value), name)})
     return found if type(value).__module__ in ("builtins", "collections", "numpy") else found | _own(value)
 
@@ -308,7 +308,7 @@ _differ_in_extras = _by_parts(lambda value: Parts(_extras(value)))
 
 
 def _same_nan(value: Any) -> Hashable:
-    """What is equal for equal values, NaN too."""
+    """A value that is equal for equal ones, NaN too."""
     return value if value == value else (type(value), repr(value))
 
 
@@ -336,7 +336,7 @@ def _shown(some: list[Any]) -> str:
 
 
 def _function(value: Any) -> Parts:
-    """Functions that were pickled by value are others in each process, of the same code."""
+    """The parts of a function: pickled by value it is another in each process, of the same code."""
     closure = [cell.cell_contents for cell in value.__closure__ or ()]
     parts = _attributes(__code__=value.__code__, __defaults__=value.__defaults__, __kwdefaults__=value.__kwdefaults__, __closure__=closure)
     return Parts(parts | _own(value), f"{value.__module__}.{value.__qualname__}")
@@ -535,7 +535,7 @@ class _Column(NamedTuple):
         return self.column.dtype if hasattr(self.column, "dtype") else self.column.type
 
     def numbers(self) -> Any:
-        """Its numbers and times as an array; None where it has anything else, or gaps."""
+        """The numbers and times in it as an array; None where it has anything else, or gaps."""
         import numpy as np
 
         gaps: Any = getattr(self.column, "null_count", 0)
@@ -545,7 +545,7 @@ class _Column(NamedTuple):
         return found if found.dtype.kind in "biufcmM" else None
 
     def items(self) -> list[Any]:
-        """Its items as Python has them; a gap is None, however pandas writes it."""
+        """The items as Python has them; a gap is None, however pandas writes it."""
         if hasattr(self.column, "isna"):
             return [None if gap else item for item, gap in zip(self.column.to_list(), self.column.isna().tolist(), strict=True)]
         return list(self.column.to_pylist() if hasattr(self.column, "to_pylist") else self.column.to_list())
