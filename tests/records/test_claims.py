@@ -136,6 +136,38 @@ def test_a_row_left_without_its_beginning_still_counts(store: Store) -> None:
     assert not list(store.list())
 
 
+@pytest.mark.parametrize("row", [(".claim.2",), (".claim.2", ".claim.3")])
+def test_who_comes_while_a_row_is_released_leaves_no_claim(store: Store, row: tuple[str, ...]) -> None:
+    """An owner that took over releases the lowest first. A claim made then would stay, and name a process that lives."""
+    for suffix in row:
+        store.put(f"x/a{suffix}", owner(pid=1, host="elsewhere"))
+    before = sorted(store.list())
+    assert claims.take_over(store, "x/a") is None
+    with pytest.raises(claims.Elsewhere):
+        claims.acquire(store, "x/a", lambda: False, waits=False)
+    several = claims.Claims(store, ["x/a", "x/b"])
+    assert several.bases == {"x/b"}
+    several.release()
+    assert sorted(store.list()) == before
+
+
+def test_who_succeeds_a_row_with_a_gap_leaves_no_claim(store: Store) -> None:
+    store.put("x/a.claim", owner(pid=dead_pid()))
+    store.put("x/a.claim.3", owner(pid=1, host="elsewhere"))
+    assert claims.take_over(store, "x/a") is None
+    assert sorted(store.list()) == ["x/a.claim", "x/a.claim.3"]
+
+
+def test_the_heartbeat_of_who_was_taken_over_goes_with_the_row(store: Store) -> None:
+    gone = owner(pid=dead_pid())
+    for name in ("x/a", "x/b"):
+        store.put(f"{name}.claim", gone)
+        store.put(f"{name}.beat", b"3")
+    acquire(store).release()
+    claim_watch.forget_dead(store, ["x/b"])
+    assert not list(store.list())
+
+
 def test_waiting_ends_when_the_work_is_done(store: Store) -> None:
     done: list[bool] = []
     first = acquire(store)

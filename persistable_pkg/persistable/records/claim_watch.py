@@ -40,7 +40,7 @@ def forget_dead(store: Any, bases: Iterable[str]) -> None:
     taken_over = stat_many(store, [paths[path] for path in held])
     dead = [path for path, owner in held.items() if paths[path] not in taken_over and (owners.is_dead(owner) or owners.is_damaged(owner))]
     if dead:
-        store.change_many(delete=dead)
+        store.change_many(delete=[*dead, *[path.removesuffix(SUFFIX) + ".beat" for path in dead]])
 
 
 def claimed_among(store: Store, bases: Iterable[str]) -> set[str]:

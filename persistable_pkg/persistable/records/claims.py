@@ -111,7 +111,10 @@ class Claim(_Held):
         self.epoch = epoch
         if epoch == 1:  # as `_create`, without a call: it is felt in a miss
             path = self._base + SUFFIX
-            self.held = self._store.create(path, owners.written or owners.mine()) and not self._store.exists(path + ".2")
+            created = self._store.create(path, owners.written or owners.mine())
+            self.held = created and not self._store.exists(path + ".2")
+            if created and not self.held:
+                self._store.delete(path)
         else:
             self.held = _create(self._store, self._base, epoch, predecessor)
         if self.held:
@@ -180,7 +183,7 @@ class Claim(_Held):
     def _clear(self) -> None:
         for epoch in range(1, self.epoch + 1):
             self._store.delete(path_of(self._base, epoch))
-        if self.beats:
+        if self.beats or self.epoch > 1:  # those before may have beaten
             self._store.delete(self._base + ".beat")
 
 
@@ -209,7 +212,10 @@ class Claims(_Held):
         # a later epoch there was left by an owner killed while letting go: it decides
         doubtful = created - fresh
         succeeded = stat_many(store, [f"{path}.2" for path in doubtful]) if doubtful else {}
-        self.bases = {path.removesuffix(SUFFIX) for path in created if f"{path}.2" not in succeeded}
+        outnumbered = [path for path in created if f"{path}.2" in succeeded]
+        if outnumbered:
+            extended(store).change_many(delete=outnumbered)
+        self.bases = {path.removesuffix(SUFFIX) for path in created.difference(outnumbered)}
         self.new = {path.removesuffix(SUFFIX) for path in fresh}
         self.held = True
 
@@ -385,10 +391,10 @@ def _create(store: Store, base: str, epoch: int, predecessor: bytes | None) -> b
     path = path_of(base, epoch)
     if not store.create(path, owners.mine()):
         return False
-    if store.exists(path_of(base, epoch + 1)):  # left by an owner killed while letting go: it decides
-        return False
-    if epoch > 1 and content_of(store, path_of(base, epoch - 1)) != predecessor:
-        store.delete(path)  # the one we meant to succeed has been succeeded already
+    # a later one was left by an owner killed while releasing, or is about to be released: it decides;
+    # and the one that was to be succeeded may have been succeeded already
+    if store.exists(path_of(base, epoch + 1)) or (epoch > 1 and content_of(store, path_of(base, epoch - 1)) != predecessor):
+        store.delete(path)  # or it would stay, and name a process that lives
         return False
     return True
 
