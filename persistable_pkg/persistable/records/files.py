@@ -319,55 +319,42 @@ def _take_file(store: Store, source: Path, path: str, kept: bool = False, copied
         data = source.read_bytes()
         store.put(path, data)
         return Written((FileFact("", path, len(data), blake3(data).hexdigest()),), data)
-    take = _link if kept else _move
     adopting = extended(store)
-    moved = take(adopting, source, path) if not copied and adopting.adopts and store.local_path(path) is not None else None
-    if moved is not None:
-        return Written((moved,), None)
+    adopted = _adopt(adopting, source, path, kept) if not copied and adopting.adopts and store.local_path(path) is not None else None
+    if adopted is not None:
+        return Written((adopted,), None)
     with _Writer(store, path) as writer, source.open("rb", buffering=0) as file:
         while piece := file.read(_SLICE):
             writer.write(piece)
     return writer.written()
 
 
-def _move(store: BaseStore, source: Path, path: str) -> FileFact | None:
-    """Make the file `source` that at `path`; None where only a copy will do."""
+def _adopt(store: BaseStore, source: Path, path: str, kept: bool) -> FileFact | None:
+    """Make the file `source` that at `path`, or, where it is to be `kept`, that as well; None where only a copy will do.
+
+    Nobody may write to it any more.
+    """
     found = source.lstat()
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    if not kept and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
         return None  # under its other name somebody could still write to it
     own = store.new_file(path)
     try:
         source.chmod(own.stat().st_mode)
-        source.replace(own)
-    except OSError:  # another file system, or another user's file
-        own.unlink()
+        if kept:
+            own.unlink()
+            os.link(source, own)
+        else:
+            source.replace(own)
+    except OSError:  # another file system, one without links, or another user's file
+        own.unlink(missing_ok=True)
         return None
     try:
         digest = digest_of_file(own)
         store.adopt(own, path)
     except BaseException:
-        own.replace(source)
+        own.unlink(missing_ok=True) if kept else own.replace(source)
         raise
     return FileFact("", path, found.st_size, digest)
-
-
-def _link(store: BaseStore, source: Path, path: str) -> FileFact | None:
-    """Make the file `source` be at `path` as well; None where only a copy will do. Nobody may write to it any more."""
-    own = store.new_file(path)
-    try:
-        source.chmod(own.stat().st_mode)
-        own.unlink()
-        os.link(source, own)
-    except OSError:  # a file system without links
-        own.unlink(missing_ok=True)
-        return None
-    try:
-        digest = digest_of_file(own)
-        store.adopt(own, path)
-    except BaseException:
-        own.unlink(missing_ok=True)
-        raise
-    return FileFact("", path, source.stat().st_size, digest)
 
 
 # reading
