@@ -116,11 +116,11 @@ def _unknown(name: str, accepted: list[str], spec: Spec, where: str) -> str:
 
 
 def nearest(name: str, accepted: Iterable[str]) -> str | None:
-    """The accepted name that `name` was most likely meant to be."""
+    """The accepted name that `name` was most likely meant to be: a similar one, or one that differs in upper and lower case alone."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, list(accepted), n=1)
-    return found[0] if found else None
+    known = list(accepted)
+    return next(iter(get_close_matches(name, known, n=1)), None) or next((each for each in known if each.lower() == name.lower()), None)
 
 
 def did_you_mean(name: str, accepted: Iterable[str], form: str = "; {}") -> str:

@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 
 from persistable.errors import ParamsError
 from persistable.params.annotations import aliased, evaluated, names_for, required_keys, tuple_items
+from persistable.params.building import did_you_mean
 from persistable.params.exact import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 from persistable.params.holders import anything, of_class
-from persistable.params.mismatch import Mismatch, as_python, listed, near, stands_in, wrong
+from persistable.params.mismatch import Mismatch, as_python, listed, stands_in, wrong
 from persistable.params.undeclared import is_concrete, is_scalar
 
 Converter = Callable[[Any], Any]
@@ -227,7 +228,7 @@ def _literal(choices: tuple[Any, ...]) -> Check:
                 return made
         except TypeError:
             pass
-        return wrong(value, words, near(value, texts) if isinstance(value, str) else "")
+        return wrong(value, words, did_you_mean(value, texts, "{}") if isinstance(value, str) else "")
 
     return Check(frozenset(), convert, words)
 
@@ -443,7 +444,7 @@ def _typed_dict(cls: Any, names: dict[str, Any]) -> Check:
         for name, each in value.items():
             check = hints.get(name)
             if check is None:
-                raise Mismatch(value, words, f"it has no {name!r}" + (f": {hint}" if (hint := near(name, list(hints))) else ""))
+                raise Mismatch(value, words, f"it has no {name!r}{did_you_mean(str(name), hints, ': {}')}")
             made = check.at((name,), each)
             if made is not each:
                 changes[name] = made

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 from persistable.params.annotations import home_of, names_for, own_annotations
+from persistable.params.building import nearest
 from persistable.params.fields import NO_PIN, Spec, spec_of
-from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
+from persistable.params.mismatch import Mismatch, as_python, stands_in, wrong
 from persistable.params.reduced import Refused
 from persistable.params.registry import ClassTable
 from persistable.params.undeclared import SCALARS as _SCALARS
@@ -235,7 +236,8 @@ def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[A
         else:
             found = _again(value, kind)
             if found is None:
-                return wrong(value, words, _member_hint(value, words, members))
+                near = nearest(value, members) if members and isinstance(value, str) else None
+                return wrong(value, words, f"did you mean {words}.{near}?" if near is not None else "")
         if arguments and type(found) is kind:
             if not known:
                 known.append(rows_of(kind, arguments, given))
@@ -243,11 +245,6 @@ def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[A
         return checked(found, own=found is not value)
 
     return convert
-
-
-def _member_hint(value: Any, words: str, members: list[str]) -> str:
-    found = near(value, members) if members and isinstance(value, str) else ""
-    return found.replace("'", "").replace("did you mean ", f"did you mean {words}.") if found else ""
 
 
 def _again(value: Any, cls: Any) -> Any:

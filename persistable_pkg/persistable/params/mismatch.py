@@ -90,11 +90,3 @@ def said_as(text: Any, kind: type) -> str:
         return f"did you mean {kind(text)!r}?"
     except ValueError:
         return ""
-
-
-def near(name: Any, accepted: list[str]) -> str:
-    """A hint that names the nearest of `accepted`."""
-    from persistable.params.building import nearest
-
-    found = nearest(str(name), accepted) or next((each for each in accepted if each.lower() == str(name).lower()), None)
-    return f"did you mean {found!r}?" if found is not None else ""
