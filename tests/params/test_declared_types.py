@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from persistable import Persistable, step, untracked
-from persistable.errors import MistypedParam, PersistableError
+from persistable.errors import MistypedParam, PersistableError, UntrackableParam
 from persistable.params.checks import check_of
 from persistable.params.declared import converted
 
@@ -482,3 +482,29 @@ def test_what_a_constructor_takes_and_no_field_keeps_is_refused() -> None:
     assert N(n=1, scale=2).params.n == 2.0
     with pytest.raises(MistypedParam, match=r"Kept\.scale"):
         N(n=1, scale="2")
+
+
+@dataclass
+class Linked:
+    others: list[Linked] = field(default_factory=list)
+
+
+class Links(Persistable[int, Linked]):
+    def _generate_payload(self) -> int:
+        return 1
+
+
+@step
+def first(items: Any) -> int:
+    return 1
+
+
+@pytest.mark.timeout(60)
+def test_what_contains_itself_is_refused_at_once_however_often_it_does() -> None:
+    params = Linked()
+    params.others += [params, params]
+    items: list[Any] = []
+    items += [items, items]
+    for make in (lambda: Links("d", params), lambda: Links("d", others=params.others), lambda: first.step(items)):
+        with pytest.raises(UntrackableParam, match="contains itself"):
+            make()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
@@ -76,7 +77,9 @@ def _collect(values: dict[str, Any], place: str, found: dict[str, Any], seen: se
                 seen.add(id(held))
                 _collect(_inside(cast("FunctionType", held)), f"{where}.", found, seen, judged)
         else:
-            found[where] = _typed(held)
+            with suppress(RecursionError):  # what contains itself is refused where it is encoded
+                held = _typed(held)
+            found[where] = held
 
 
 def _typed(value: Any) -> Any:

@@ -383,6 +383,8 @@ class _Maker:
                 continue
             try:
                 arguments[name] = check.convert(value)
+            except RecursionError:
+                continue  # it contains itself, which is said where it is encoded
             except Mismatch as mismatch:
                 if name == self._double and mismatch.at:
                     name = mismatch.at.pop(0)[0]  # noqa: PLW2901 - which is how it was given

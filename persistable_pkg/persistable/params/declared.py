@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from persistable.errors import PersistableError
@@ -46,19 +47,21 @@ def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments:
 
 def whole(params: Any, arguments: tuple[Any, ...] = ()) -> Any:
     """`params` as somebody made them, or a copy where a value of theirs had to be converted. Raises MistypedParam."""
-    try:
-        rows = rows_of(type(params), arguments)
-        return checked(params, rows) if rows is not None else anything(params)
-    except Mismatch as mismatch:
-        raise mismatch.error(type(params).__name__) from None
+    rows = rows_of(type(params), arguments)
+    return _fitted(partial(checked, rows=rows) if rows is not None else anything, params, type(params).__name__)
 
 
 def converted(check: Check, value: Any, place: str) -> Any:
     """`value`, checked. Raises MistypedParam, naming `place`."""
-    if type(value) in check.exact:
-        return value
+    return value if type(value) in check.exact else _fitted(check.convert, value, place)
+
+
+def _fitted(convert: Callable[[Any], Any], value: Any, place: str) -> Any:
+    """`value` as `convert` gives it; itself where it contains itself, which is said where it is encoded. Raises MistypedParam."""
     try:
-        return check.convert(value)
+        return convert(value)
+    except RecursionError:
+        return value
     except Mismatch as mismatch:
         raise mismatch.error(place) from None
 
@@ -68,10 +71,7 @@ def column(check: Check, values: Any, place: str) -> Any:
     exact, convert = check.exact, check.convert
     if int in exact if isinstance(values, range) else {*map(type, values)} <= exact:
         return values
-    try:
-        out = [value if type(value) in exact else convert(value) for value in values]
-    except Mismatch as mismatch:
-        raise mismatch.error(place) from None
+    out = [value if type(value) in exact else _fitted(convert, value, place) for value in values]
     return values if all(a is b for a, b in zip(values, out, strict=True)) else out
 
 
@@ -111,10 +111,7 @@ def _made_by(make: Callable[[Mapping[str, Any]], Any], cls: Any, rows: Rows, fie
 
 
 def _own(value: Any, rows: Rows) -> Any:
-    try:
-        return checked(value, rows, own=True)
-    except Mismatch as mismatch:
-        raise mismatch.error(type(value).__name__) from None
+    return _fitted(partial(checked, rows=rows, own=True), value, type(value).__name__)
 
 
 def _early(cls: Any, rows: Rows, fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mismatch | None]:
@@ -137,4 +134,6 @@ def _early(cls: Any, rows: Rows, fields: Mapping[str, Any]) -> tuple[Mapping[str
                 out[name] = known[attr][1](value)
             except Mismatch as mismatch:
                 trouble = trouble or mismatch.under(attr)
+            except RecursionError:
+                pass  # it contains itself, which is said where it is encoded
     return out, trouble

@@ -87,7 +87,7 @@ def _why(value: Any) -> tuple[str, str]:
         if base.__module__ == "builtins" and base is not object:
             kind = base.__name__
             return (
-                f"{name} is a {kind} of another type, and may hold more than a {kind} does",
+                f"{name} is derived from {kind}, and may hold more than that does",
                 f"convert it with {kind}(…), or register_params it",
             )
     return f"nothing is known about the type {name}", _GENERIC

@@ -43,8 +43,9 @@ def is_concrete(cls: type) -> bool:
 def rebuilt(value: Any, convert: Convert) -> Any:
     """`value` with what it holds converted: itself where nothing changes, else a copy.
 
-    Raises Mismatch with the place if `convert` does. Only what is plain to rebuild is looked into: the containers of Python, partials, and
-    the parameters of scikit-learn's estimators. What else may hold numpy scalars has their dtypes in identity.
+    Raises Mismatch with the place if `convert` does, RecursionError for what contains itself. Only what is plain to rebuild is looked into:
+    containers of Python, partials, and parameters of scikit-learn's estimators. What else may hold numpy scalars has their dtypes in
+    identity.
     """
     kind = type(value)
     found: Any = _REBUILD.found.get(id(kind))
@@ -60,8 +61,6 @@ _REBUILD = ClassTable()
 def _inside(value: Any, step: Any, convert: Convert) -> Any:
     try:
         return convert(value)
-    except RecursionError:
-        return value  # it contains itself, which is said where it is encoded
     except Mismatch as mismatch:
         raise mismatch.under(step) from None
 

@@ -21,7 +21,7 @@ from persistable.nodes.status import Status, states_of
 from persistable.nodes.types import Node, hold, holds_payload, needs_of, own_store
 from persistable.params.building import did_you_mean, nearest
 from persistable.params.checks import check_of
-from persistable.params.mismatch import Mismatch
+from persistable.params.declared import converted
 from persistable.records import access
 from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
@@ -77,15 +77,6 @@ class Given(Binding):
         return ", ".join(self._values)
 
 
-def _as_declared(value: Any, kind: Any, place: str) -> Any:
-    """`value` as a file of the declared type would give it. Raises MistypedParam."""
-    known = check_of(kind, {})
-    try:
-        return value if type(value) in known.exact else known.convert(value)
-    except Mismatch as mismatch:
-        raise mismatch.error(place) from None
-
-
 def unstored(node: Node, store: Any) -> Any:
     """`node` as one that is computed on demand, unless it names a store of its own."""
     if own_store(node) is None and not node.is_external:
@@ -137,7 +128,7 @@ class Workflow:
                     accepted=list(self._seed_members),
                 )
             if self._kinds[name] is not None and not isinstance(value, Persistable):
-                seeds[name] = _as_declared(value, self._kinds[name], f"{type(self).__name__}.{name}")
+                seeds[name] = converted(check_of(self._kinds[name], {}), value, f"{type(self).__name__}.{name}")
         self._bind(Given(type(self).__name__, self._seed_members, seeds), None)
 
     def _bind(self, binding: Binding, workflow_id: Any) -> None:
