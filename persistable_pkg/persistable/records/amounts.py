@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from datetime import time as clock
 from typing import Any
 
-_SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d|w|y)\s*", re.IGNORECASE)
+_SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*((?i:s|min|h|d|w|y)|m)\s*")  # no M, which may be meant as months
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(i?)b?\s*", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
 
@@ -17,7 +17,7 @@ _SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 
 def size_in_words(size: float) -> str:
     """``12 B``, ``3.4 kB``, ``1.2 GB``; powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
+        if size < 999.5:  # which would be rounded up
             return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
@@ -25,11 +25,12 @@ def size_in_words(size: float) -> str:
 
 def duration_in_words(seconds: float) -> str:
     """``12 ms``, ``3.4 s``, ``5 min``, ``2 h``, ``3 d``."""
-    if seconds < 0.001:
+    # limits are those above which it would be rounded up to the next unit
+    if seconds < 0.0009995:
         return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    for limit, divisor, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
+    for limit, divisor, unit in ((59.95, 1, "s"), (59.95 * 60, 60, "min"), (23.95 * 3600, 3600, "h")):
         if seconds < limit:
             return f"{seconds / divisor:.1f} {unit}"
     return f"{seconds / 86400:.1f} d"
@@ -57,7 +58,7 @@ def moment_before(age: timedelta | date | str | float, now: float) -> float:
     if isinstance(age, date):
         return datetime.combine(age, clock.min).timestamp()  # of this machine's zone
     if not isinstance(age, str):
-        if not age >= 0:
+        if isinstance(age, bool) or not age >= 0:
             raise ValueError(f"older_than={age!r}: give an age of 0 or more")
         return now - age
     span = _SPAN.fullmatch(age)
