@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 
 from persistable.errors import ParamsError
-from persistable.params.canonical import WAYS, canonical, object_bytes
 from persistable.params.encoding import encode
+from persistable.params.tree_bytes import WAYS, canonical, object_bytes
 from persistable.params.trees import item_tree, tree
 from persistable.testing import strategies
 

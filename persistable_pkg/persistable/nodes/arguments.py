@@ -16,7 +16,7 @@ from persistable.nodes.lineage import nodes_in, spread, swapped
 from persistable.nodes.types import Node
 from persistable.params.annotations import own_annotations
 from persistable.params.declared import made, whole
-from persistable.params.holders import is_again, taken_over
+from persistable.params.field_checks import is_again, taken_over
 from persistable.params.mismatch import listed
 from persistable.params.trees import item_tree
 

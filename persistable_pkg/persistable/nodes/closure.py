@@ -14,9 +14,9 @@ from persistable.nodes.code import closure_values, mark_of
 from persistable.nodes.code.bytecode import codes_in
 from persistable.nodes.code.constants import kind_of
 from persistable.nodes.code.normal import shape
+from persistable.params.numpy_scalars import SCALARS, is_scalar, rebuilt
 from persistable.params.reduce import reference
 from persistable.params.reduced import Refused
-from persistable.params.undeclared import SCALARS, is_scalar, rebuilt
 
 _MAINS = ("__main__", "__mp_main__")
 _WAY_OUT = (

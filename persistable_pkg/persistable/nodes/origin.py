@@ -20,8 +20,8 @@ from persistable.nodes.lineage import MAX_TABLE
 from persistable.nodes.own_code import REFERENCES, code_key, reference_of
 from persistable.nodes.types import Node
 from persistable.records.key import Key
-from persistable.records.known import records_at
 from persistable.records.record import SUFFIX, Record
+from persistable.records.record_cache import records_at
 from persistable.stores.base import Store
 
 Head = Mapping[str, Any]

@@ -17,8 +17,8 @@ from persistable.nodes import loading
 from persistable.nodes.types import Node
 from persistable.records.files import SMALL
 from persistable.records.key import Key
-from persistable.records.known import records_at
 from persistable.records.record import SUFFIX, Record
+from persistable.records.record_cache import records_at
 from persistable.stores.overlay import OverlayStore
 
 AT_ONCE = 500

@@ -29,8 +29,8 @@ from persistable.nodes.origin import (
 from persistable.nodes.own_code import code_key, code_of_node
 from persistable.nodes.types import Node
 from persistable.records.key import Key, Place
-from persistable.records.known import records_at
 from persistable.records.record import SUFFIX, Record
+from persistable.records.record_cache import records_at
 from persistable.stores.base import Store
 
 

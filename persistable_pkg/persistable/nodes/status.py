@@ -17,8 +17,8 @@ from persistable.records import access, claim_watch, commit, store_format
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.items import missing_item
 from persistable.records.key import Key, Place, Placed
-from persistable.records.known import Read
 from persistable.records.record import SUFFIX, Record
+from persistable.records.record_cache import Read
 from persistable.stores.base import Store, stat_many
 
 

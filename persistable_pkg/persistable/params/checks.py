@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 from persistable.errors import ParamsError
 from persistable.params.annotations import aliased, evaluated, names_for, required_keys, tuple_items
 from persistable.params.building import did_you_mean
-from persistable.params.exact import EXACT, instance_of, is_of, number_of, path_of, scalar_of
-from persistable.params.holders import anything, of_class
+from persistable.params.field_checks import anything, of_class
 from persistable.params.mismatch import Mismatch, as_python, listed, stands_in, wrong
-from persistable.params.undeclared import is_concrete, is_scalar
+from persistable.params.numpy_scalars import is_concrete, is_scalar
+from persistable.params.scalar_checks import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 
 Converter = Callable[[Any], Any]
 

@@ -1,4 +1,4 @@
-"""Params made, or taken, as their class declares them: the way in for what users give."""
+"""Make params from what users give, and check those that they have made, by the types that their class declares."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -12,7 +12,7 @@ from typing import Any
 from persistable.errors import PersistableError
 from persistable.params.building import build, replaced
 from persistable.params.checks import Check
-from persistable.params.holders import Rows, anything, checked, rows_of
+from persistable.params.field_checks import FieldChecks, anything, checked, field_checks_of
 from persistable.params.mismatch import Mismatch
 
 
@@ -21,34 +21,34 @@ def made(cls: Any, fields: Mapping[str, Any], place: str = "", arguments: tuple[
 
     Raises MistypedParam, UnknownParam and MissingParam; what the class itself raises passes.
     """
-    rows = rows_of(cls, arguments)
-    if rows is None:
+    checks = field_checks_of(cls, arguments)
+    if checks is None:
         return _called(cls, fields, place)
-    if rows.plain:
+    if checks.plain:
         try:
             value = cls(**fields)
         except TypeError:
             value = build(cls, fields, place)  # which says what is wrong
-        for attr, exact, _ in rows.fields:
+        for attr, exact, _ in checks.fields:
             if type(getattr(value, attr, None)) not in exact:
-                return _own(value, rows)
+                return _own(value, checks)
         return value
-    return _made_by(lambda given: _called(cls, given, place), cls, rows, fields)
+    return _made_by(lambda given: _called(cls, given, place), cls, checks, fields)
 
 
 def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments: tuple[Any, ...] = ()) -> Any:
     """A copy of `params` with other values in some of its fields. Raises what `made` raises."""
     cls = type(params)
-    rows = rows_of(cls, arguments)
-    if rows is None:
+    checks = field_checks_of(cls, arguments)
+    if checks is None:
         return whole(replaced(params, changes, place))
-    return _made_by(lambda given: replaced(params, given, place), cls, rows, changes)
+    return _made_by(lambda given: replaced(params, given, place), cls, checks, changes)
 
 
 def whole(params: Any, arguments: tuple[Any, ...] = ()) -> Any:
     """`params` as somebody made them, or a copy where a value of theirs had to be converted. Raises MistypedParam."""
-    rows = rows_of(type(params), arguments)
-    return _fitted(partial(checked, rows=rows) if rows is not None else anything, params, type(params).__name__)
+    checks = field_checks_of(type(params), arguments)
+    return _fitted(partial(checked, checks=checks) if checks is not None else anything, params, type(params).__name__)
 
 
 def converted(check: Check, value: Any, place: str) -> Any:
@@ -77,14 +77,14 @@ def column(check: Check, values: Any, place: str) -> Any:
 
 def field_check(cls: Any, name: str, arguments: tuple[Any, ...] = ()) -> Check | None:
     """The check of the field that takes the keyword `name`; None where nothing is to be checked by itself."""
-    rows = rows_of(cls, arguments)
-    if rows is None:
+    checks = field_checks_of(cls, arguments)
+    if checks is None:
         return None
-    attr = rows.keywords.get(name, name)
-    if attr in rows.converted:
+    attr = checks.keywords.get(name, name)
+    if attr in checks.converted:
         return None  # by the class itself
-    found = next((row for row in rows.fields if row[0] == attr), None)
-    return Check(found[1], found[2], "") if found is not None else rows.entrances.get(name)
+    found = next((each for each in checks.fields if each[0] == attr), None)
+    return Check(found[1], found[2], "") if found is not None else checks.entrances.get(name)
 
 
 def _called(cls: Any, fields: Mapping[str, Any], place: str) -> Any:
@@ -96,9 +96,9 @@ def _called(cls: Any, fields: Mapping[str, Any], place: str) -> Any:
     return build(cls, fields, place)
 
 
-def _made_by(make: Callable[[Mapping[str, Any]], Any], cls: Any, rows: Rows, fields: Mapping[str, Any]) -> Any:
+def _made_by(make: Callable[[Mapping[str, Any]], Any], cls: Any, checks: FieldChecks, fields: Mapping[str, Any]) -> Any:
     """The object that `make` makes of the fields, each of its declared type."""
-    early, trouble = _early(cls, rows, fields)
+    early, trouble = _early(cls, checks, fields)
     try:
         value = make(early)
     except PersistableError:
@@ -107,29 +107,29 @@ def _made_by(make: Callable[[Mapping[str, Any]], Any], cls: Any, rows: Rows, fie
         if trouble is not None:  # most likely what it stumbled over
             raise trouble.error(cls.__name__) from error
         raise
-    return _own(value, rows)
+    return _own(value, checks)
 
 
-def _own(value: Any, rows: Rows) -> Any:
-    return _fitted(partial(checked, rows=rows, own=True), value, type(value).__name__)
+def _own(value: Any, checks: FieldChecks) -> Any:
+    return _fitted(partial(checked, checks=checks, own=True), value, type(value).__name__)
 
 
-def _early(cls: Any, rows: Rows, fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mismatch | None]:
+def _early(cls: Any, checks: FieldChecks, fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mismatch | None]:
     """The fields converted before the class's own code sees them, and the first that is not of its type.
 
     The code may make of it what is: it is the object's own state that is judged in the end. What no field keeps is judged here.
     """
-    if not rows.entrances and not rows.hooked:
+    if not checks.entrances and not checks.hooked:
         return fields, None
     trouble: Mismatch | None = None
     out = dict(fields)
-    known = {attr: (exact, convert) for attr, exact, convert in rows.fields}
+    known = {attr: (exact, convert) for attr, exact, convert in checks.fields}
     for name, value in fields.items():
-        attr = rows.keywords.get(name, name)
-        entrance = rows.entrances.get(name)
+        attr = checks.keywords.get(name, name)
+        entrance = checks.entrances.get(name)
         if entrance is not None:
             out[name] = converted(entrance, value, f"{cls.__name__}.{name}")
-        elif rows.hooked and attr in known and attr not in rows.converted and type(value) not in known[attr][0]:
+        elif checks.hooked and attr in known and attr not in checks.converted and type(value) not in known[attr][0]:
             try:
                 out[name] = known[attr][1](value)
             except Mismatch as mismatch:

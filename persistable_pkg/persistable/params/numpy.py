@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from persistable.params.numpy_scalars import rebuilt
 from persistable.params.reduce import reference
 from persistable.params.reduced import Bulk, Parts, Refused, Tagged, blob
-from persistable.params.undeclared import rebuilt
 
 if TYPE_CHECKING:
     from persistable.params.reduced import Reduce

@@ -13,9 +13,9 @@ import pandas as pd
 
 from persistable.params.columns import masked, numbers
 from persistable.params.numpy import objects, typed
+from persistable.params.numpy_scalars import rebuilt
 from persistable.params.reduced import Bulk, Parts, Refused, Tagged
 from persistable.params.stdlib import fixed_offset
-from persistable.params.undeclared import rebuilt
 
 if TYPE_CHECKING:
     from persistable.params.reduced import Reduce

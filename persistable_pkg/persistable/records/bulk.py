@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from persistable.fileio.base import FileIO
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key
-from persistable.records.known import Read, is_sound, records_at
 from persistable.records.record import SUFFIX, encoded
+from persistable.records.record_cache import Read, is_sound, records_at
 from persistable.stores.base import Store
 
 _TEXT = rb'"[^"]*+"'

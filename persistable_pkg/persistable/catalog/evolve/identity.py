@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from persistable.catalog.evolve.changes import Changes
 from persistable.errors import ParamsError, PersistableError
-from persistable.params.canonical import WAYS, canonical, object_bytes
+from persistable.params.tree_bytes import WAYS, canonical, object_bytes
 from persistable.params.trees import from_tree, rewritten
 from persistable.records.key import Key, digest_of
 

@@ -1,4 +1,4 @@
-"""Values of types without parts, checked against the declared type, and converted where nothing is lost."""
+"""Checks of numbers, texts, paths and other values without parts: a value of the declared type, or one converted without a loss."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from persistable.params.mismatch import Mismatch, as_python, said_as, stands_in, wrong
-from persistable.params.undeclared import is_scalar, python_value
+from persistable.params.numpy_scalars import is_scalar, python_value
 
 
 def to_int(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Values that have fields, checked by what their own class declares of them."""
+"""Check params, and other values with fields, by the types that their own class declares."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -16,17 +16,17 @@ from persistable.params.annotations import home_of, names_for, own_annotations
 from persistable.params.building import nearest
 from persistable.params.fields import NO_PIN, Spec, spec_of
 from persistable.params.mismatch import Mismatch, as_python, stands_in, wrong
+from persistable.params.numpy_scalars import SCALARS as _SCALARS
+from persistable.params.numpy_scalars import is_scalar, python_value, rebuilt
 from persistable.params.reduced import Refused
 from persistable.params.registry import ClassTable
-from persistable.params.undeclared import SCALARS as _SCALARS
-from persistable.params.undeclared import is_scalar, python_value, rebuilt
 from persistable.params.unset import UNSET
 
 if TYPE_CHECKING:
     from persistable.params.checks import Check
 
 
-class Rows(NamedTuple):
+class FieldChecks(NamedTuple):
     """The fields of a params class, each with the types that need no look and the check of all others.
 
     entrances: checks of what the constructor takes and does not keep. hidden: the names that instances may hold, where the constructor
@@ -46,21 +46,21 @@ class Rows(NamedTuple):
     """Fields with a converter of the user's own."""
 
 
-_ROWS = ClassTable()
+_FOUND = ClassTable()
 
 
-def rows_of(cls: Any, arguments: tuple[Any, ...] = (), around: Mapping[Any, Any] | None = None) -> Rows | None:
-    """The rows of a params class, `arguments` being those of ``cls[...]``; None for classes of which nothing is to be checked."""
+def field_checks_of(cls: Any, arguments: tuple[Any, ...] = (), around: Mapping[Any, Any] | None = None) -> FieldChecks | None:
+    """The checks of a params class, `arguments` being those of ``cls[...]``; None for classes of which nothing is to be checked."""
     if arguments:
-        return _rows(cls, arguments, around or {})
-    found: Any = _ROWS.found.get(id(cls))
+        return _field_checks(cls, arguments, around or {})
+    found: Any = _FOUND.found.get(id(cls))
     if found is None:
-        found = _rows(cls, (), {}) or False
-        _ROWS.set(cls, found)
+        found = _field_checks(cls, (), {}) or False
+        _FOUND.set(cls, found)
     return found or None
 
 
-def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Rows | None:
+def _field_checks(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> FieldChecks | None:
     if issubclass(cls, enum.Enum):
         return None
     try:
@@ -75,27 +75,26 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
     from persistable.params.checks import check_of, check_pin
 
     bound = _bindings(cls, arguments, around)
-    rows: list[tuple[str, frozenset[type], Callable[[Any], Any]]] = []
-    defaults = _defaults(cls, spec)
+    checks: list[tuple[str, frozenset[type], Callable[[Any], Any]]] = []
     for field in spec.fields:
         home = home_of(cls, field.attr)
         check = check_of(own_annotations(home).get(field.attr, _declared(cls, field.attr)), names_for(home), bound)
         exact = check.exact
-        if defaults.get(field.attr, UNSET) is None:  # ``x: int = None`` means ``int | None``, as it long did
+        if _default_of(cls, field.attr) is None:  # ``x: int = None`` means ``int | None``, as it long did
             exact = exact | {type(None)}
         if field.markers.pin is not NO_PIN:
             check_pin(field.markers.pin, check._replace(exact=exact), f"{spec.name}.{field.attr}")
-        rows.append((field.attr, exact, check.convert))
+        checks.append((field.attr, exact, check.convert))
     entrances = {}
     for name in spec.also_accepts:
         home = home_of(cls, name)
         check = check_of(own_annotations(home).get(name, Any), names_for(home), bound)
         entrances[name] = check._replace(exact=check.exact | {type(None)}) if _default_of(cls, name) is None else check
     attributes = getattr(cls, "__attrs_attrs__", ())
-    generated = getattr(cls.__init__, "__code__", rows_of.__code__).co_filename == "<string>"
+    generated = getattr(cls.__init__, "__code__", field_checks_of.__code__).co_filename == "<string>"
     hooked = bool(attributes) or hasattr(cls, "__post_init__") or not generated
-    return Rows(
-        tuple(rows),
+    return FieldChecks(
+        tuple(checks),
         entrances,
         hidden,
         plain=not hooked and hidden is None and "__dataclass_fields__" in cls.__dict__,
@@ -105,17 +104,17 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
     )
 
 
-def _judged(cls: Any, spec: Spec) -> Rows:
-    """The rows of a pydantic model: what pydantic made of the values stays, but for numpy scalars in them."""
-    rows = []
+def _judged(cls: Any, spec: Spec) -> FieldChecks:
+    """The checks of a pydantic model: what pydantic made of the values stays, but for numpy scalars in them."""
+    checks = []
     for field in spec.fields:
         annotation = getattr(cls, "model_fields", {}).get(field.attr)
         declared = getattr(annotation, "annotation", None)
         if not (isinstance(declared, type) and is_scalar(declared)):
-            rows.append((field.attr, _SCALARS, anything))
+            checks.append((field.attr, _SCALARS, anything))
     if spec.extras:
-        rows.append(("__pydantic_extra__", _SCALARS, anything))
-    return Rows(tuple(rows), {}, spec.hidden)
+        checks.append(("__pydantic_extra__", _SCALARS, anything))
+    return FieldChecks(tuple(checks), {}, spec.hidden)
 
 
 def _declared(cls: Any, attr: str) -> Any:
@@ -127,14 +126,11 @@ def _declared(cls: Any, attr: str) -> Any:
 
 
 def _default_of(cls: Any, name: str) -> Any:
+    """The default that a dataclass or attrs class declares for a field; something else than None where there is none."""
     declared = getattr(cls, "__dataclass_fields__", {}).get(name)
+    if declared is None:
+        declared = next((each for each in getattr(cls, "__attrs_attrs__", ()) if each.name == name), None)
     return getattr(declared, "default", UNSET)
-
-
-def _defaults(cls: Any, spec: Spec) -> dict[str, Any]:
-    found = {each.name: each.default for each in getattr(cls, "__attrs_attrs__", ())}
-    found.update({name: _default_of(cls, name) for name in getattr(cls, "__dataclass_fields__", {})})
-    return {field.attr: found.get(field.attr, UNSET) for field in spec.fields}
 
 
 def _bindings(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -164,19 +160,19 @@ def anything(value: Any) -> Any:
         return value
     if is_scalar(kind):
         return python_value(value)
-    return checked(value) if rows_of(kind) is not None else rebuilt(value, anything)
+    return checked(value) if field_checks_of(kind) is not None else rebuilt(value, anything)
 
 
-def checked(value: Any, rows: Rows | None = None, own: bool = False) -> Any:
+def checked(value: Any, checks: FieldChecks | None = None, own: bool = False) -> Any:
     """`value`, a params object, with fields of their declared types: itself, or a copy where something had to be converted.
 
     own: nobody else has it yet, so it is changed in place. Raises Mismatch.
     """
-    rows = rows or rows_of(type(value))
-    if rows is None:
+    checks = checks or field_checks_of(type(value))
+    if checks is None:
         return rebuilt(value, anything)
     changes: list[tuple[str, Any]] = []
-    for attr, exact, convert in rows.fields:
+    for attr, exact, convert in checks.fields:
         item = getattr(value, attr, UNSET)
         if type(item) in exact or item is UNSET:
             continue
@@ -186,8 +182,8 @@ def checked(value: Any, rows: Rows | None = None, own: bool = False) -> Any:
             raise mismatch.under(attr) from None
         if made is not item:
             changes.append((attr, made))
-    if rows.hidden is not None:
-        _check_hidden(value, *rows.hidden)
+    if checks.hidden is not None:
+        _check_hidden(value, *checks.hidden)
     if not changes:
         return value
     if not own:
@@ -227,7 +223,7 @@ def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[A
     target = ref(cls)  # or a class that mentions itself would never die
     given = dict(around)
     members = list(cls.__members__) if issubclass(cls, enum.Enum) else []
-    known: list[Rows | None] = []
+    known: list[FieldChecks | None] = []
 
     def convert(value: Any) -> Any:
         kind: Any = target()
@@ -240,7 +236,7 @@ def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[A
                 return wrong(value, words, f"did you mean {words}.{near}?" if near is not None else "")
         if arguments and type(found) is kind:
             if not known:
-                known.append(rows_of(kind, arguments, given))
+                known.append(field_checks_of(kind, arguments, given))
             return checked(found, known[0], own=found is not value)
         return checked(found, own=found is not value)
 

@@ -1,4 +1,4 @@
-"""Numpy scalars in values of which nothing is declared: each becomes the Python value that it is in identity, however deep it is."""
+"""Convert numpy scalars, in values of which nothing is declared, to the Python values that they are in identity, however deep they are."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
