@@ -168,6 +168,21 @@ def test_workflows_that_are_refused() -> None:
             a = seed(int)
             b = plus.step(Holder(a))
 
+    with pytest.raises(WorkflowError, match=r"Twice\.a is annotated str and is a seed of int; leave one of them out"):
+
+        class Twice(Workflow):
+            a: str = seed(int)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+def test_a_seed_of_a_narrower_or_more_general_type_than_its_annotation() -> None:
+    class Annotated(Workflow):
+        a: Any = seed(int)
+        b: float = seed(int)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+        c: int | None = seed(int)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+        d: list[int] = seed(list)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+    assert repr(Annotated.a) == "<seed a: int>"
+
 
 AnyScaling = TypeVar("AnyScaling", bound=Scaling)
 

@@ -76,6 +76,8 @@ def _by_name(value: Any) -> Tagged:
 
 def _why(value: Any) -> tuple[str, str]:
     cls = type(value)
+    if getattr(cls, "_node_is_family", False):
+        return "a family is many nodes, and this is the place of one value", "give its nodes, list(family.values())"
     if any(base.__name__ == "tzinfo" for base in cls.__mro__):
         return f"nothing tells the time zone {value} from others on every machine", "use zoneinfo.ZoneInfo, or a fixed datetime.timezone"
     name = f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ != "builtins" else cls.__qualname__

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from persistable.errors import PersistableError, WorkflowError
@@ -11,8 +11,11 @@ from persistable.families.workspaces.graph import WorkflowGraph, made
 from persistable.families.workspaces.seeds import GivenSeed, Seed
 from persistable.nodes.declaration import declaration_of
 from persistable.nodes.node import Persistable
+from persistable.nodes.returned import UNKNOWN, evaluated, written
+from persistable.nodes.roles import fits
 from persistable.nodes.step import StepNode
 from persistable.nodes.types import Node, open_inputs_of
+from persistable.params.annotations import names_for, own_annotations
 
 
 class Member:
@@ -31,8 +34,12 @@ class Member:
 
 
 def own_members(cls: type, reserved: type) -> dict[str, Any]:
-    """The seeds and nodes in the body of `cls`, by name; those that would hide something every workflow has are refused."""
+    """The seeds and nodes in the body of `cls`, by name.
+
+    Raises WorkflowError for one that would hide something every workflow has, and for a seed of another type than its annotation says.
+    """
     found: dict[str, Any] = {}
+    annotations = dict(_annotated_in(cls))
     for name, value in vars(cls).items():
         if not isinstance(value, Persistable):
             continue
@@ -40,8 +47,21 @@ def own_members(cls: type, reserved: type) -> dict[str, Any]:
             raise WorkflowError(
                 f"{cls.__name__}.{name}: every workflow has something of that name; choose another", where=f"{cls.__name__}.{name}"
             )
+        if isinstance(value, Seed) and value.kind is not None and name in annotations and not _agree(value.kind, annotations[name]):
+            raise WorkflowError(
+                f"{cls.__name__}.{name} is annotated {written(annotations[name])} and is a seed of {written(value.kind)}; "
+                "leave one of them out",
+                where=f"{cls.__name__}.{name}",
+            )
         found[name] = value  # pyright: ignore[reportUnknownMemberType]
     return found
+
+
+def _agree(kind: Any, annotation: Any) -> bool:
+    """Tell whether a seed of `kind` may stand under an annotation: of a more general or a narrower type, or of seeds."""
+    if (typing.get_origin(annotation) or annotation) is Seed or (kind is int and annotation is float):
+        return True
+    return fits(kind, annotation) or fits(annotation, kind)
 
 
 def all_members(cls: type) -> dict[str, Any]:
@@ -99,19 +119,15 @@ def check(cls: type, graph: WorkflowGraph) -> None:
 
 def declared(cls: type) -> dict[str, Any]:
     """The annotations in the bodies of `cls` and its bases, as far as they can be evaluated."""
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        space = {**vars(sys.modules.get(base.__module__, typing)), **vars(base)}
-        for name, annotation in base.__dict__.get("__annotations__", {}).items():  # noqa: RUF063 - the class's own
-            kind = annotation
-            if isinstance(annotation, str):
-                try:
-                    kind = eval(annotation, space)
-                except Exception:  # noqa: BLE001 - evaluating a user's annotation may raise anything
-                    continue  # a name that only a type checker knows
-            if typing.get_origin(kind) is not typing.ClassVar:
-                found[name] = kind
-    return found
+    return {name: kind for base in reversed(cls.__mro__) for name, kind in _annotated_in(base)}
+
+
+def _annotated_in(cls: type) -> Iterator[tuple[str, Any]]:
+    names = names_for(cls)
+    for name, annotation in own_annotations(cls).items():
+        kind = evaluated(annotation, names)
+        if kind is not UNKNOWN and typing.get_origin(kind) is not typing.ClassVar:
+            yield name, kind
 
 
 def kind_of(node: Node, annotation: Any) -> Any:
