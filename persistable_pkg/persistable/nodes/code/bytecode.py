@@ -32,7 +32,7 @@ def codes_in(code: CodeType) -> Iterator[CodeType]:
 
 
 class UnknownInstructions(Exception):
-    """The instructions of this Python, or of one code object, cannot be read: its source has to do."""
+    """The instructions of this Python, or of one code object, cannot be read."""
 
 
 KNOWN = (3, 15)

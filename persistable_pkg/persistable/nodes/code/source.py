@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from persistable.nodes.code.bytecode import Uses
 from persistable.nodes.code.constants import digest, plain_bytes
 from persistable.nodes.code.modules import absolute_name
 from persistable.nodes.code.normal import class_text, shape, source_text
@@ -56,13 +55,6 @@ class SourceFile:
                 if shape(candidate) == wanted:
                     return node
         return None
-
-    def only(self, qualname: str) -> ast.AST | None:
-        """The syntax of the function of this name, where there is one only: for code that nothing can be compared with."""
-        if self._codes is None:
-            self._codes = _match(self.tree)
-        found = self._codes.get(qualname, ())
-        return found[0][1] if len(found) == 1 else None
 
     def class_(self, qualname: str) -> ast.ClassDef | None:
         """The last class of this qualified name."""
@@ -303,35 +295,6 @@ def of_function(function: FunctionType) -> Found | None:
     return Found(file.hash(node), _names(outside), function.__globals__)
 
 
-def uses_of(function: FunctionType) -> Uses | None:
-    """The names that a function uses by its source, for where its instructions cannot be read; None where no source is found."""
-    for file in _texts(function.__code__.co_filename, function.__globals__):
-        node = file.function(function.__code__) or file.only(function.__code__.co_qualname)
-        if node is not None:
-            return _uses(node)
-    return None
-
-
-def _uses(root: ast.AST) -> Uses:
-    found = Uses({}, {}, {}, {})
-    inside = list(ast.walk(root))
-    assigned = {node.id for node in inside if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    shared = {name for node in inside if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
-    local = (assigned | {node.arg for node in inside if isinstance(node, ast.arg)}) - shared
-    body = [*getattr(root, "body", ())] if isinstance(getattr(root, "body", None), list) else [root]
-    found.names.update({chain: None for chain in _names(body, True) if chain[0] not in local})
-    found.stored.update(dict.fromkeys(shared & assigned))
-    for node in inside:
-        if isinstance(node, ast.Attribute):
-            before = node.value
-            found.attributes[before.attr if isinstance(before, ast.Attribute) else "", node.attr] = None
-        elif isinstance(node, ast.Import):
-            found.imports.update({(alias.name, 0, ()): None for alias in node.names})
-        elif isinstance(node, ast.ImportFrom):
-            found.imports[node.module or "", node.level, tuple(alias.name for alias in node.names)] = None
-    return found
-
-
 def _texts(filename: str, namespace: Namespace) -> Iterator[SourceFile]:
     yield from _on_disk(filename)
     yield from _remembered(filename, namespace)
@@ -475,8 +438,8 @@ def _head(node: ast.stmt) -> ast.AST:
     return node
 
 
-def _names(nodes: Iterable[ast.AST], bodies: bool = False) -> list[Chain]:
-    """Global names that are read, each with the attributes read from it; `bodies`: also inside of nested functions."""
+def _names(nodes: Iterable[ast.AST]) -> list[Chain]:
+    """Global names that are read, each with the attributes read from it, but for those inside of functions."""
     chains: dict[Chain, None] = {}
     waiting: list[ast.AST] = list(nodes)
     while waiting:
@@ -492,7 +455,7 @@ def _names(nodes: Iterable[ast.AST], bodies: bool = False) -> list[Chain]:
         elif isinstance(inner, ast.AnnAssign):
             waiting.extend([inner.value] if inner.value is not None else [])
         elif isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            waiting.extend([*inner.decorator_list, *(inner.body if bodies else ())])
+            waiting.extend(inner.decorator_list)
         else:
             waiting.extend(ast.iter_child_nodes(inner))
     return list(chains)

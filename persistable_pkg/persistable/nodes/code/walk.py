@@ -14,7 +14,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from persistable.nodes.code import annotations as annotated
-from persistable.nodes.code.bytecode import UnknownInstructions, Uses, uses
+from persistable.nodes.code.bytecode import Uses, uses
 from persistable.nodes.code.constants import exact_tuple, kind_of
 from persistable.nodes.code.given import Thing
 from persistable.nodes.code.modules import Modules, UnimportedModule, absolute_name
@@ -157,7 +157,7 @@ class Walk:
                 function = self._queue.popleft()
                 try:
                     self._visit(function)
-                except Exception:  # noqa: BLE001  what it holds misbehaves when looked at: the rest goes on
+                except Exception:  # noqa: BLE001  of instructions that nobody knows, or what it holds misbehaves: the rest goes on
                     self.blind = True
                     self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
             before = (len(self._seen), len(self._classes), len(self._attributes), len(self._modules))
@@ -177,10 +177,7 @@ class Walk:
     # Functions
 
     def _visit(self, function: FunctionType) -> None:
-        try:
-            used = uses(function.__code__)
-        except UnknownInstructions:
-            used = self._uses_by_source(function)
+        used = uses(function.__code__)
         self.stored.update(used.stored)
         self._take(used, function.__globals__)
         for name, value in closure_values(function).items():
@@ -204,15 +201,6 @@ class Walk:
             for name in [text, *fitting(function.__globals__, (text,))] if of_module else ():
                 if name in function.__globals__:
                     self._resolve((name,), function.__globals__)
-
-    def _uses_by_source(self, function: FunctionType) -> Uses:
-        """The names that a function uses where its instructions cannot be read."""
-        self.blind = True
-        found: Uses | None = self.sources.uses_of(function) if self.sources is not None else None
-        if found is None:
-            self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
-            return Uses({}, {}, {}, {})
-        return found
 
     def _take(self, used: Uses, namespace: Namespace) -> None:
         self._take_names(used.names, namespace)
