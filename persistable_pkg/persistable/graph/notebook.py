@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 
 from persistable.errors import PayloadUntrusted, PersistableError
 from persistable.graph.graph import lineage
-from persistable.nodes import loading
 from persistable.nodes.label import params_by_name
-from persistable.nodes.staleness import judged
-from persistable.nodes.status import Status, status_of
+from persistable.nodes.status import State, Status, states_in
 from persistable.nodes.types import Node, own_store
 from persistable.params.secret import redact
 from persistable.params.words import cut, in_words
@@ -143,16 +141,16 @@ def _style() -> str:
 
 def node_html(node: Node, store: Store) -> str:
     """Name, params, key, status, size, age and lineage of `node`, as one self-contained HTML fragment without scripts."""
-    status = _status(node, store)
-    rows: list[tuple[str, object]] = [("key", code(str(node.key))), ("status", badge(status.value)), ("store", code(store.url))]
+    state = _state(node, store)
+    rows: list[tuple[str, object]] = [("key", code(str(node.key))), ("status", badge(state.status.value)), ("store", code(store.url))]
     record = None
-    if status in (Status.DONE, Status.STALE, Status.FOREIGN):
+    if state.stored:
         with suppress(PayloadUntrusted):
             record = access.find_record(store, node.place)
     if record is not None:
-        verdict = judged(node, store, record)
+        verdict = state.verdict
         said = [f"made by {verdict.foreign}"] if verdict.foreign else []
-        said += [f"stored by {wrong.format}"] if isinstance(wrong := loading.refusal(node, record), PayloadUntrusted) else []
+        said += [f"stored by {verdict.barred.format}"] if isinstance(verdict.barred, PayloadUntrusted) else []
         said += [each for each in (verdict.describe(), *verdict.unknown) if each]
         rows += [("code", "; ".join(said))] if said else []
         rows += [
@@ -189,11 +187,11 @@ def _note(text: str) -> Html:
     return Html(f'<p class="p-note">{html(redact(text))}</p>')
 
 
-def _status(node: Node, store: Store) -> Status:
+def _state(node: Node, store: Store) -> State:
     try:
-        return status_of(node, own_store(node) or store)
+        return states_in([(node, own_store(node) or store)])[0]
     except (PersistableError, OSError):
-        return Status.ABSENT
+        return State(Status.ABSENT)
 
 
 def _picture(node: Node, store: Store) -> Html:

@@ -7,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from persistable.errors import PayloadUntrusted
 from persistable.nodes import loading
 from persistable.nodes.nearest import SEARCHED, Nearest, compared, least, nearest
 from persistable.nodes.nearest import lines as differing
 from persistable.nodes.orphans import hints
 from persistable.nodes.own_code import code_of_node
-from persistable.nodes.staleness import Cause, judged
-from persistable.nodes.status import Status, blocking, status_of
+from persistable.nodes.staleness import Cause, Verdict
+from persistable.nodes.status import Status, blocking, states_in
 from persistable.nodes.types import Node
 from persistable.records import access, claim_watch, partial
 from persistable.records.record import Record
@@ -77,18 +76,17 @@ def explain(node: Node, store: Store) -> Explanation:
         return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it is")], label=node.label)
     if not node.is_persisted:
         return Explanation([f"{node.key} is not persisted: payload generates it each time"], label=node.label)
-    status = status_of(node, store)
+    (state,) = states_in([(node, store)])
+    status = state.status
     first = f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"
     lines: list[str] = []
     changes: tuple[Cause, ...] = ()
     notes: list[str] = []
     near: Nearest | None = None
     if status in (Status.DONE, Status.STALE, Status.FOREIGN):
-        changes, lines, notes = _of_code(node, store)
-    elif status is Status.FAILED:
-        failure = access.find_failure(store, node.place)
-        if failure is not None:
-            notes.append(f"attempt {failure.attempt} raised {failure.text}")
+        changes, lines, notes = _of_code(node, state.verdict)
+    elif state.failure is not None:
+        notes.append(f"attempt {state.failure.attempt} raised {state.failure.text}")
     elif status is Status.RUNNING:
         notes.append(claim_watch.by_whom(store, node.place.path))
     elif status is Status.BLOCKED:
@@ -116,20 +114,10 @@ def explain(node: Node, store: Store) -> Explanation:
     return Explanation([first, *lines], status, near, changes, notes, node.label)
 
 
-def _of_code(node: Node, store: Store) -> tuple[tuple[Cause, ...], list[str], list[str]]:
+def _of_code(node: Node, verdict: Verdict) -> tuple[tuple[Cause, ...], list[str], list[str]]:
     """The changes since it was made, by function and node; the same in words; and what cannot be told."""
-    try:
-        record = access.find_record(store, node.place)
-    except PayloadUntrusted as error:
-        return (), [], [str(error)]
-    if record is None:
-        return (), [], []
-    wrong = loading.refusal(node, record)
-    if wrong is not None:
-        return (), [], [str(wrong)]
-    verdict = judged(node, store, record)
-    if verdict.foreign:
-        return (), [], [str(loading.foreign(node, verdict))]
+    if verdict.refused:
+        return (), [], [str(loading.refused(node, verdict))]
     lines: list[str] = []
     if verdict.own:
         lines.append(f"the code has changed since: {verdict.own}")

@@ -101,9 +101,9 @@ class Stored(Generic[PayloadT]):
     @property
     def status(self: Node) -> Status:
         """The status of this payload in its store."""
-        from persistable.nodes.status import status_of
+        from persistable.nodes.status import states_in
 
-        return status_of(self, self._node_use())
+        return states_in([(self, self._node_use())])[0].status
 
     def exists(self: Node) -> bool:
         """Tell whether a payload is stored, judged by its record and the sizes of its files."""
