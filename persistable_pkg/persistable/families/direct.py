@@ -29,7 +29,6 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.capture import keeping, keeps, session
 from persistable.nodes.code import Main
 from persistable.nodes.event_loop import enter_loop, leave_loop
-from persistable.nodes.node import Persistable
 from persistable.nodes.own_code import code_key, code_of_node, has_given_code, use_code
 from persistable.nodes.provenance import SHORTEST, class_members_of, facts_of, head_of, usage_of_thread, usage_since
 from persistable.nodes.step import Step, StepNode, arguments_of
@@ -135,7 +134,7 @@ class DirectGenerator:
     ) -> tuple[Callable[..., ChunkResult], Any]:
         """The function and argument for another process to perform these members, for `run`."""
         if self._sent is None:
-            self._sent = stub(self._model, lambda _: self._store, Persistable)
+            self._sent = stub(self._model, lambda _: self._store)
         common = packer.common(packer.registered, self._sent, self._varying)
         digests = [key.digest for key in keys]
         return perform_chunk, ChunkRequest(common, digests, rows, attempts, events.listened(), run, packer.main, keeps.get(), packer.levels)

@@ -135,7 +135,7 @@ class NodeFactory:
         """The nodes that it has: those that all members are made from, and those that are on an axis."""
         listed = [column.values for column in self.columns if len(column.values) and isinstance(column.values[0], Persistable)]
         values: list[Any] = [*self._args, *self._kwargs.values(), *[list(each) for each in listed]]
-        return [node for value in values for _, node in nodes_in(value, Persistable)]
+        return [node for value in values for _, node in nodes_in(value)]
 
     def upstream(self) -> dict[str, Family[Any]]:
         """The families that its members take one member each of, by argument."""
@@ -233,7 +233,7 @@ class GridSpec:
         for slot, value in (*self._joined.items(), *self._arguments.items()):
             listed: list[Any] | None = cast("Any", value) if isinstance(value, list) else None
             if listed is None or _holds_nodes(next((each for each in listed if each is not None), None)):
-                refuse_open(f"{self._maker.__name__}.over", _name(self._maker, slot), nodes_in(value, Persistable))
+                refuse_open(f"{self._maker.__name__}.over", _name(self._maker, slot), nodes_in(value))
 
     def _listed(self, slot: Slot, value: Any) -> Sequence[Any] | None:
         return None if _name(self._maker, slot) == "tracked_persistable_dependencies" else values_of(value)
@@ -439,7 +439,7 @@ def _own_init(maker: Any) -> bool:
 
 
 def _holds_nodes(value: Any) -> bool:
-    return any(True for _ in nodes_in(value, Persistable)) or is_family(value)
+    return any(True for _ in nodes_in(value)) or is_family(value)
 
 
 def _open(maker: Any, fixed: dict[Slot, Any]) -> None:

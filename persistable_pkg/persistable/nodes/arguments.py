@@ -7,13 +7,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any, ForwardRef, cast, get_args
+from typing import Any, ForwardRef, get_args
 
 from persistable.errors import MissingUpstream, RoleClash, UnknownParam
 from persistable.nodes import roles
-from persistable.nodes.declaration import Declaration
+from persistable.nodes.declaration import Declaration, root_of
 from persistable.nodes.lineage import nodes_in, spread, swapped
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, is_family, is_node
 from persistable.params.annotations import own_annotations
 from persistable.params.declared import made, whole
 from persistable.params.field_checks import is_again, taken_over
@@ -23,7 +23,7 @@ from persistable.params.trees import item_tree
 _PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
 
 
-def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], root: type) -> dict[str, Any]:
+def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any]) -> dict[str, Any]:
     """Move the nodes among the keywords to their roles; the rest are fields."""
     fields: dict[str, Any] = {}
     for name, value in declared.items():
@@ -42,8 +42,8 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
         value = spread(value)  # noqa: PLW2901
         if name in declaration.many and value.__class__ not in (list, tuple, dict):
             value = listed(value) or value  # noqa: PLW2901
-        if _take_role(self, declaration, name, value, root):
-            self.__dict__[name] = swapped(value, _itself, root)  # in containers of its own: those of the caller may change
+        if _take_role(self, declaration, name, value):
+            self.__dict__[name] = swapped(value, _itself)  # in containers of its own: those of the caller may change
         else:
             fields[name] = value
     return fields
@@ -53,17 +53,18 @@ def _itself(node: Node) -> Node:
     return node
 
 
-def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root: type) -> bool:
+def _take_role(self: Any, declaration: Declaration, name: str, value: Any) -> bool:
     """Move the nodes in `value` to the role `name`; False where it is a field."""
     kind: Any = self.__class__
-    found = [("", value)] if isinstance(value, root) else list(nodes_in(value, root))
+    root = root_of(kind)
+    found = list(nodes_in(value))
     if not found:
         if name not in declaration.roles:
             return False
         if not (value.__class__ in (list, tuple, dict) and not value):  # a collection with nothing in it is one
             raise roles.not_a_node(kind, name, value)
         return True
-    if name not in declaration.annotated and not hasattr(kind, name) and kind.__init__ is cast("Any", root).__init__:
+    if name not in declaration.annotated and not hasattr(kind, name) and kind.__init__ is root.__init__:
         known = declaration.fields()
         if name in known:
             return False
@@ -73,7 +74,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
             f"{kind.__name__} cannot have a role named {name!r}: every node has something of that name; choose another",
             role=name,
         )
-    stray = _stray(value, root)
+    stray = _stray(value)
     if stray is not None:
         raise MissingUpstream(
             f"{kind.__name__} was given nodes for {name} and, at {name}{stray[0]}, {stray[1]!r:.60}: a role holds nodes "
@@ -84,14 +85,14 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
     roles.check(kind, declaration, name, value)
     for place, node in found:
         self._node_upstream[name + place] = node
-    if isinstance(value, root) and roles.is_known_by_class(cast("Node", value)):
+    if is_node(value) and roles.is_known_by_class(value):
         declaration.admitted[name] = value.__class__
     return True
 
 
-def check_one_node(self: Any, name: str, value: Any, root: type) -> None:
+def check_one_node(self: Any, name: str, value: Any) -> None:
     """Raise TypeError for a family where a node holds one other node."""
-    if getattr(value.__class__, "_node_is_family", False) and isinstance(self.__dict__.get(name), root):
+    if is_family(value) and is_node(self.__dict__.get(name)):
         kind = type(self).__name__
         raise TypeError(
             f"{name} of {kind} is one node, and replace() was given a family, {value!r:.60}; {kind}.over({name}=family) makes a node "
@@ -99,12 +100,12 @@ def check_one_node(self: Any, name: str, value: Any, root: type) -> None:
         )
 
 
-def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterable[Any], root: type) -> None:
+def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterable[Any]) -> None:
     """Upstream nodes whose roles are their payload names."""
-    if isinstance(dependencies, root):
+    if is_node(dependencies):
         raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} is one node, {dependencies!r}; give a list of nodes")
     for node in dependencies:
-        if not issubclass(node.__class__, root):
+        if not is_node(node):
             raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only")
         roles.refuse_open(self.__class__.__name__, "tracked_persistable_dependencies", [("", node)])
         role = node.payload_name
@@ -172,14 +173,14 @@ def open_roles(node: Node, declaration: Declaration) -> tuple[str, ...]:
     return tuple([role for role in declaration.required if role not in node.__dict__])
 
 
-def _stray(value: Any, root: type) -> tuple[str, Any] | None:
+def _stray(value: Any) -> tuple[str, Any] | None:
     """The first of what is in `value` that is neither a node nor a collection of some, and its place."""
-    if isinstance(value, root):
+    if is_node(value):
         return None
     if value.__class__ not in (list, tuple, dict):
         return "", value
     for name, item in value.items() if value.__class__ is dict else enumerate(value):
-        found = _stray(item, root)
+        found = _stray(item)
         if found is not None:
             return f".{name}{found[0]}", found[1]
     return None

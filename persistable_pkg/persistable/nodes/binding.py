@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 from persistable.errors import ParamsMutated
 from persistable.fileio.original import ATOMS, private
-from persistable.nodes.declaration import root_of
 from persistable.nodes.indirect import asked_of, kept
 from persistable.nodes.lineage import swapped
 from persistable.nodes.provenance import facts_of
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, NodeBase
 from persistable.params.snapshots import lasting
 from persistable.params.unset import UNSET
 from persistable.stores.base import Store
@@ -41,7 +40,7 @@ def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
 def with_nodes(node: NodeT, of: Callable[[Any], Any]) -> NodeT:
     """A node like `node`, in its store, over the nodes that `of` gives for those that it holds: of a key of its own."""
     twin = bound_to(node, node._node_store)
-    twin.__dict__ = swapped(twin.__dict__, of, root_of(node.__class__))
+    twin.__dict__ = swapped(twin.__dict__, of)
     twin._node_identify()
     return twin
 
@@ -110,7 +109,7 @@ def _is_private(arguments: Iterable[Any]) -> bool:
         if kind is dict or kind is list or kind is tuple:
             if not _is_private(value.values() if kind is dict else value):
                 return False
-        elif not (getattr(kind, "_node_is_node", False) is True or lasting(value)):
+        elif not (isinstance(value, NodeBase) or lasting(value)):
             return False
     return True
 
@@ -135,22 +134,21 @@ def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int,
             bound[id(upstream)] = twin = bound_to(upstream, upstream._node_store or generation.store)
             twin._node_reader = generation
     state["_node_upstream"] = {role: bound[id(upstream)] for role, upstream in node._node_upstream.items()}
-    root = root_of(node.__class__)
     if "_node_arguments" in state:
-        state["_node_arguments"] = swapped(state["_node_arguments"], lambda held: bound.get(id(held), held), root)
+        state["_node_arguments"] = swapped(state["_node_arguments"], lambda held: bound.get(id(held), held))
     roles: dict[str, list[Any]] = {}
     for role, upstream in node._node_upstream.items():
         roles.setdefault(role.partition(".")[0], []).append(upstream)
     for name in roles.keys() & state.keys():
-        state[name] = _bound_role(state[name], roles[name], bound, node, name, root)
+        state[name] = _bound_role(state[name], roles[name], bound, node, name)
     asked = asked_of(node)
     if asked:
         for twin in bound.values():
-            _bind_beyond(twin, asked, root)
+            _bind_beyond(twin, asked)
     return bound
 
 
-def _bound_role(held: Any, made_from: list[Any], bound: Mapping[int, Any], node: Node, name: str, root: type) -> Any:
+def _bound_role(held: Any, made_from: list[Any], bound: Mapping[int, Any], node: Node, name: str) -> Any:
     """`held`, what `node` holds under the name of a role, with the twins of `made_from`, the nodes of that role in its key.
 
     Raises ParamsMutated where these are not the nodes that it holds: its code would be given others than the key says.
@@ -163,7 +161,7 @@ def _bound_role(held: Any, made_from: list[Any], bound: Mapping[int, Any], node:
             raise _other_nodes(node, name)
         return bound[id(own)]
 
-    swapped_in = swapped(held, twin_of, root)
+    swapped_in = swapped(held, twin_of)
     if next(left, None) is not None and held.__class__ in (list, tuple, dict):
         raise _other_nodes(node, name)
     return swapped_in
@@ -177,17 +175,17 @@ def _other_nodes(node: Node, name: str) -> ParamsMutated:
     )
 
 
-def _bind_beyond(node: Node, asked: Mapping[str, int], root: type) -> None:
+def _bind_beyond(node: Node, asked: Mapping[str, int]) -> None:
     """Have those upstream of `node` that the code at work asks for as well ask its generation for their payloads."""
 
     def twin_of(further: Any, rest: Mapping[str, int]) -> Any:
         twin = bound_to(further, further._node_store or node._node_store)
         twin._node_reader = node._node_reader
-        _bind_beyond(twin, rest, root)
+        _bind_beyond(twin, rest)
         return twin
 
-    for name, rest in list(kept(node, asked, root)):
-        node.__dict__[name] = swapped(node.__dict__[name], partial(twin_of, rest=rest), root)
+    for name, rest in list(kept(node, asked)):
+        node.__dict__[name] = swapped(node.__dict__[name], partial(twin_of, rest=rest))
 
 
 def _has_inner_nodes(node: Node) -> bool:

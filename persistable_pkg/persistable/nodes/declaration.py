@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.fileio.base import FileIO
 from persistable.nodes.returned import evaluated
+from persistable.nodes.types import NodeBase
 from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
 from persistable.params.fields import name_in_identity
 from persistable.records.key import check_payload_name
@@ -40,7 +41,8 @@ class Declaration:
         "required", "roles", "settings",
     )  # fmt: skip
 
-    def __init__(self, cls: type, root: type) -> None:
+    def __init__(self, cls: type) -> None:
+        root = root_of(cls)
         self._cls = cls
         self.payload_type, declared = _type_arguments(cls, root)
         self.params_type, self.params_arguments = _params_class(declared)
@@ -177,7 +179,7 @@ def _roles(cls: type, root: type) -> Iterator[tuple[str, bool]]:
     for base in _below(cls, root):
         names = names_for(base)
         for name, annotation in own_annotations(base).items():
-            kind = _role_kind(annotation, names, root)
+            kind = _role_kind(annotation, names)
             if kind is not None:
                 yield name, kind and not hasattr(cls, name)
 
@@ -190,9 +192,9 @@ def _annotation(cls: type, name: str) -> Any:
     return None
 
 
-def is_role(cls: type, name: str, root: type) -> bool:
+def is_role(cls: type, name: str) -> bool:
     """Tell whether `cls` annotates that name with a node class."""
-    return _role_kind(own_annotations(cls).get(name), names_for(cls), root) is not None
+    return _role_kind(own_annotations(cls).get(name), names_for(cls)) is not None
 
 
 _COLLECTIONS = re.compile(r"(typing\.|collections\.abc\.)?(list|tuple|List|Tuple|Sequence|Iterable|Collection)(\[.*\])?", re.DOTALL)
@@ -206,18 +208,18 @@ def is_collection(annotation: Any) -> bool:
     return _COLLECTIONS.fullmatch(annotation.strip()) is not None
 
 
-def _role_kind(annotation: Any, names: dict[str, Any], root: type) -> bool | None:
+def _role_kind(annotation: Any, names: dict[str, Any]) -> bool | None:
     """True for an annotation that demands a node, False for one that allows it, None for any other."""
     annotation = evaluated(annotation, names)  # where a name in it is one that only a type checker knows, the value passed decides
-    if isinstance(annotation, type) and issubclass(annotation, root):
+    if isinstance(annotation, type) and issubclass(annotation, NodeBase):
         return True
     arguments = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if origin is typing.ClassVar:
         return None
-    if isinstance(origin, type) and issubclass(origin, root):
+    if isinstance(origin, type) and issubclass(origin, NodeBase):
         return True
-    kinds = [_role_kind(argument, names, root) for argument in arguments if argument is not Ellipsis]
+    kinds = [_role_kind(argument, names) for argument in arguments if argument is not Ellipsis]
     if not any(kind is not None for kind in kinds):
         return None
     return not (origin in (typing.Union, types.UnionType) and type(None) in arguments)
@@ -249,10 +251,10 @@ def declaration_of(cls: type[Any]) -> Declaration:
     try:
         declaration: Declaration = cls.__dict__["_node_declared"]
     except KeyError:
-        declaration = cls._node_declared = Declaration(cls, root_of(cls))
+        declaration = cls._node_declared = Declaration(cls)
     return declaration
 
 
-def root_of(cls: type) -> type:
+def root_of(cls: type) -> Any:
     """`Persistable`, of which this floor knows no more."""
     return next(base for base in reversed(cls.__mro__) if "_node_is_node" in base.__dict__)

@@ -14,10 +14,10 @@ from persistable.errors import RoleClash, UntrackableParam
 from persistable.nodes import arguments, generation, roles
 from persistable.nodes.binding import NodeT, bound_to
 from persistable.nodes.compose import Chainable, Open
-from persistable.nodes.declaration import declaration_of, root_of
+from persistable.nodes.declaration import declaration_of
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, nodes_in, rebuilt, walk
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, NodeBase
 from persistable.params.declared import changed
 from persistable.params.snapshots import capture
 from persistable.params.trees import fields_tree
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from persistable.nodes.node import Persistable
 
 
-class Described(Chainable):
+class Described(Chainable, NodeBase):
     """A node as far as it is described: two of one description have one key, wherever they are."""
 
     def _node_identify(self: Node) -> None:
@@ -88,10 +88,10 @@ class Described(Chainable):
         """
         declaration = declaration_of(type(self))
         for name, value in changes.items():
-            arguments.check_one_node(self, name, value, root_of(type(self)))
+            arguments.check_one_node(self, name, value)
         twin = bound_to(self, self._node_store)
         twin._node_upstream = {}
-        fields = arguments.take_roles(twin, declaration, changes, root_of(type(self)))
+        fields = arguments.take_roles(twin, declaration, changes)
         given = changes.keys() - fields.keys()
         kept = {
             role: node
@@ -126,7 +126,7 @@ class Described(Chainable):
         for name, value in given.items():
             filled.__dict__[name] = value
             roles.check(type(self), declaration_of(type(self)), name, value)
-            for place, node in nodes_in(value, root_of(type(self))):
+            for place, node in nodes_in(value):
                 filled._node_upstream[name + place] = node
         if not filled._node_open:
             filled._node_identify()
@@ -145,14 +145,14 @@ class Described(Chainable):
         return state
 
     def __reduce_ex__(self: Node, protocol: Any) -> tuple[Any, ...]:
-        return rebuilt, (flattened(self, root_of(type(self))),)
+        return rebuilt, (flattened(self),)
 
     def __eq__(self: Node, other: object) -> bool:
         """Tell whether `other` describes the same payload: the same key, and the same path where it has one of its own."""
         if self is other:
             return True
         same = cast("Any", other)
-        if not isinstance(other, root_of(type(self))):
+        if not isinstance(other, NodeBase):
             return NotImplemented
         return not self._node_open and not same._node_open and self.key == same.key and self._node_to == same._node_to
 

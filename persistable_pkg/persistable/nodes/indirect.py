@@ -30,24 +30,23 @@ def reached(node: Node) -> list[Any]:
     asked = asked_of(node)
     if not asked:
         return []
-    root = root_of(node.__class__)
     found: dict[Any, Any] = {}
     stack = [(upstream, asked) for upstream in node._node_upstream.values()]
     while stack:
         upstream, left = stack.pop()
-        for name, rest in kept(upstream, left, root):
-            for _, further in nodes_in(upstream.__dict__[name], root):
+        for name, rest in kept(upstream, left):
+            for _, further in nodes_in(upstream.__dict__[name]):
                 found[further.key] = further
                 stack.append((further, rest))
     return list(found.values())
 
 
-def kept(upstream: Node, asked: Mapping[str, int], root: type) -> Iterator[tuple[str, Mapping[str, int]]]:
+def kept(upstream: Node, asked: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, int]]]:
     """The attributes of `upstream` that hold nodes and are asked for, each with what may be asked of those: a name is not for ever."""
     for name in asked:
         attribute = "_node_upstream" if name == "upstream" else name
         value = upstream.__dict__.get(attribute)
-        if value is not None and holds_nodes(value, root):
+        if value is not None and holds_nodes(value):
             left = {**asked, name: asked[name] - 1}
             yield attribute, left if left[name] else {other: count for other, count in left.items() if other != name}
 

@@ -14,7 +14,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from persistable.nodes.construction import grouped
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, is_node
 from persistable.params.credentials import given_under
 from persistable.params.encoding import fields_of
 from persistable.params.fields import NO_PIN
@@ -127,7 +127,7 @@ def _only_nodes(value: Any) -> bool:
     kind = value.__class__
     if kind in (list, tuple, dict):
         return bool(value) and all(map(_only_nodes, value.values() if kind is dict else value))
-    return getattr(kind, "_node_is_node", False) is True
+    return is_node(value)
 
 
 def _upstream(nodes: list[Any], many: bool, columns: int, depth: int) -> str:
@@ -175,7 +175,7 @@ def _value(value: Any, columns: int, depth: int) -> str:
         return repr(value[: columns + 1])
     if kind is int and value.bit_length() > 4 * columns + 64:
         return f"<int of {value.bit_length():,} bits>"
-    if getattr(kind, "_node_is_node", False) is True:
+    if is_node(value):
         return f"{value.payload_name}(…)" if depth >= _DEEPEST else _node(value, columns, depth + 1)
     if kind in (list, tuple, set, frozenset, dict):
         return _items(value, columns, depth + 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, NodeBase
 from persistable.records.key import Key
 
 MAX_TABLE = 64
@@ -34,19 +34,19 @@ DEEPEST = 100
 """Depth in lists, tuples and dicts to which nodes are looked for; params nested deeper are refused."""
 
 
-def nodes_in(value: Any, root: type, depth: int = DEEPEST) -> Iterable[tuple[str, Any]]:
-    """The nodes in `value`, itself or in lists, tuples and dicts, each with its place: ``""``, ``.0``, ``.best``."""
-    if isinstance(value, root):
+def nodes_in(value: Any, kind: type = NodeBase, depth: int = DEEPEST) -> Iterable[tuple[str, Any]]:
+    """The nodes in `value`, itself or in lists, tuples and dicts, each with its place: ``""``, ``.0``, ``.best``. kind: of what else."""
+    if isinstance(value, kind):
         yield "", value
     elif depth:
         for name, item in _items(value):
-            for place, node in nodes_in(item, root, depth - 1):
+            for place, node in nodes_in(item, kind, depth - 1):
                 yield f".{name}{place}", node
 
 
-def holds_nodes(value: Any, root: type) -> bool:
+def holds_nodes(value: Any) -> bool:
     """Tell whether there is a node in `value`, as `nodes_in` finds them."""
-    return any(True for _ in nodes_in(value, root))
+    return any(True for _ in nodes_in(value))
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -77,7 +77,7 @@ class _Numbered(int):
     __slots__ = ()
 
 
-def flattened(target: Node, root: type) -> list[tuple[Any, dict[str, Any]]]:
+def flattened(target: Node) -> list[tuple[Any, dict[str, Any]]]:
     """Class (or what has it as ``node_class``) and state of every node object in `target`, itself last, each naming those before by number.
 
     `pickle` by itself would recurse out at a few hundred nodes. Objects count, not keys: two of one key may differ in their stores.
@@ -92,10 +92,10 @@ def flattened(target: Node, root: type) -> list[tuple[Any, dict[str, Any]]]:
         if not node._node_upstream:  # then it holds no nodes at all
             states.append((node._node_made_by(), node.__getstate__()))
         elif ready:
-            states.append((node._node_made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
+            states.append((node._node_made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]))))
         else:
             stack.append((node, True))
-            stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__, root) if id(upstream) not in numbers)
+            stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__) if id(upstream) not in numbers)
             continue
         numbers[id(node)] = len(numbers)
     return states
@@ -116,8 +116,8 @@ def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
     return nodes[-1]
 
 
-def swapped(value: Any, made_of: Callable[[Any], Any], kind: type) -> Any:
-    """`value` with each `kind` in it, itself or in lists, tuples and dicts, replaced by what `made_of` makes of it."""
+def swapped(value: Any, made_of: Callable[[Any], Any], kind: type = NodeBase) -> Any:
+    """`value` with each node (or each `kind`) in it, itself or in lists, tuples and dicts, replaced by what `made_of` makes of it."""
     if isinstance(value, kind):
         return made_of(value)
     container: Any = value.__class__

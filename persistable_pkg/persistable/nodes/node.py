@@ -161,9 +161,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         if payload_file_suffix is not None:
             self.__dict__["payload_file_suffix"] = payload_file_suffix
         self._node_upstream = {}
-        fields = arguments.take_roles(self, declaration, declared, Persistable)
+        fields = arguments.take_roles(self, declaration, declared)
         if tracked_persistable_dependencies is not None:
-            arguments.take_dependencies(self, declaration, tracked_persistable_dependencies, Persistable)
+            arguments.take_dependencies(self, declaration, tracked_persistable_dependencies)
         self.params = arguments.take_params(self, declaration, params, fields)
         if len(self._node_upstream) < len(declaration.required):
             self._node_open = arguments.open_roles(self, declaration)

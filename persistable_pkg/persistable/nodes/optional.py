@@ -78,7 +78,7 @@ def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | 
     if is_family(node):
         made: Any = _Optional.over(node=node, default=default if not isinstance(default, list) else [default])
         return cast("Persistable[T | Any, Any]", made)
-    refuse_open("optional", "node", nodes_in(node, Persistable))
+    refuse_open("optional", "node", nodes_in(node))
     return _Optional(node=node, default=default)
 
 
@@ -92,5 +92,5 @@ def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
     if any(map(is_family, nodes)):
         made: Any = _AnyOf.over(*nodes)
         return cast("Persistable[T, Any]", made)
-    refuse_open("any_of", "nodes", nodes_in(nodes, Persistable))
+    refuse_open("any_of", "nodes", nodes_in(nodes))
     return _AnyOf(*nodes)

@@ -58,7 +58,7 @@ def _taken(cls: type, root: type) -> Iterator[str]:
         if _is_reserved(name, root) and not (name[0] != "_" and _extends(member)):
             yield name
     for name in own_annotations(cls):
-        if name not in cls.__dict__ and (name in _OWN or _is_reserved(name, root)) and is_role(cls, name, root):
+        if name not in cls.__dict__ and (name in _OWN or _is_reserved(name, root)) and is_role(cls, name):
             yield name
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
 from persistable.nodes.declaration import Declaration, declaration_of
 from persistable.nodes.returned import written
-from persistable.nodes.types import Node
+from persistable.nodes.types import Node, NodeBase, is_family, is_node
 from persistable.params.building import did_you_mean
 from persistable.params.mismatch import Mismatch
 
@@ -69,7 +69,7 @@ def admitted(cls: Any, value: Any) -> Any:
         return value
     kind: Any = value.__class__
     name = _name(cls)
-    if getattr(kind, "_node_is_node", False) is not True:
+    if not is_node(value):
         raise Mismatch(value, f"a node of {name}", _instead_of_node(value))
     if _again(kind, cls):
         return value
@@ -127,9 +127,9 @@ def _again(mine: type, its: type) -> bool:
 def described(value: Any) -> str:
     """The words for a given value in errors."""
     kind: Any = value.__class__
-    if getattr(kind, "_node_is_family", False):
+    if is_family(value):
         return f"a family, {value!r:.60}"
-    if getattr(kind, "_node_is_node", False) is True:
+    if is_node(value):
         open_inputs = value.__dict__.get("_node_open")
         return f"a node of {_name(kind)}" + (f" that is still open ({', '.join(open_inputs)})" if open_inputs else "")
     name = _name(kind)
@@ -142,7 +142,7 @@ def not_a_node(kind: type, role: str, value: Any) -> MissingUpstream:
     """The error for what is no node where one is needed."""
     hint = _instead_of_node(value)
     made: Any = value
-    if isinstance(value, type) and getattr(made, "_node_is_node", False) is True:
+    if isinstance(value, type) and issubclass(value, NodeBase):
         hint = f"make one, {made.__name__}(...)"
     elif hasattr(made, "step") and hasattr(made, "payload_name"):
         hint = f"describe its call, {made.payload_name}.step(...)"

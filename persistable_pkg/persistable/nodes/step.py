@@ -489,7 +489,7 @@ class _Maker:
             node._node_identify()
         except InputMissing:
             for name, value in arguments.items():  # which of them it is, is looked for only now
-                roles.refuse_open(self.step.__name__, name, nodes_in(value, Persistable))
+                roles.refuse_open(self.step.__name__, name, nodes_in(value))
             raise
         return node
 
@@ -618,7 +618,7 @@ def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[s
         "_node_sent_source": options.get("sent_source"),
     }
     made: Any = type(step.__name__, (base,), members)
-    made._node_declared = declaration = Declaration(made, Persistable)
+    made._node_declared = declaration = Declaration(made)
     if made.io == "auto":
         declaration.payload_type = step.known.result if step.known is not None else _return_type(step.__wrapped__)
     return cast("type[StepNode[Any]]", made)

@@ -20,7 +20,7 @@ from persistable.nodes.types import Node
 _fingerprints: dict[Any, tuple[Any, Given]] = {}
 
 
-def stub(node: Node, stores: Callable[[Any], Any], root: type, whole: bool = False) -> Any:
+def stub(node: Node, stores: Callable[[Any], Any], whole: bool = False) -> Any:
     """`node` with stubs in place of its upstream: what it takes to generate it where everything upstream is stored.
 
     It carries the facts that only the whole lineage tells, and the fingerprint of its code, which may not be readable elsewhere. `stores`
@@ -33,11 +33,11 @@ def stub(node: Node, stores: Callable[[Any], Any], root: type, whole: bool = Fal
     def of(upstream: Node) -> Any:
         if id(upstream) not in made:
             store = stores(upstream)
-            made[id(upstream)] = bound_to(upstream, store) if whole else _leaf(upstream, store, root, asked)
+            made[id(upstream)] = bound_to(upstream, store) if whole else _leaf(upstream, store, asked)
         return made[id(upstream)]
 
     if node._node_upstream:
-        twin.__dict__ = swapped(twin.__dict__, of, root)
+        twin.__dict__ = swapped(twin.__dict__, of)
     if node.is_persisted:
         twin._node_given_facts = facts_of(node)
         if node._node_upstream:
@@ -46,22 +46,22 @@ def stub(node: Node, stores: Callable[[Any], Any], root: type, whole: bool = Fal
     return twin
 
 
-def _leaf(node: Node, store: Any, root: type, asked: Mapping[str, int]) -> Any:
+def _leaf(node: Node, store: Any, asked: Mapping[str, int]) -> Any:
     """`node` without what is upstream of it, but for what is `asked` for: enough to load its payload."""
     twin = bound_to(node, store)
     state: dict[str, Any] = twin.__dict__
-    keeps = {name for name, _ in kept(node, asked, root)} if asked else ()
+    keeps = {name for name, _ in kept(node, asked)} if asked else ()
     left_out: list[str] = []
     if node._node_upstream and "_node_upstream" not in keeps:
         state["_node_upstream"], state["_node_left_out"] = {}, left_out
     for name, value in list(state.items()):
         if name in keeps:
-            state[name] = swapped(value, lambda further: bound_to(further, further._node_store or store), root)
-        elif name != "_node_arguments" and holds_nodes(value, root):
+            state[name] = swapped(value, lambda further: bound_to(further, further._node_store or store))
+        elif name != "_node_arguments" and holds_nodes(value):
             left_out.append(name)
             del state[name]
     if "_node_arguments" in state:
-        state["_node_arguments"] = {name: value for name, value in state["_node_arguments"].items() if not holds_nodes(value, root)}
+        state["_node_arguments"] = {name: value for name, value in state["_node_arguments"].items() if not holds_nodes(value)}
     state["_is_leaf"] = True
     state["_node_given_code"] = _fingerprint(node)
     return twin

@@ -87,9 +87,7 @@ class NodeTemplate:
         self._same = {name: value for name, value in state.items() if not _is_copied(value)}
         # containers are copied even where they hold no node: what is changed in one node may not change another
         self._copied = {
-            name: swapped(value, lambda node: role_of.get(id(node), _NO_ROLE), Persistable)
-            for name, value in state.items()
-            if _is_copied(value)
+            name: swapped(value, lambda node: role_of.get(id(node), _NO_ROLE)) for name, value in state.items() if _is_copied(value)
         }
 
     def digests(self, fields: Mapping[str, Sequence[Any]], upstream: Mapping[str, Sequence[bytes]], number: int) -> list[str] | None:

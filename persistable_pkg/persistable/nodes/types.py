@@ -45,6 +45,10 @@ UNREAD: Final = Instead.UNREAD
 """Mark of a payload that has just been committed, and may be larger than memory."""
 
 
+class NodeBase:
+    """The class that every node is of; modules that `Persistable` is made of know a node by it."""
+
+
 class Node(Protocol):
     """A node: `Persistable`, of whatever payload and params. What begins with an underscore is for the modules of `persistable.nodes`."""
 
@@ -154,7 +158,7 @@ def hold(node: Node, payload: Any) -> None:
 
 def is_node(thing: Any) -> bool:
     """Tell whether `thing` is a node."""
-    return getattr(thing.__class__, "_node_is_node", False) is True
+    return isinstance(thing, NodeBase)
 
 
 def is_family(thing: Any) -> bool:

@@ -24,7 +24,6 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.failing import announce
 from persistable.nodes.label import name_node
 from persistable.nodes.loading import refused
-from persistable.nodes.node import Persistable
 from persistable.nodes.staleness import FRESH, Judge
 from persistable.nodes.status import State, look_up
 from persistable.nodes.stub import stub
@@ -451,7 +450,7 @@ class Loop:
             elif handover is not None and source in handover.handed:
                 given[source.node.key] = handover.handed[source]
         check_unchanged(unit.node)  # here: a copy elsewhere cannot know what they were
-        node = stub(unit.node, lambda upstream: own_store(upstream) or unit.store, Persistable, unit.node.__class__ in self._whole)
+        node = stub(unit.node, lambda upstream: own_store(upstream) or unit.store, unit.node.__class__ in self._whole)
         return perform_packed, self._packer.pack(
             Job(
                 node,

@@ -22,7 +22,6 @@ from persistable.nodes import capture, generation, provenance
 from persistable.nodes.code import Main
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, rebuilt
-from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step, by_value
 from persistable.nodes.types import FAILED, Node
 from persistable.params import extensions
@@ -147,7 +146,7 @@ class Packer:
     def pack(self, job: Job) -> bytes:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
-            states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
+            states = [self._apart(made_by, state) for made_by, state in flattened(job.node)]
             common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main, job.output, self.levels)
             return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits, job.failures))
         except NotEnforceable:

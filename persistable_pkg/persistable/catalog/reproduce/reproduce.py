@@ -157,7 +157,7 @@ class _Remake:
         self.scratch = scratch
         self.executor = executor
         self.then: dict[Key, Any] = {each.key: each for each in walk(node)}
-        self.target: Node = rebuilt(flattened(node, Persistable))  # a copy, whose stores are of no concern to anybody else
+        self.target: Node = rebuilt(flattened(node))  # a copy, whose stores are of no concern to anybody else
         self.records: dict[Key, Record | None] = {}
         self.trouble: list[Remade] = []
         self._kept = ReadOnlyStore(store)
@@ -304,7 +304,7 @@ class _Remake:
 
     def _is_random(self, node: Node, second: Store) -> bool:
         """Tell whether two new generations differ from each other."""
-        twin: Any = rebuilt(flattened(node, Persistable))
+        twin: Any = rebuilt(flattened(node))
         move_to(twin, second)
         made = _quietly(twin, second, self.executor, False)
         one, two = access.find_record(self.scratch, node.place), access.find_record(second, node.place)

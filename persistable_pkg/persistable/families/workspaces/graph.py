@@ -9,7 +9,6 @@ from persistable.errors import LineageCycle
 from persistable.families.workspaces.seeds import Seed
 from persistable.nodes.binding import bound_to, move_to, with_nodes
 from persistable.nodes.lineage import nodes_in, swapped
-from persistable.nodes.node import Persistable
 from persistable.nodes.step import StepNode, arguments_of, step_of
 from persistable.nodes.template import NodeTemplate, has_lasting_params, is_plain_class
 from persistable.nodes.types import Node, own_store, upstream_of
@@ -106,7 +105,7 @@ class WorkflowGraph:
     def _upstream(self, node_name: NodeName) -> dict[int, NodeName]:
         owner = node_name if isinstance(node_name, str) else node_name[0]
         found: dict[int, NodeName] = {}
-        for _, node in nodes_in(self._objects[node_name].__dict__, Persistable):
+        for _, node in nodes_in(self._objects[node_name].__dict__):
             name = self._names.get(id(node))
             # what a name meant in a base class, used to define it anew, is the base's
             own = name is not None and name in self.members and not (name == owner and node is not self.members[name])
@@ -154,7 +153,7 @@ def made(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Any:
     of = _stand_ins(definition, nodes)
     if isinstance(template, StepNode):
         node: StepNode[Any] = template  # pyright: ignore[reportUnknownVariableType]
-        again: Any = node.step.maker.node(swapped(arguments_of(node), of, Persistable))
+        again: Any = node.step.maker.node(swapped(arguments_of(node), of))
         move_to(again, own_store(node))  # and not the enclosing one
         return again
     return with_nodes(template, of)

@@ -146,7 +146,7 @@ class Command(Persistable[PayloadT, CommandParams]):
                 name=unused[0],
                 accepted=sorted(script.names),
             )
-        stand_ins = swapped(nodes, lambda _: Path("/upstream"), Persistable)
+        stand_ins = swapped(nodes, lambda _: Path("/upstream"))
         script.render(
             {**values, **stand_ins, **dict.fromkeys(self._node_open, Path("/upstream")), "output": self._outputs.paths(Path("/output"))}
         )
@@ -206,7 +206,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         for name in ("inputs", "work", "tmp"):
             (folder / name).mkdir()
         self._outputs.prepare(folder / "outputs")
-        given = swapped({name: self.__dict__[name] for name in self._inputs()}, partial(_file_of, running, folder / "inputs"), Persistable)
+        given = swapped({name: self.__dict__[name] for name in self._inputs()}, partial(_file_of, running, folder / "inputs"))
         text = Script(params.template).render({**params.values, **given, "output": self._outputs.paths(folder / "outputs")})
         (folder / "script").write_text(text, encoding="utf-8", errors="surrogateescape")
         untouched = _stamps(given)
@@ -266,7 +266,7 @@ def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             raise UnknownParam("output is where the script puts its result, and cannot be given; see outputs=", name=name, accepted=[])
         if isinstance(value, Secret):
             raise ParamsError(f"{name} of Command is a Secret, which scripts get by their environment: env={{{name.upper()!r}: {value!r}}}")
-        (nodes if holds_nodes(value, Persistable) else values)[name] = value
+        (nodes if holds_nodes(value) else values)[name] = value
     return nodes, values
 
 
