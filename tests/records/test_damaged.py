@@ -68,6 +68,9 @@ def test_a_flipped_byte_is_never_served_in_part(
     with pytest.warns(UserWarning, match="again"):
         node.load_generate()
     assert len(node.part(slice(3, 6))) == 3
+    node.store.delete(node.record.files[0].path)
+    with pytest.raises(PayloadCorrupted, match="missing although its record is there"):
+        node.part(slice(3, 6))
 
 
 def test_a_file_is_verified_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from persistable import errors, events
@@ -35,18 +35,27 @@ from persistable.stores.base import Store, extended
 NodeT = TypeVar("NodeT", bound=Node)
 
 
-def load(node: Node, store: Store, *, verify: bool = True, writable: bool = True, whole: bool = True) -> tuple[Any, Record] | None:
+def load(
+    node: Node,
+    store: Store,
+    *,
+    verify: bool = True,
+    writable: bool = True,
+    whole: bool = True,
+    part: Callable[[Record], Any] | None = None,
+) -> tuple[Any, Record] | None:
     """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign.
 
-    `whole`: False where somebody has looked already at what has changed upstream.
+    `whole`: False where somebody has looked already at what has changed upstream. `part`: reads some of the payload instead; no event
+    tells of that.
     """
-    heard = events.listened(node._node_logger)
+    heard = part is None and events.listened(node._node_logger)
     clock = time.perf_counter() if heard else 0.0
     record = find_record(store, node.key if node._node_to is None else node.place)  # without a call for nearly all
     while record is not None:
         check_code(node, store, record, whole)
         try:
-            result = read(store, record, format_of(node, record), verify=verify, writable=writable)
+            result = part(record) if part else read(store, record, format_of(node, record), verify=verify, writable=writable)
         except (FileNotFoundError, PayloadCorrupted) as error:
             if isinstance(error, PayloadCorrupted) and node.place.__class__ is Key:
                 raise
@@ -83,17 +92,14 @@ def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, 
 
 def part(node: Node, store: Store, rows: slice | None, columns: Sequence[str] | None) -> Any:
     """Some rows and columns of the stored payload. Raises PayloadNotFound, PayloadCorrupted, PayloadForeign, FormatError."""
-    record = find_record(store, node.place)
-    while record is not None:
-        check_code(node, store, record)
-        try:
-            return files.read_part(store, node.key, record.head["files"], format_of(node, record), rows, columns, chunks=chunks_of(record))
-        except FileNotFoundError:
-            again = find_record(store, node.place)
-            if again is not None and again.attempt_token == record.attempt_token:
-                raise
-            record = again  # replaced or deleted while we were reading
-    raise PayloadNotFound(f"nothing is stored under {node.key} in {store.url}", key=node.key, nearest=None, differences={})
+
+    def rows_of(record: Record) -> Any:
+        return files.read_part(store, node.key, record.head["files"], format_of(node, record), rows, columns, chunks=chunks_of(record))
+
+    loaded = load(node, store, part=rows_of)
+    if loaded is None:
+        raise PayloadNotFound(f"nothing is stored under {node.key} in {store.url}", key=node.key, nearest=None, differences={})
+    return loaded[0]
 
 
 def chunks_of(record: Record) -> Chunks | None:
