@@ -313,6 +313,11 @@ def test_the_first_command_that_fails_ends_the_script(line: str, shell: str) -> 
     assert "SIGKILL" in str(caught.value) or not line.startswith("kill")
 
 
+def test_a_signal_without_a_name() -> None:
+    with pytest.raises(CommandFailed, match="was killed by signal 40"):
+        script("kill -40 $$").payload
+
+
 def test_a_shell_that_is_not_there() -> None:
     with pytest.raises(CommandFailed, match="no-such-shell"):
         script("true", shell="/bin/no-such-shell").payload

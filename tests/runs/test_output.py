@@ -229,6 +229,19 @@ def test_what_was_drawn_over_is_not_kept(tmp_path: Path) -> None:
     assert node.record is not None and node.record.output == "100%\nend\n"
 
 
+def test_a_line_without_an_end_is_kept_at_once(tmp_path: Path) -> None:
+    """The time it takes grows with its length, not with the square of that, which would be minutes."""
+
+    @step
+    def dots() -> int:
+        for _ in range(1000):
+            print("." * 200, end="")
+        return 1
+
+    node = dots.step().bind(open_store(tmp_path)).generate()
+    assert node.record is not None and node.record.output.endswith("." * 1000)
+
+
 def test_secrets_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_TOKEN", "hidden-value-17")
     secret = Secret("A_TOKEN")

@@ -334,13 +334,16 @@ class Output:
 
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 """Colours and movements of terminals."""
-_DRAWN = re.compile(r"[^\n\r]*\r+(?=[^\n\r])")
-"""Text before a carriage return, which the rest of its line overwrites."""
 
 
 def drawn(text: str) -> str:
     """`text` as it is seen in the end: without control sequences, and of lines that were drawn over and over the last."""
-    return _DRAWN.sub("", _CONTROL.sub("", text.replace("\r\n", "\n")))
+    return "\n".join(map(_last_of, _CONTROL.sub("", text.replace("\r\n", "\n")).split("\n")))
+
+
+def _last_of(line: str) -> str:
+    """The part of `line` that is not overwritten, behind its last carriage return but for those at its end."""
+    return line[line.rstrip("\r").rfind("\r") + 1 :]
 
 
 def shortened(text: str, cut: bool = False) -> str:

@@ -341,7 +341,8 @@ def _failed(exitcode: int, stdout: str, stderr: str, shell: str) -> CommandFaile
     import signal
 
     if exitcode < 0:
-        what = f"was killed by {signal.Signals(-exitcode).name}"
+        names = {each.value: each.name for each in signal.Signals}
+        what = f"was killed by {names.get(-exitcode, f'signal {-exitcode}')}"
     elif exitcode in (126, 127) and f"{shell}: " in stderr:
         what = f"could not be run by {shell} (exit status {exitcode})"
     else:
