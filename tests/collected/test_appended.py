@@ -198,6 +198,16 @@ def test_blocks_that_do_not_go_together_are_refused(tmp_path: Path, io: FileIO[A
         mixed.step().generate()
 
 
+def test_rows_and_another_payload_are_refused(tmp_path: Path) -> None:
+    @step(io=NumpyFileIO())
+    def two() -> Any:
+        append(np.ones(3))
+        return np.zeros(2)
+
+    with open_store(tmp_path / "data"), pytest.raises(PayloadNotRepresentable, match="has appended 3 rows and returned a ndarray"):
+        two.step().generate()
+
+
 def test_what_cannot_be_appended_to_says_what_can(tmp_path: Path) -> None:
     @step
     def pickled() -> None:

@@ -12,7 +12,21 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from persistable import OpenNode, Persistable, allocate, omit_when, open_store, progress, rng, scratch, step, untracked
+from persistable import (
+    Command,
+    OpenNode,
+    Persistable,
+    Status,
+    allocate,
+    omit_when,
+    open_store,
+    progress,
+    rng,
+    run,
+    scratch,
+    step,
+    untracked,
+)
 from persistable.errors import InputMissing, InvalidName, MissingUpstream, MistypedParam, UnknownParam, UntrackableParam
 from persistable.events import Progressed, subscribe
 from persistable.fileio import JsonFileIO, NumpyFileIO
@@ -316,3 +330,36 @@ def test_replace_changes_what_only_keywords_take() -> None:
         node.replace(b="x")
     source = scaled.step(7)
     assert node.replace(b=source).upstream == {"factors.b": source}
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("it has no text")
+
+
+@step
+def speechless() -> int:
+    raise Speechless
+
+
+def test_an_error_that_cannot_say_what_it_is_is_a_failure_like_others() -> None:
+    node = speechless.step()
+    with pytest.raises(Speechless):
+        node.generate()
+    assert node.status is Status.FAILED
+    (failure,) = run(node, errors="return").failures
+    assert "Speechless: <no message: its __str__ raises>" in str(failure)
+
+
+class Greedy(Persistable[int, None]):
+    resources: Any = 2
+
+
+def test_policies_of_another_type_are_refused_before_anything_runs() -> None:
+    wrong: Any = 3
+    with pytest.raises(TypeError, match=r"retry of .*points is 3; give a Retry, such as Retry\(3\)"):
+        step(retry=wrong)(points.__wrapped__).step(1)
+    with pytest.raises(TypeError, match=r"resources of .*Greedy is 2; give a Resources, such as Resources\(cpus=2\)"):
+        Greedy()
+    with pytest.raises(TypeError, match="retry of Command is 3"):
+        Command("true", retry=wrong)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.errors import PersistableError, RemoteError
 from persistable.executors.resources import Resources
+from persistable.params.secret import message_of
 from persistable.stores.base import Store
 
 P = ParamSpec("P")
@@ -100,10 +101,7 @@ def portable(error: BaseException) -> Exception:
 def remote(error: BaseException) -> RemoteError:
     """Return an error that pickles, with the facts of `error`."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001
-        message = "<no message: its __str__ raises>"
+    message = message_of(error)
     key = error.__dict__.get("key") if isinstance(error, PersistableError) else None
     lines = "".join(traceback.format_exception(error))
     return RemoteError(f"{kind}: {message}" if message else kind, error=kind, text=message, traceback=lines, key=key)

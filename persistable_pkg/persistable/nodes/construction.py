@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from persistable.nodes.declaration import check_policies
+
 if TYPE_CHECKING:
     from persistable.fileio.base import FileIO
 
@@ -32,10 +34,11 @@ class Recorded(NamedTuple):
 
 
 def set_given(node: object, **attributes: Any) -> None:
-    """Set those attributes of a node that are given; the others are its class's."""
-    for name, value in attributes.items():
-        if value is not None:
-            setattr(node, name, value)
+    """Set those attributes of a node that are given; the others are its class's. Raises TypeError as `check_policies` does."""
+    given = {name: value for name, value in attributes.items() if value is not None}
+    check_policies(type(node).__name__, given)
+    for name, value in given.items():
+        setattr(node, name, value)
 
 
 def grouped(upstream: Mapping[str, Any]) -> dict[str, Any]:

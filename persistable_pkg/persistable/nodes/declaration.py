@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class Declaration:
         self.many = frozenset(role for role in self.required if is_collection(_annotation(cls, role)))
         named = getattr(cls, "payload_name", None)
         self.name = check_payload_name(named if isinstance(named, str) else snake_case(name_in_identity(cls)))
+        check_policies(cls.__qualname__, {name: getattr(cls, name, None) for name in ("retry", "resources")})
         self.settings = SETTINGS.intersection(self.fields())
         self._accepts: dict[str, frozenset[str] | None] = {}
         self._checks: dict[str, Any] = {}
@@ -91,6 +92,18 @@ class Declaration:
         """The keyword arguments among `given` that the signature of `hook` takes."""
         names = self.keywords(hook)
         return given if names is None else {name: value for name, value in given.items() if name in names}
+
+
+def check_policies(owner: str, given: Mapping[str, Any]) -> None:
+    """Raise TypeError for a `retry` that is no `Retry`, or `resources` that are no `Resources`. owner: whose they are."""
+    for name, value in given.items():
+        if name not in ("retry", "resources") or value is None or hasattr(value, "__get__"):
+            continue
+        from persistable.executors.resources import Resources, Retry
+
+        kind, example = (Retry, "Retry(3)") if name == "retry" else (Resources, "Resources(cpus=2)")
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} of {owner} is {value!r:.60}; give a {kind.__name__}, such as {example}")
 
 
 def snake_case(name: str) -> str:

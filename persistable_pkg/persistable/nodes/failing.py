@@ -10,7 +10,7 @@ from persistable import events
 from persistable.nodes.label import name_node
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
-from persistable.params.secret import redact
+from persistable.params.secret import message_of, redact
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.record import host_name
 from persistable.stores.base import Store
@@ -36,7 +36,7 @@ def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
 
 def announce(node: Node, error: BaseException, attempt: int, seconds: float) -> None:
     """Emit that an attempt at `node` has failed."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {message_of(error)}"
     events.emit(events.Failed(key=node.key, attempt=attempt, error=text, seconds=seconds, label=node.label), node._node_logger)
 
 
@@ -57,7 +57,7 @@ def record_failure(
     failure = Failure(
         key=node.key,
         error=f"{type(error).__module__}.{type(error).__qualname__}",
-        message=redact(str(error)),
+        message=redact(message_of(error)),
         traceback=redact("".join(traceback.format_exception(error))),
         attempt=attempt,
         params=params if params is not None else facts_of(node)["params"],

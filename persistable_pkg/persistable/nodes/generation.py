@@ -28,6 +28,7 @@ from persistable.errors import (
     FileInUseWarning,
     PayloadCorrupted,
     PayloadNotFound,
+    PayloadNotRepresentable,
     StoreError,
     UpstreamFailed,
 )
@@ -417,8 +418,15 @@ class Generation:
         """The payload that the node's own code has made, in whatever way it gave it."""
         if isinstance(result, GeneratorType):
             return self.gatherer().gather(cast("GeneratorType[Any, None, None]", result))
-        if self.row_writer is None or not (isinstance(result, Appended) or (result is None and self.row_writer.used)):
+        if self.row_writer is None or not (isinstance(result, Appended) or self.row_writer.used):
             return result
+        if result is not None and not isinstance(result, Appended):
+            raise PayloadNotRepresentable(
+                f"{self.node.key} has appended {self.row_writer.rows:d} rows and returned a {type(result).__name__}, of which one would be "
+                "lost; return what `appended` gives, or nothing",
+                format=type(self.node._node_format()).__name__,
+                reason="two payloads",
+            )
         return self.row_writer.whole()
 
     def seal(self) -> None:

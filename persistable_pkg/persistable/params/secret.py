@@ -286,6 +286,14 @@ def _replaced(value: Any) -> Any:
     return again
 
 
+def message_of(error: BaseException) -> str:
+    """The message of `error`, with its secrets; where its class fails to make one, words for that."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever somebody's error does when it is shown
+        return "<no message: its __str__ raises>"
+
+
 def _text_of(error: BaseException) -> str:
     try:
         return f"{error} {error!r}"
@@ -297,7 +305,7 @@ def _stand_in(error: BaseException) -> RemoteError:
     import traceback
 
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    message = redact(str(error))
+    message = redact(message_of(error))
     text = redact("".join(traceback.format_exception(error)))
     stands = RemoteError(f"{kind}: {message}", error=kind, text=message, traceback=text)
     stands.__suppress_context__ = True

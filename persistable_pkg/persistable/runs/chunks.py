@@ -24,6 +24,7 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import look_up
 from persistable.nodes.types import own_store
+from persistable.params.secret import message_of
 from persistable.records import claim_watch
 from persistable.records.access import find_failure
 from persistable.records.bulk import failed_attempts, format_in_records, made_by, present
@@ -359,7 +360,7 @@ class Portioned:
             if error is not None and status == "failed":
                 self._fail(share, number, failed(error, None, 1, seconds).error, lines, seconds)
             if told:
-                said = "" if error is None or status != "failed" else f"{type(error).__name__}: {error}"
+                said = "" if error is None or status != "failed" else f"{type(error).__name__}: {message_of(error)}"
                 node = bound_to(share.lots.nodes[number], share.store) if shown else None
                 key = share.lots.keys([number])[0]
                 events.emit(events.Performed(key=key, outcome=status, seconds=seconds, error=said, is_target=True, node=node))

@@ -10,7 +10,7 @@ from persistable.executors.tracebacks import lines_of, with_source
 from persistable.nodes.binding import bound_to
 from persistable.nodes.label import TIMES
 from persistable.nodes.types import Node, is_node, own_store
-from persistable.params.secret import redact
+from persistable.params.secret import message_of, redact
 from persistable.records.access import find_failure
 from persistable.records.key import Key, Place
 
@@ -65,7 +65,7 @@ class NodeFailure:
     @property
     def text(self) -> str:
         """The type and message of the error, without secrets."""
-        return redact(f"{type(self.error).__name__}: {self.error}")
+        return redact(f"{type(self.error).__name__}: {message_of(self.error)}")
 
     @property
     def output(self) -> str:

@@ -28,6 +28,7 @@ from persistable.nodes.staleness import FRESH, Judge
 from persistable.nodes.status import State, look_up
 from persistable.nodes.stub import stub
 from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs_of, own_store
+from persistable.params.secret import message_of
 from persistable.records import leftovers
 from persistable.records.access import find_failure
 from persistable.records.owners import is_dead
@@ -624,7 +625,9 @@ class Loop:
         assert unit.found is not None
         error = refused(unit.node, unit.found.verdict)
         self._failed.add(unit)
-        self.result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
+        self.result.failures.append(
+            NodeFailure(bound_to(unit.node, unit.store), error, f"{type(error).__name__}: {message_of(error)}", 0, 0.0)
+        )
         self._note(unit, "failed")
         announce(unit.node, error, 0, 0.0)
 
