@@ -239,3 +239,12 @@ def test_what_polars_cannot_take_is_malformed_however_it_says_so() -> None:
 
     with pytest.raises(ValueError, match="polars cannot take it"):
         _as_polars(pl, pa.table({"a": pa.array([b"", b""], pa.binary(0))}))
+
+
+@pytest.mark.parametrize("format_", [ArrowFileIO(), ParquetFileIO()])
+def test_half_a_surrogate_pair_is_refused_once_with_what_takes_it(format_: Any) -> None:
+    half = pd.Series(["a\ud800"], dtype=object)
+    for frame in (half.to_frame("x"), half, pd.DataFrame({"x": [1]}, index=pd.Index(half)), pd.DataFrame({"x": pd.Categorical(half)})):
+        with pytest.raises(PayloadNotRepresentable, match="surrogates not allowed; use PickleFileIO") as raised:
+            format_.dumps(frame)
+        assert "cannot write" not in str(raised.value)

@@ -266,3 +266,29 @@ def test_what_is_no_record_is_as_good_as_none(tmp_path: Path, home: int | None, 
         assert Numbers(LayeredStore(*layers), n=SMALL).generate().payload.sum() == 45
         (store if home is None else layers[home]).put(place, damage)
         Numbers(LayeredStore(*layers), n=SMALL).delete()
+
+
+def test_the_last_two_files_of_a_record_may_arrive_in_two_threads(layers: Layers) -> None:
+    store = layers.both
+    node = Parts(store, NumbersParams(SMALL))
+    node.generate()
+    files = sorted(path for path in layers.slow.list(node.key.name) if not path.endswith(RECORD))
+    for path in layers.fast.list(node.key.name):
+        layers.fast.delete(path)
+    record = node.key.path + RECORD
+    store.get(record)
+    seen = store._records._arriving[files[0]]
+
+    class Interrupted(set[str]):
+        """Another file arrives right after this one has been noted."""
+
+        def discard(self, path: str) -> None:
+            super().discard(path)
+            if path == files[0]:
+                store._records.arrived(0, files[1])
+
+    seen.absent[0] = Interrupted(seen.absent[0])
+    for path in files:
+        layers.fast.put(path, layers.slow.get(path))
+    store._records.arrived(0, files[0])
+    assert layers.fast.get(record) == layers.slow.get(record) and not store._records._arriving

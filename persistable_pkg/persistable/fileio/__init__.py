@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from persistable import lazily
 from persistable.fileio.base import Allocation, FileIO, Parts, PartsFileIO
 
 if TYPE_CHECKING:
@@ -50,26 +51,26 @@ __all__ = [
     "register_fileio",
 ]
 
-_CHOOSE = ("fileio_for", "fileio_from_spec", "register_fileio")
+HOMES = {
+    "arrow": ("ArrowFileIO",),
+    "bundle": ("BundleFileIO",),
+    "compressed": ("CompressedFileIO",),
+    "csv": ("CsvFileIO",),
+    "figure": ("FigureFileIO", "SavedFigure"),
+    "folder": ("FolderFileIO",),
+    "json": ("JsonFileIO",),
+    "numpy": ("NumpyFileIO",),
+    "parquet": ("ParquetFileIO",),
+    "pickle": ("PickleFileIO",),
+    "pickle_scripts": ("caching", "code_of", "of_script"),  # named by pickles
+    "pickle_views": ("arrow_of", "memory_of", "tensor_of"),  # these too
+    "plain": ("BytesFileIO", "ScalarFileIO", "TextFileIO"),
+    "registry": ("fileio_for", "fileio_from_spec", "register_fileio"),
+    "safetensors": ("SafetensorsFileIO",),
+    "yaml": ("YamlFileIO",),
+    "zarr": ("ZarrFileIO",),
+}
+"""Names by the module that they are in."""
 
-
-def __getattr__(name: str) -> Any:
-    if name in ("caching", "code_of", "of_script"):  # named by pickles
-        from persistable.fileio import pickle_scripts
-
-        return getattr(pickle_scripts, name)
-    if name in ("memory_of", "tensor_of", "arrow_of"):
-        from persistable.fileio import pickle_views
-
-        return getattr(pickle_views, name)
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from persistable.fileio import figure, registry
-
-    value = getattr(registry, name) if name in _CHOOSE else figure.SavedFigure if name == "SavedFigure" else registry.format_class(name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, HOMES)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from persistable.errors import need
 from persistable.fileio.base import FileIO, Sink
 from persistable.fileio.compare import difference
+from persistable.fileio.json import encodable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,11 +172,7 @@ def _flaw(text: str) -> str:
         return "contains a NUL character, where CSV readers stop"
     if "\r" in text:
         return "contains a carriage return, which CSV readers take for the end of a line"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "contains half a surrogate pair, which UTF-8 cannot hold"
-    return ""
+    return "" if encodable(text) else "contains half a surrogate pair, which UTF-8 cannot hold"
 
 
 def _is_range(index: Any) -> bool:

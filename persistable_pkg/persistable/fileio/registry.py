@@ -12,30 +12,14 @@ from functools import partial
 from typing import Any
 
 from persistable.errors import UnknownFormat
+from persistable.fileio import HOMES
 from persistable.fileio.base import FileIO
 from persistable.params import extensions
 
 Factory = Callable[[], FileIO[Any]]
 
-_MODULES = {
-    "ArrowFileIO": "arrow",
-    "BundleFileIO": "bundle",
-    "BytesFileIO": "plain",
-    "CompressedFileIO": "compressed",
-    "CsvFileIO": "csv",
-    "FigureFileIO": "figure",
-    "FolderFileIO": "folder",
-    "JsonFileIO": "json",
-    "NumpyFileIO": "numpy",
-    "ParquetFileIO": "parquet",
-    "PickleFileIO": "pickle",
-    "SafetensorsFileIO": "safetensors",
-    "ScalarFileIO": "plain",
-    "TextFileIO": "plain",
-    "YamlFileIO": "yaml",
-    "ZarrFileIO": "zarr",
-}
-
+_MODULES = {name: module for module, names in HOMES.items() for name in names if name.endswith("FileIO")}
+"""The module of each format."""
 _FORMER = {"persistable.workspace.scalars:ScalarFileIO": "ScalarFileIO"}
 """Names in records of earlier versions."""
 

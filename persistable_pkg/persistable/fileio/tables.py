@@ -8,7 +8,7 @@ import json
 from base64 import b64decode, b64encode
 from typing import Any
 
-from persistable.errors import need
+from persistable.errors import PayloadNotRepresentable, need
 from persistable.fileio.compare import difference
 
 KEY = b"persistable"
@@ -112,8 +112,10 @@ def why_not(payload: Any, through: Any) -> str:
             same = back.equals(empty) and (back.schema == empty.schema if kind == "polars.DataFrame" else _same_series(back, empty))
             return "" if same else f"its columns would come back as {back}"
         return _why_not_pandas(payload, through)
+    except PayloadNotRepresentable as error:
+        return f"{error.reason}; use PickleFileIO"
     except _FLAWS as error:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}; use PickleFileIO"
 
 
 def _same_series(left: Any, right: Any) -> bool:

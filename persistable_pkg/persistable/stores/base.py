@@ -292,7 +292,10 @@ class BaseStore(Listing):
         return None
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        raise NotImplementedError(f"{type(self).__name__}.list")
+        """Every committed path in the folder `prefix` and below, in no promised order. By default those of `scan`."""
+        if type(self).scan is BaseStore.scan:
+            raise NotImplementedError(f"{type(self).__name__}.list")
+        return (path for path, _ in self.scan(prefix))
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         """Every path that `list` shows, with what `stat` gives for it. By default `stat_many` of some hundreds of them at a time."""

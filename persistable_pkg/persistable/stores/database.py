@@ -270,9 +270,6 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
     def stat(self, path: str) -> Stat | None:
         return self.stat_many([path]).get(path)
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        return (path for path, _ in self.scan(prefix))
-
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         return self._scanned(check_prefix(prefix))
 

@@ -233,9 +233,6 @@ class HTTPStore(Reopened, Unwritable):
         found = self._listed().get(check_path(path))
         return None if found is None else Stat(found.size, found.digest)
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        return (path for path, _ in self.scan(prefix))
-
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         check_prefix(prefix)
         return ((path, Stat(*found)) for path, found in self._listed(anew=True).items() if in_folder(path, prefix))

@@ -90,10 +90,6 @@ class MemoryStore(BaseStore):
     def delete(self, path: str) -> bool:
         return self._area.pop(check_path(path), None) is not None
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        check_prefix(prefix)
-        return iter([path for path in list(self._area) if in_folder(path, prefix)])
-
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         check_prefix(prefix)
         return iter([(path, Stat(len(data), stamp)) for path, (data, stamp) in list(self._area.items()) if in_folder(path, prefix)])

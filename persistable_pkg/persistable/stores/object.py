@@ -170,9 +170,6 @@ class ObjectStore(Reopened, ManyAtOnce):
         except FileNotFoundError:
             return None
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        return (path for path, _ in self.scan(prefix))
-
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         return self._scanned(check_prefix(prefix))
 

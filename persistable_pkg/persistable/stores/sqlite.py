@@ -40,8 +40,7 @@ _CREATE_ALONE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) SELECT ?, ?,
 _GET = f"SELECT data FROM {ITEMS} WHERE path = ?"
 _STAT = f"SELECT length(data), stamp FROM {ITEMS} WHERE path = ?"
 _DELETE = f"DELETE FROM {ITEMS} WHERE path = ?"
-_PAGE = f"FROM {ITEMS} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
-_LIST, _SCAN = f"SELECT path {_PAGE}", f"SELECT path, length(data), stamp {_PAGE}"
+_PAGE = f"SELECT path, length(data), stamp FROM {ITEMS} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
 _DOUBTFUL = 100_000_000  # bytes; from here on it is worth asking how many SQLite takes
 _SPOOL = 8 << 20  # bytes of a write kept in memory
 _PIECE = 1 << 20
@@ -146,21 +145,12 @@ class SQLiteStore(Reopened, BaseStore):
     def read(self, path: str) -> BinaryIO:
         return io.BytesIO(self.get(path))
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        return self._walk(check_prefix(prefix))
-
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         return self._scanned(check_prefix(prefix))
 
-    def _walk(self, prefix: str) -> Iterator[str]:
-        yield from (path for path, _ in self._packed(prefix))
-        for page in self._pages(_LIST, prefix):
-            paths = [path for (path,) in page]
-            yield from paths if _are_paths(paths) else filter(is_path, paths)
-
     def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
         yield from self._packed(prefix)
-        for page in self._pages(_SCAN, prefix):
+        for page in self._pages(prefix):
             found = [(path, Stat(size, stamp)) for path, size, stamp in page if size is not None]
             yield from found if _are_paths([path for path, _ in found]) else (each for each in found if is_path(each[0]))
 
@@ -189,19 +179,19 @@ class SQLiteStore(Reopened, BaseStore):
         for pack in self._do(lambda db: sqlite_packs.in_prefix(db, prefix), prefix) or ():
             yield from self._do(partial(look, pack=pack), prefix) or ()
 
-    def _pages(self, query: str, prefix: str) -> Iterator[Sequence[Any]]:
+    def _pages(self, prefix: str) -> Iterator[Sequence[Any]]:
         # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
         ranges = [("", HIDDEN), (HIDDEN + "\0", HIDDEN + "/"), (HIDDEN + "0", _LAST)]
         for first, last in [(prefix + "/", prefix + "0")] if prefix else ranges:
             start: str | None = first
             while start is not None:  # by pages: no query stays open while the caller works
-                page = self._page(query, start, last)
+                page = self._page(start, last)
                 yield page
                 reached = max([row[0] for row in page], default="")  # damaged, they may not be in order
                 start = reached + "\0" if page and reached >= start else None
 
-    def _page(self, query: str, first: str, last: str) -> Sequence[Any]:
-        return self._do(lambda db: db.execute(query, (first, last)).fetchall(), first) or ()
+    def _page(self, first: str, last: str) -> Sequence[Any]:
+        return self._do(lambda db: db.execute(_PAGE, (first, last)).fetchall(), first) or ()
 
     # --- writing
 

@@ -147,9 +147,6 @@ class ZipStore(Unwritable):
         member = self._members().get(check_path(path))
         return None if member is None else _stat_of(member)
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        return (path for path, _ in self.scan(prefix))
-
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         check_prefix(prefix)
         return ((path, _stat_of(member)) for path, member in self._members(anew=True).items() if in_folder(path, prefix))

@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 from persistable.params.streams import digest_rest
 from persistable.stores.base import extended
 from persistable.stores.layered.layer import Layer
+from persistable.stores.layered.policy import primary_only
 from persistable.stores.record_file import RECORD
 
 _BATCH = 500
@@ -20,7 +21,7 @@ class Difference(NamedTuple):
     found: dict[str, str]
 
 
-def compare(layers: Sequence[Layer], primary: int, prefix: str, apart: Callable[[str], bool], contents: bool) -> Iterator[Difference]:
+def compare(layers: Sequence[Layer], primary: int, prefix: str, contents: bool) -> Iterator[Difference]:
     """Each path at which two layers differ, or that a layer faster than the primary has and none from the primary downward.
 
     Files that are no records are compared by their size, and by their bytes where `contents` is true.
@@ -28,7 +29,7 @@ def compare(layers: Sequence[Layer], primary: int, prefix: str, apart: Callable[
     holders: dict[str, dict[int, int]] = {}  # path to layers that have it, each with its size
     for index, layer in enumerate(layers):
         for path, stat in extended(layer.store).scan(prefix):
-            if not apart(path):
+            if not primary_only(path):
                 holders.setdefault(path, {})[index] = stat.size
     paths = [path for path, having in sorted(holders.items()) if len(having) > 1 or min(having) < primary]
     for start in range(0, len(paths), _BATCH):

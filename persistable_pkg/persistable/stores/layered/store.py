@@ -397,7 +397,7 @@ class LayeredStore(LayersOfStore):
         layer raises that cannot be read.
         """
         check_prefix(prefix)
-        return compare(self.layers, self._primary, prefix, primary_only, contents)
+        return compare(self.layers, self._primary, prefix, contents)
 
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
         """Remove what is at `path` and not `sound` where a slower layer has it sound, so that the next read is of that.

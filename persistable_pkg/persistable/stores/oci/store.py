@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
@@ -64,7 +63,6 @@ class OCIStore(BaseStore):
         self._place = Address.parse(url)
         self._secret = secret_of(auth)
         self._timeout = timeout
-        self._held: tuple[int, Artifacts] | None = None
 
     @property
     def url(self) -> str:
@@ -73,9 +71,6 @@ class OCIStore(BaseStore):
     @property
     def exclusive(self) -> bool:
         return False
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": None}
 
     # --- reading
 
@@ -206,19 +201,12 @@ class OCIStore(BaseStore):
     def close(self) -> None:
         """Forget the connections; they end when no other store uses them."""
         _connected.drop((self._place, self._secret, self._timeout))
-        self._held = None
 
     # --- the other side
 
     @property
     def _files(self) -> Artifacts:
-        held = self._held
-        if held is not None and held[0] == os.getpid():
-            return held[1]
-        _connected.keep(held)
-        found = connected(self._place, self._secret, self._timeout)
-        self._held = os.getpid(), found
-        return found
+        return connected(self._place, self._secret, self._timeout)
 
     @contextmanager
     def _errors(self, path: str) -> Generator[None]:
