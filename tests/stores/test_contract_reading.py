@@ -16,7 +16,7 @@ from servers.listening import listening
 
 from persistable import open_store
 from persistable.stores import HTTPStore, LocalStore, Store, ZipStore
-from persistable.stores.manifest import PATH, Listed, write_manifest
+from persistable.stores.manifest import PATH, ManifestEntry, write_manifest
 from persistable.testing import ReadContract
 
 
@@ -33,7 +33,7 @@ def published(items: Mapping[str, bytes], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     LocalStore(folder).put_many(items)
     pieces: list[bytes] = []
-    write_manifest([(path, Listed(len(data), blake3(data).hexdigest())) for path, data in items.items()], "a test", pieces.append)
+    write_manifest([(path, ManifestEntry(len(data), blake3(data).hexdigest())) for path, data in items.items()], "a test", pieces.append)
     LocalStore(folder).put(PATH, b"".join(pieces))
     return folder
 

@@ -72,9 +72,9 @@ def test_an_answer_that_is_cut_off(site: Site) -> None:
 def test_a_page_for_people_in_place_of_a_file(site: Site) -> None:
     """Some servers say that all is well where there is nothing."""
     pieces: list[bytes] = []
-    from persistable.stores.manifest import Listed, write_manifest
+    from persistable.stores.manifest import ManifestEntry, write_manifest
 
-    write_manifest([("there.html", Listed(4, "0" * 64))], "a test", pieces.append)
+    write_manifest([("there.html", ManifestEntry(4, "0" * 64))], "a test", pieces.append)
     site.pages[f"/site/{PATH}"] = page(b"".join(pieces))
     for path in ("/site/absent", "/site/there.html"):
         site.pages[path] = page(b"<html>", content_type="text/html; charset=utf-8")
@@ -161,6 +161,13 @@ def test_passwords_are_not_shown(site: Site, caplog: pytest.LogCaptureFixture) -
         made.get("a")
     assert "hush" not in str(caught.value) + made.url + repr(made) + caplog.text
     assert site.seen[-1].headers["authorization"].startswith("Basic ")
+
+
+def test_the_query_of_a_url_goes_with_each_file_and_is_not_shown(site: Site) -> None:
+    site.pages["/site/a/b"] = page(b"bytes")
+    made = open_store(f"{site.url}/site/?sig=hush&v=1")
+    assert made.get("a/b") == b"bytes" and site.seen[-1].path == "/site/a/b?sig=hush&v=1"
+    assert made.url == f"{site.url}/site?sig=***&v=1"
 
 
 def test_options_are_checked() -> None:

@@ -246,7 +246,7 @@ def test_workers_are_told_what_is_down(tmp_path: Path, switch: Switch, team: Sto
     switch.is_down = False
     again.sync()
     assert_sound(team, *nodes, numbers.step(6))
-    assert again == store and pickle.loads(pickle.dumps(again)).said() is None
+    assert again == store and pickle.loads(pickle.dumps(again)).pickled_options() is None
 
 
 def test_a_bucket_that_is_not_there_is_said_plainly_and_once(tmp_path: Path, s3_bucket: Bucket) -> None:

@@ -396,8 +396,8 @@ class BaseStore(Listing):
     def close(self) -> None:
         return None
 
-    def said(self) -> dict[str, Any] | None:
-        """Options of this object that are not in its URL: for pickles."""
+    def pickled_options(self) -> dict[str, Any] | None:
+        """The options of this object that are not in its URL, which its pickle has to hold; None where there are none."""
         return {name: self.__dict__[name] for name in COMMON_OPTIONS if name in self.__dict__} or None
 
     def __enter__(self) -> Self:
@@ -435,7 +435,7 @@ def _scanned(store: BaseStore, paths: Iterator[str]) -> Iterator[tuple[str, Stat
 
 
 def extended(store: Store) -> BaseStore:
-    """`store` with the optional calls of BaseStore: itself, or, where its class derives from another, seen through one that has them."""
+    """`store` with all calls of BaseStore: itself, or a `ForwardingStore` over it where its class does not derive from BaseStore."""
     if isinstance(store, BaseStore):
         return store
     from persistable.stores.forwarding import ForwardingStore

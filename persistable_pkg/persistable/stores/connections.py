@@ -13,7 +13,7 @@ Way = TypeVar("Way")
 class Shared(Generic[Way]):
     """Connections that stores of one identity share: each is made once a process, and the oldest goes when there are more than `most`.
 
-    A forked child begins with nothing. What it was forked with is kept, since letting go of it says good-bye on the parent's sockets.
+    A forked child begins with none. Those that it has inherited are kept and never used: to drop one would end it for the parent too.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -32,7 +32,7 @@ class Shared(Generic[Way]):
         self._begin()
 
     def keep(self, inherited: object) -> None:
-        """Keep connections that this process was forked with, unless there are none."""
+        """Keep inherited connections from being closed; None stands for none."""
         if inherited is not None:
             self._inherited.append(inherited)
 

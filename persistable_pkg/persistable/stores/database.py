@@ -74,16 +74,16 @@ def _close_all() -> None:
         server.close()
 
 
-Words = tuple[type[StoreError], str]
-"""The kind of an error, and what it says of ``{url}``, or ``{where}`` in it, for a ``{reason}``."""
-UNREACHABLE: Words = StoreUnavailable, "{url} cannot be reached ({reason}); check the address and the network, then try again"
-FULL: Words = StoreFull, "no room for {where} ({reason}); free some space on the server"
-FAILED: Words = StoreError, "{where} failed: {reason}"
+ErrorText = tuple[type[StoreError], str]
+"""The class of an error, and its message, in which ``{url}``, ``{where}`` and ``{reason}`` are filled in."""
+UNREACHABLE: ErrorText = StoreUnavailable, "{url} cannot be reached ({reason}); check the address and the network, then try again"
+FULL: ErrorText = StoreFull, "no room for {where} ({reason}); free some space on the server"
+FAILED: ErrorText = StoreError, "{where} failed: {reason}"
 
 
-def told(said: Words, url: str, path: str, reason: str) -> StoreError:
-    """The error of a store that says so; `reason` is what its driver says."""
-    kind, words = said
+def store_error(text: ErrorText, url: str, path: str, reason: str) -> StoreError:
+    """The error of a store with that text, about `path` in the store at `url`; `reason` is the message of its driver."""
+    kind, words = text
     short = shorten(masked(" ".join(reason.split())), 300, placeholder="...")
     return kind(words.format(url=url, where=f"{url} ({path})" if path else url, reason=short), url=url, path=path)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from persistable.stores.base import BaseStore, Listing, Store
 
-_OF_ITS_OWN = frozenset({"info", "said"})
+_OF_ITS_OWN = frozenset({"info", "pickled_options"})
 """Members that are not forwarded: each store answers them for itself."""
 
 
@@ -21,7 +21,7 @@ class ForwardingStore(BaseStore):
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def said(self) -> dict[str, Any] | None:
+    def pickled_options(self) -> dict[str, Any] | None:
         return None  # options are those of the store behind
 
 

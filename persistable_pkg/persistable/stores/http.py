@@ -26,7 +26,7 @@ from persistable.params.secret import said_without_secrets
 from persistable.stores.base import Stat, check_path, check_prefix, in_folder
 from persistable.stores.connections import Reopened
 from persistable.stores.filesystem import BLOCK, Ranges
-from persistable.stores.manifest import PATH, Listed, read_manifest
+from persistable.stores.manifest import PATH, ManifestEntry, read_manifest
 from persistable.stores.readonly import Unwritable
 from persistable.stores.retries import PASSING
 
@@ -172,7 +172,7 @@ def unreachable(url: str, why: str) -> StoreUnavailable:
 class _Manifest(NamedTuple):
     """The listing, the tag of the answer that it came in, what tells it from others, and when it was asked for."""
 
-    files: dict[str, Listed]
+    files: dict[str, ManifestEntry]
     tag: str
     stamp: str
     at: float
@@ -192,7 +192,8 @@ class HTTPStore(Reopened, Unwritable):
     why = "a published folder is only read; import_ it into a store of your own"
 
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
-        self._base = url.partition("#")[0].rstrip("/")
+        base, mark, query = url.partition("#")[0].partition("?")
+        self._base, self._query = base.rstrip("/"), mark + query  # a signature, such as that of a container of Azure
         self._web = _Web(timeout)
         self._reset()
 
@@ -201,11 +202,11 @@ class HTTPStore(Reopened, Unwritable):
 
     @property
     def url(self) -> str:
-        return masked(self._base)
+        return masked(self._base + self._query)
 
     # the listing
 
-    def _listed(self, *, anew: bool = False) -> dict[str, Listed]:
+    def _listed(self, *, anew: bool = False) -> dict[str, ManifestEntry]:
         """Every file by path; asked for again, by its tag, where that was not done just now."""
         seen = self._manifest
         if seen is not None and not anew and time.monotonic() - seen.at < CURRENT:
@@ -251,13 +252,13 @@ class HTTPStore(Reopened, Unwritable):
         return opened(self._web, self._place(path), partial(self._check, path))
 
     def _place(self, path: str) -> str:
-        return f"{self._base}/{quote(check_path(path))}"
+        return f"{self._base}/{quote(check_path(path))}{self._query}"
 
     def _check(self, path: str, status: int, headers: Mapping[str, str]) -> None:
         """Raise FileNotFoundError where there is no such file: some servers then give a page for people, and say that all is well."""
         is_page = headers.get("content-type", "").startswith("text/html") and not path.endswith((".html", ".htm"))
         if status in _GONE or (is_page and path not in self._listed()):
-            raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
+            raise FileNotFoundError(errno.ENOENT, "nothing is stored here", masked(self._place(path)))
 
     def close(self) -> None:
         self._web.close()

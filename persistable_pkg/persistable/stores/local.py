@@ -105,7 +105,7 @@ class LocalStore(BaseStore):
         return cls(place or ".", **options)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), self.root, self.fsync), self.said()
+        return _reopen, (type(self), self.root, self.fsync), self.pickled_options()
 
     # --- reading
 

@@ -17,14 +17,14 @@ _CHECK = b'\n],"check":"'
 _CHECK_BYTES = len(_CHECK) + 8 + len(b'"}\n')
 
 
-class Listed(NamedTuple):
+class ManifestEntry(NamedTuple):
     """A file of a manifest: its size in bytes, and its BLAKE3 (hexadecimal)."""
 
     size: int
     digest: str
 
 
-def write_manifest(files: Iterable[tuple[str, Listed]], made_by: str, write: Callable[[bytes], Any]) -> None:
+def write_manifest(files: Iterable[tuple[str, ManifestEntry]], made_by: str, write: Callable[[bytes], Any]) -> None:
     """Give the content of the file to `write`, a piece for each file: one JSON object, whose last member is the CRC-32 of all before it."""
     head = json.dumps({"manifest": FORMAT, "made_by": made_by}, separators=(",", ":"))[:-1]
     crc, between = 0, f'{head},"files":['
@@ -39,7 +39,7 @@ def write_manifest(files: Iterable[tuple[str, Listed]], made_by: str, write: Cal
     write(b'%b%08x"}\n' % (_CHECK, crc))
 
 
-def read_manifest(data: bytes, url: str) -> dict[str, Listed]:
+def read_manifest(data: bytes, url: str) -> dict[str, ManifestEntry]:
     """Each file by its path. Raises MalformedBundle for what is damaged or names what is no path, StoreTooNew for a later format."""
     body = data[:-_CHECK_BYTES]
     if data[-_CHECK_BYTES:] != b'%b%08x"}\n' % (_CHECK, crc32(body)):
@@ -49,7 +49,7 @@ def read_manifest(data: bytes, url: str) -> dict[str, Listed]:
         told: Any = facts["manifest"]
         if told.__class__ is int and told > FORMAT:
             raise StoreTooNew.of(f"the manifest of {url} has format {told}", told, FORMAT, url=url, path=PATH)
-        found = {path: Listed(size, digest) for path, size, digest, *_ in facts["files"]}
+        found = {path: ManifestEntry(size, digest) for path, size, digest, *_ in facts["files"]}
         check_paths(found)
     except InvalidName as error:
         raise _refused(url, f"names what is no path ({error})") from None

@@ -53,7 +53,7 @@ class MemoryStore(BaseStore):
         return "memory://" + self.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name,), self.said()
+        return type(self), (self.name,), self.pickled_options()
 
     def get(self, path: str) -> bytes:
         found = self._area.get(check_path(path))

@@ -40,7 +40,7 @@ class Unwritable(BaseStore):
 class ReadOnlyStore(Unwritable, ForwardingStore):
     """`store`, with every call that would change something refused by StoreReadOnly."""
 
-    said = BaseStore.said
+    pickled_options = BaseStore.pickled_options
     # it is one store, whatever that is made of, and nothing is written by the ways that it has for that
     batches, adopts, layers, signer = BaseStore.batches, BaseStore.adopts, BaseStore.layers, BaseStore.signer
     create_many, create_fresh, change_many = BaseStore.create_many, BaseStore.create_fresh, BaseStore.change_many
@@ -65,4 +65,4 @@ class ReadOnlyStore(Unwritable, ForwardingStore):
         return {**super().info(), **({"trust": list(self.trust)} if self.trust is not None else {})}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.store,), self.said()
+        return type(self), (self.store,), self.pickled_options()

@@ -88,11 +88,11 @@ class SignedStore(ForwardingStore):
             "trust": self.trust and list(self.trust),
         }
 
-    def said(self) -> dict[str, Any] | None:
-        return BaseStore.said(self)
+    def pickled_options(self) -> dict[str, Any] | None:
+        return BaseStore.pickled_options(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.store, self.signer, self.trust), self.said()
+        return type(self), (self.store, self.signer, self.trust), self.pickled_options()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SignedStore) and (other.store, other.trust, other.signer) == (self.store, self.trust, self.signer)

@@ -116,7 +116,7 @@ class ZipStore(Unwritable):
         return self._archive.url
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._archive,), self.said()
+        return type(self), (self._archive,), self.pickled_options()
 
     # what is in it
 

@@ -34,7 +34,7 @@ from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores import manifest
 from persistable.stores.base import Store, extended
 from persistable.stores.local import LocalStore
-from persistable.stores.manifest import Listed
+from persistable.stores.manifest import ManifestEntry
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -99,7 +99,7 @@ class _Export:
         self._payloads = payloads
         self._anonymous = anonymous
         self._progress = progress
-        self._files: dict[str, Listed] = {}
+        self._files: dict[str, ManifestEntry] = {}
         self._places: list[tuple[str, int, tuple[str, ...]]] = []
         """Path and size of each record, and the files of its payload that are there; its bytes are in the spool."""
         self._published = 0.0
@@ -217,7 +217,7 @@ class _Export:
         except FileNotFoundError as error:
             message = f"{file.path} of {record.key} was removed meanwhile; export again"
             raise PayloadCorrupted(message, key=record.key, expected=file.path, found="nothing") from error
-        self._note(file.path, Listed(file.size, file.digest))
+        self._note(file.path, ManifestEntry(file.size, file.digest))
         self._done += file.size
         if self._progress is not None:
             self._progress(self._done, max(self._done, self._wanted))
@@ -225,9 +225,9 @@ class _Export:
     def _put(self, path: str, data: bytes) -> None:
         with self._sink.open(path, len(data), packed=True) as out:
             out.write(data)
-        self._note(path, Listed(len(data), blake3(data).hexdigest()))
+        self._note(path, ManifestEntry(len(data), blake3(data).hexdigest()))
 
-    def _note(self, path: str, listed: Listed) -> None:
+    def _note(self, path: str, listed: ManifestEntry) -> None:
         if path in self._files or path in (crate.PATH, manifest.PATH):
             raise StoreError(f"two of the exported files would be at {path}; export them one by one", url=self._sink.url, path=path)
         self._files[path] = listed
@@ -261,7 +261,7 @@ class _Export:
                 out.write(data)
 
             crate.write_crate(told, self._files, records, write)
-        self._files[crate.PATH] = Listed(size, hasher.hexdigest())
+        self._files[crate.PATH] = ManifestEntry(size, hasher.hexdigest())
         self._result.size += size
 
     def _list(self) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from persistable.catalog.entry import label
 from persistable.records.record import Record
-from persistable.stores.manifest import Listed
+from persistable.stores.manifest import ManifestEntry
 
 PATH = "ro-crate-metadata.json"
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
@@ -49,7 +49,9 @@ Placed = tuple[str, Record, tuple[str, ...]]
 """The path of a record, the record, and the paths of its payload's files that are there."""
 
 
-def write_crate(about: About, files: Mapping[str, Listed], records: Callable[[], Iterator[Placed]], write: Callable[[bytes], Any]) -> None:
+def write_crate(
+    about: About, files: Mapping[str, ManifestEntry], records: Callable[[], Iterator[Placed]], write: Callable[[bytes], Any]
+) -> None:
     """Give the content of the file to `write`, piece by piece. `files` are all that are there, `records` gives those that are."""
     write(f'{{"@context":{json.dumps(CONTEXT)},"@graph":['.encode())
     between = b""
@@ -59,7 +61,7 @@ def write_crate(about: About, files: Mapping[str, Listed], records: Callable[[],
     write(b"\n]}\n")
 
 
-def _entities(about: About, files: Mapping[str, Listed], records: Callable[[], Iterator[Placed]]) -> Iterator[dict[str, Any]]:
+def _entities(about: About, files: Mapping[str, ManifestEntry], records: Callable[[], Iterator[Placed]]) -> Iterator[dict[str, Any]]:
     yield {"@id": PATH, "@type": "CreativeWork", "conformsTo": {"@id": PROFILE}, "about": {"@id": "./"}}
     made: dict[str, tuple[str, ...]] = {}
     classes: dict[str, None] = {}

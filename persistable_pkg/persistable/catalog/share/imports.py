@@ -14,7 +14,7 @@ from persistable.records.key import Key
 from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores import manifest
 from persistable.stores.base import Store
-from persistable.stores.manifest import Listed
+from persistable.stores.manifest import ManifestEntry
 from persistable.stores.open import open_store
 from persistable.stores.zip import ZipStore
 
@@ -124,7 +124,7 @@ def _sound(store: Store, entry: listing.Listed) -> Record:
     return entry.record
 
 
-def _check_payload(store: Store, record: Record, listed: Mapping[str, Listed] | None) -> None:
+def _check_payload(store: Store, record: Record, listed: Mapping[str, ManifestEntry] | None) -> None:
     """Raise MalformedBundle unless the files of a payload are what its record names, or none of them is there."""
     if is_bare(store, record):
         return

@@ -14,7 +14,7 @@ from persistable.stores.layered.policy import KEY, files_of, is_mutable, primary
 from persistable.stores.record_file import RECORD
 
 if TYPE_CHECKING:
-    from persistable.stores.layered.outage import Answering
+    from persistable.stores.layered.outage import Availability
     from persistable.stores.layered.primary import Primary
     from persistable.stores.layered.records import CachedRecords
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 class CacheCopies:
     """Makes and removes the copies that the caches of a layered store have; an error of a cache is reported, and passes."""
 
-    def __init__(self, layers: Sequence[Layer], at: Primary, answering: Answering, records: CachedRecords, mutable: MutableCache) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], at: Primary, available: Availability, records: CachedRecords, mutable: MutableCache
+    ) -> None:
         self._layers = layers
         self._at = at
-        self._answering = answering
+        self._available = available
         self._records = records
         self._mutable = mutable
 
@@ -43,7 +45,7 @@ class CacheCopies:
             try:
                 self._layers[each].store.create(path, data)
             except OSError as error:
-                self._answering.skipped(each, error, "written")
+                self._available.skipped(each, error, "written")
             else:
                 self._records.arrived(each, path)
 
@@ -59,7 +61,7 @@ class CacheCopies:
             try:
                 return self._layers[each].store.read(path)
             except OSError as error:
-                self._answering.skipped(each, error, "read")
+                self._available.skipped(each, error, "read")
         return store.read(path)
 
     def copied(self, index: int, path: str, targets: Sequence[int]) -> Sequence[int]:
@@ -81,10 +83,10 @@ class CacheCopies:
 
     def copies(self, path: str, targets: Sequence[int]) -> Copies:
         """An upload of `path` into these layers, all at once."""
-        targets = [each for each in targets if not self._answering.rests(each)]
+        targets = [each for each in targets if not self._available.rests(each)]
         limits = {each: None if each == self._at.index else self._layers[each].max_bytes for each in targets}
         stores = [(each, self._layers[each].store, limits[each]) for each in targets]
-        return Copies(path, stores, lambda index, error: self._answering.skipped(index, error, "written"))
+        return Copies(path, stores, lambda index, error: self._available.skipped(index, error, "written"))
 
     def copy_many(self, items: Mapping[str, Bytes], records: bool) -> None:
         """Put into the caches all that the primary has just got."""
@@ -92,12 +94,12 @@ class CacheCopies:
             for path, data in items.items():
                 self.copy(path, data)
             return
-        for index in self._answering.up(self._at.caches):
+        for index in self._available.up(self._at.caches):
             taken = {path: data for path, data in items.items() if not is_mutable(path) and self.takes(index, byte_view(data).nbytes)}
             try:
                 self._layers[index].store.put_many(taken)
             except OSError as error:
-                self._answering.skipped(index, error, "written")
+                self._available.skipped(index, error, "written")
                 taken = {}
             for path in items.keys() - taken.keys():
                 self._copy_into(index, path, items[path], None)
@@ -105,7 +107,7 @@ class CacheCopies:
     def copy(self, path: str, data: Bytes) -> None:
         """Put into the caches what the primary has just got."""
         files = files_of(data) if path.endswith(RECORD) else None
-        for index in self._answering.up(self._at.caches):
+        for index in self._available.up(self._at.caches):
             self._copy_into(index, path, data, files)
 
     def _copy_into(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> None:
@@ -119,7 +121,7 @@ class CacheCopies:
         except PayloadUntrusted:
             pass  # a layer that does not trust whoever has signed it has no copy
         except OSError as error:
-            self._answering.skipped(index, error, "written")
+            self._available.skipped(index, error, "written")
         self.remove(index, path)
 
     def _may_have(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> bool:
@@ -129,12 +131,12 @@ class CacheCopies:
 
     def remove(self, index: int, path: str) -> bool:
         """Remove from a cache what is not what the primary has."""
-        if self._answering.rests(index):
+        if self._available.rests(index):
             return False
         try:
             return self._mutable.remove(index, path) if is_mutable(path) else self._layers[index].store.delete(path)
         except OSError as error:
-            self._answering.skipped(index, error, "written")
+            self._available.skipped(index, error, "written")
             return False
 
     def has(self, index: int, path: str) -> bool:
@@ -142,7 +144,7 @@ class CacheCopies:
         try:
             return self._layers[index].store.exists(path)
         except OSError as error:
-            self._answering.failed(index, error)
+            self._available.failed(index, error)
             return False
 
     def drop_damaged(self, index: int, path: str) -> bool:

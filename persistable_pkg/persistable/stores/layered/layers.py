@@ -9,7 +9,7 @@ from persistable.stores.base import BaseStore, Store, extended
 from persistable.stores.layered.cache_copies import CacheCopies
 from persistable.stores.layered.layer import Layer, layers_of, url_of
 from persistable.stores.layered.mutable import MutableCache
-from persistable.stores.layered.outage import Answering
+from persistable.stores.layered.outage import Availability
 from persistable.stores.layered.primary import Primary
 from persistable.stores.layered.records import CachedRecords
 from persistable.stores.reach import in_memory
@@ -28,10 +28,10 @@ class LayersOfStore(BaseStore):
             raise ValueError("a LayeredStore needs at least one layer, the fastest first")
         self._at = Primary(self.layers)
         self._url = url_of(self.layers)
-        self._answering = Answering(self.layers, self._at)
-        self._records = CachedRecords(self.layers, self._at, self._answering)
-        self._mutable = MutableCache(self.layers, self._at, self._answering)
-        self._cached = CacheCopies(self.layers, self._at, self._answering, self._records, self._mutable)
+        self._available = Availability(self.layers, self._at)
+        self._records = CachedRecords(self.layers, self._at, self._available)
+        self._mutable = MutableCache(self.layers, self._at, self._available)
+        self._cached = CacheCopies(self.layers, self._at, self._available, self._records, self._mutable)
 
     @property
     def _primary(self) -> int:
@@ -108,18 +108,18 @@ class LayersOfStore(BaseStore):
         return self.primary is not None and in_memory(self.primary.store)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.layers, self.said()
+        return type(self), self.layers, self.pickled_options()
 
-    def said(self) -> dict[str, Any] | None:
+    def pickled_options(self) -> dict[str, Any] | None:
         """The settings that a pickle keeps, and which layer is known to be down: a worker of this host does not wait for it again."""
-        down = self._at.told()
-        return {**(super().said() or {}), "_down": down} if down else super().said()
+        down = self._at.known_outage()
+        return {**(super().pickled_options() or {}), "_down": down} if down else super().pickled_options()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         down = state.pop("_down", None)
         self.__dict__.update(state)
         if down:
-            self._at.believe(down)
+            self._at.take_over(down)
 
     def close(self) -> None:
         """Close every layer."""

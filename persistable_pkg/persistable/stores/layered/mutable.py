@@ -28,7 +28,7 @@ from persistable.params.streams import digest_rest
 from persistable.stores.base import HIDDEN, Bytes, Stat, Store, byte_view
 from persistable.stores.layered.copies import Copies
 from persistable.stores.layered.layer import Layer
-from persistable.stores.layered.outage import Answering
+from persistable.stores.layered.outage import Availability
 from persistable.stores.layered.primary import Primary
 
 Found = TypeVar("Found")
@@ -46,10 +46,10 @@ class CacheNote(NamedTuple):
 class MutableCache:
     """The files of layers that may change."""
 
-    def __init__(self, layers: Sequence[Layer], at: Primary, answering: Answering) -> None:
+    def __init__(self, layers: Sequence[Layer], at: Primary, available: Availability) -> None:
         self._layers = layers
         self._at = at
-        self._failed, self._skipped, self._awake = answering.failed, answering.skipped, answering.awake
+        self._failed, self._skipped, self._awake = available.failed, available.skipped, available.awake
         self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # files that are no copies, seen to differ
 
     @property

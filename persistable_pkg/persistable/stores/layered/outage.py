@@ -15,8 +15,8 @@ REST = 15.0
 """Seconds for which a layer that could not be read is passed over; the primary never is."""
 
 
-class Answering:
-    """Answers of `layers` so far, of which `at` says which one decides."""
+class Availability:
+    """The layers among `layers` that can be asked, by how they have answered so far; `at` says which one decides."""
 
     def __init__(self, layers: Sequence[Layer], at: Primary) -> None:
         self._layers = layers

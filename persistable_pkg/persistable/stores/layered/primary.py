@@ -87,15 +87,15 @@ class Primary:
         )
         return True
 
-    def told(self) -> dict[str, Any]:
+    def known_outage(self) -> dict[str, Any]:
         """Facts that another process of this host may take for granted: the layers that are down, and why."""
         return {"host": socket.gethostname(), "down": dict(self.down)} if self.down else {}
 
-    def believe(self, told: dict[str, Any]) -> None:
-        """Take over what another process has `told`: it has reported it already. Elsewhere each has to see for itself."""
+    def take_over(self, known: dict[str, Any]) -> None:
+        """Take over what another process of this host has found, by its `known_outage`: it has been reported there."""
         with self._lock:
-            if told["host"] == socket.gethostname() and set(told["down"]) <= set(self._writable) and not self.down:
-                self.down.update(told["down"])
+            if known["host"] == socket.gethostname() and set(known["down"]) <= set(self._writable) and not self.down:
+                self.down.update(known["down"])
                 self._looked = True
                 self._choose()
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from persistable.errors import LayersDisagreeWarning, PayloadUntrusted
 from persistable.stores.layered.layer import Layer
-from persistable.stores.layered.outage import Answering
+from persistable.stores.layered.outage import Availability
 from persistable.stores.layered.policy import files_of
 from persistable.stores.layered.primary import Primary
 
@@ -25,12 +25,12 @@ class _Seen(NamedTuple):
 
 
 class CachedRecords:
-    """The records in the caches of `layers`. at: the layer that decides. answering: the layers that answer."""
+    """The records in the caches of `layers`. at: the layer that decides. available: the layers that answer."""
 
-    def __init__(self, layers: Sequence[Layer], at: Primary, answering: Answering) -> None:
+    def __init__(self, layers: Sequence[Layer], at: Primary, available: Availability) -> None:
         self._layers = layers
         self._at = at
-        self._answering = answering
+        self._available = available
         self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
 
     def found(self, index: int, path: str, data: bytes, targets: Sequence[int]) -> None:
@@ -56,7 +56,7 @@ class CachedRecords:
         try:
             return {name for name, size in files if (found := store.stat(name)) is None or found.size != size}
         except OSError as error:
-            self._answering.skipped(index, error, "read")
+            self._available.skipped(index, error, "read")
             return None
 
     def arrived(self, index: int, path: str) -> None:
@@ -80,7 +80,7 @@ class CachedRecords:
         except PayloadUntrusted:
             pass  # a layer that does not trust whoever has signed it has no copy
         except OSError as error:
-            self._answering.skipped(index, error, "written")
+            self._available.skipped(index, error, "written")
 
     def _still(self, seen: _Seen) -> bool:
         try:
@@ -90,7 +90,7 @@ class CachedRecords:
 
     def drop_outdated(self, path: str, naming: str | None = None) -> None:
         """Remove a cached record that is not the primary's; with `naming`, only one that names that file, even if the primary has none."""
-        for index in self._answering.up(self._at.caches):
+        for index in self._available.up(self._at.caches):
             store = self._layers[index].store
             try:
                 cached = store.get_many([path]).get(path)  # not `get`: one that nobody trusted has signed goes, too
@@ -103,7 +103,7 @@ class CachedRecords:
                     continue
                 store.delete(path)
             except OSError as error:
-                self._answering.failed(index, error)
+                self._available.failed(index, error)
                 continue
             warnings.warn(
                 f"{path} in {store.url} was not that of {self._layers[self._at.index].store.url}, where it has been "

@@ -64,7 +64,7 @@ class LayeredStore(LayersOfStore):
 
     def get(self, path: str) -> bytes:
         tried: OSError | None = None
-        if is_plain(path) is not None and self._answering.all_do:  # a special road: what the nearest has costs as much as there
+        if is_plain(path) is not None and self._available.all_do:  # a special road: what the nearest has costs as much as there
             try:
                 return self.layers[0].store.get(path)
             except OSError as error:
@@ -89,14 +89,14 @@ class LayeredStore(LayersOfStore):
         missing: list[str] = [path for path in wanted if not _is_checked(path)]
         found = self._mutable.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
         failed: OSError | None = None
-        for index in self._answering.awake() if missing else ():
+        for index in self._available.awake() if missing else ():
             asked = [path for path in missing if index == self._primary or not primary_only(path)]
             if not asked:
                 continue
             try:
                 answers = self.layers[index].store.get_many(asked)
             except OSError as error:
-                failed = self._answering.failed(index, error) or failed
+                failed = self._available.failed(index, error) or failed
                 continue
             found.update(answers)
             missing = [path for path in missing if path not in found]
@@ -106,7 +106,7 @@ class LayeredStore(LayersOfStore):
         if failed is not None:
             if missing:
                 raise failed
-            self._answering.skipped(self._primary, failed, "read")
+            self._available.skipped(self._primary, failed, "read")
         if missing and self._primary != primary:  # it failed meanwhile: what stands in for it is to be asked for all
             found.update(self.get_many(missing))
         return found
@@ -126,7 +126,7 @@ class LayeredStore(LayersOfStore):
             except FileNotFoundError:
                 raise  # deleted meanwhile
             except OSError as error:  # cut off in the middle: that layer rests now, so others are asked
-                if self._answering.failed(index, error) is not None:
+                if self._available.failed(index, error) is not None:
                     raise
 
     def _current(self, path: str, ask: Callable[[Store], Found]) -> Found:
@@ -140,7 +140,7 @@ class LayeredStore(LayersOfStore):
                 return ask(self.layers[index].store)
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError)  # a copy goes when somebody replaces what it is of
-                if index == self._primary if gone else self._answering.failed(index, error) is not None:
+                if index == self._primary if gone else self._available.failed(index, error) is not None:
                     raise
         found = self._mutable.ask(path, ask)
         return self._nowhere(path) if found is None else found[1]
@@ -168,7 +168,7 @@ class LayeredStore(LayersOfStore):
         self._ready()
         seen: set[str] = set()
         apart = primary_only(prefix + "/")
-        for index in sorted(self._answering.awake(), key=lambda index: index in self._caches):
+        for index in sorted(self._available.awake(), key=lambda index: index in self._caches):
             if apart and index != self._primary:
                 continue
             try:
@@ -180,7 +180,7 @@ class LayeredStore(LayersOfStore):
                     seen.add(path)
                     yield index, path, told
             except OSError as error:
-                if self._answering.failed(index, error) is not None:
+                if self._available.failed(index, error) is not None:
                     raise
 
     def local_path(self, path: str) -> Path | None:
@@ -213,7 +213,7 @@ class LayeredStore(LayersOfStore):
             return self._mutable.ask(path, ask)
         apart, placing, primary = primary_only(path), path.startswith(PLACING), self._primary
         failed: OSError | None = None
-        for index in self._answering.awake():
+        for index in self._available.awake():
             if index != self._primary and (apart or (placing and self.layers[index].readonly)):
                 continue
             try:
@@ -223,11 +223,11 @@ class LayeredStore(LayersOfStore):
             except FileNotFoundError:
                 continue
             except OSError as error:
-                failed = self._answering.failed(index, error) or failed
+                failed = self._available.failed(index, error) or failed
                 continue
             if found is not None:
                 if failed is not None:
-                    self._answering.skipped(self._primary, failed, "read")
+                    self._available.skipped(self._primary, failed, "read")
                 return index, found
         if failed is not None:
             raise failed
@@ -406,7 +406,7 @@ class LayeredStore(LayersOfStore):
         """
         if primary_only(check_path(path)):
             return False
-        source, damaged = damaged_in(self.layers, self._answering.awake(), path, sound, self._answering.failed)
+        source, damaged = damaged_in(self.layers, self._available.awake(), path, sound, self._available.failed)
         dropped = [each for each in damaged if source is not None and self._cached.drop_damaged(each, path)]
         key = KEY.match(path)
         if dropped and key is not None and not is_mutable(path) and not path.endswith(RECORD):

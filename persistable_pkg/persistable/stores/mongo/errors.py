@@ -8,7 +8,7 @@ from typing import Literal
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from persistable.errors import StoreError, StoreReadOnly
-from persistable.stores.database import FAILED, FULL, UNREACHABLE, Words, told
+from persistable.stores.database import FAILED, FULL, UNREACHABLE, ErrorText, store_error
 
 Kind = Literal["unreachable", "refused", "denied", "full", "other"]
 # codes of https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
@@ -20,14 +20,14 @@ _CODES: dict[int, Kind] = {
 _DETAILS = re.compile(r" \(configured timeouts:.*|, Timeout: [\d.]+s, Topology Description:.*|, full error: .*", re.DOTALL)
 
 
-_SAID: dict[Kind, Words] = {
+_TEXTS: dict[Kind, ErrorText] = {
     "unreachable": UNREACHABLE,
     "refused": (StoreError, "{url}: it does not let this user in ({reason}); check user, password and ?authSource="),
     "full": FULL,
     "denied": (StoreError, "{where} may not be read by this user ({reason}); give it the role read on the database"),
     "other": FAILED,
 }
-_UNWRITABLE: Words = StoreReadOnly, "{where} may not be written by this user ({reason}); give it the role readWrite on the database"
+_UNWRITABLE: ErrorText = StoreReadOnly, "{where} may not be written by this user ({reason}); give it the role readWrite on the database"
 
 
 def kind_of(error: PyMongoError) -> Kind:
@@ -54,6 +54,6 @@ def duplicates(error: OperationFailure) -> set[int] | None:
 def explained(error: PyMongoError, url: str, path: str, writing: bool) -> StoreError:
     """The error of a store for one of the driver."""
     kind = kind_of(error)
-    return told(
-        _UNWRITABLE if kind == "denied" and writing else _SAID[kind], url, path, _DETAILS.sub("", str(error)) or type(error).__name__
+    return store_error(
+        _UNWRITABLE if kind == "denied" and writing else _TEXTS[kind], url, path, _DETAILS.sub("", str(error)) or type(error).__name__
     )

@@ -37,7 +37,7 @@ _REMEMBERED = 4096
 _LINKING = (0.0, 0.05, 0.25)  # seconds: while two upload the same blob, docker-registry does not know it for a moment
 
 
-class Listed(NamedTuple):
+class TagListing(NamedTuple):
     """The content of a list of tags: paths, and the tags of which only the manifest tells whether there is such a file, and which."""
 
     paths: Sequence[str]
@@ -62,13 +62,13 @@ class Artifacts:
         manifest = self.registry.manifest(tag)
         return read_entry(manifest) if manifest is not None else None
 
-    def list(self, prefix: str) -> Listed:
+    def list(self, prefix: str) -> TagListing:
         """The files in a folder, as far as tags tell."""
         tags = list(self.registry.tags())
         if DELETES_REFUSED in tags:
-            return Listed([], [tag for tag in tags if is_long(tag) or in_folder(path_of(tag) or "", prefix)])
+            return TagListing([], [tag for tag in tags if is_long(tag) or in_folder(path_of(tag) or "", prefix)])
         found = {path for tag in tags if (path := path_of(tag)) is not None and in_folder(path, prefix)}
-        return Listed(sorted(found), [tag for tag in tags if is_long(tag)])
+        return TagListing(sorted(found), [tag for tag in tags if is_long(tag)])
 
     def put(self, path: str, source: Source) -> str:
         """Upload the bytes and set the tag; the digest of the manifest, another for each write."""

@@ -18,7 +18,7 @@ from persistable.stores.base import BaseStore, Bytes, Stat, byte_view, check_pat
 from persistable.stores.connections import Shared
 from persistable.stores.filesystem import Upload
 from persistable.stores.oci.address import Address
-from persistable.stores.oci.artifacts import Artifacts, Listed, at_once
+from persistable.stores.oci.artifacts import Artifacts, TagListing, at_once
 from persistable.stores.oci.blobs import Source, pull
 from persistable.stores.oci.credentials import find_credentials, secret_of
 from persistable.stores.oci.login import Login
@@ -147,7 +147,7 @@ class OCIStore(BaseStore):
         listed = self._tags(prefix)
         yield from self._at_tags([*map(tag_of, listed.paths), *listed.unsure], prefix)
 
-    def _tags(self, prefix: str) -> Listed:
+    def _tags(self, prefix: str) -> TagListing:
         with self._errors(prefix):
             return self._files.list(prefix)
 

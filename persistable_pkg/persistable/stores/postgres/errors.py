@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Literal
 
 from persistable.errors import StoreError, StoreReadOnly
-from persistable.stores.database import FAILED, FULL, UNREACHABLE, Words, told
+from persistable.stores.database import FAILED, FULL, UNREACHABLE, ErrorText, store_error
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,7 +29,7 @@ _WORDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-_SAID: dict[Kind, Words] = {
+_TEXTS: dict[Kind, ErrorText] = {
     "unreachable": UNREACHABLE,
     "busy": UNREACHABLE,
     "no credentials": (StoreError, "{url}: it asks for a password ({reason}); give it by $PGPASSWORD, ~/.pgpass or the option password="),
@@ -71,7 +71,7 @@ def is_passing(error: psycopg.Error) -> bool:
 def explained(error: psycopg.Error, url: str, path: str, writing: bool) -> StoreError:
     """The error of a store for one of psycopg."""
     kind = kind_of(error)
-    return told(_SAID["read only" if kind == "denied" and writing else kind], url, path, str(error))
+    return store_error(_TEXTS["read only" if kind == "denied" and writing else kind], url, path, str(error))
 
 
 def too_long(url: str, path: str, most: int) -> StoreError:
