@@ -1,5 +1,6 @@
 """Families: which members there are, under which keys, and that they are the nodes one would make by hand."""
 
+import math
 import pickle
 import tracemalloc
 from collections.abc import Iterator
@@ -189,6 +190,13 @@ def test_renamed_axes_are_crossed() -> None:
     assert family.sel(n=1, m=2).key == Outliers(points=Points(n=1), others=Points(n=2), k=1.0).key
     with pytest.raises(UnknownParam, match="no axis 'q'"):
         points.rename(q="r")
+    crossed = points.rename(n="m")
+    grid = Outliers.over(points=points, others=crossed, k=[1.0, 2.0])
+    with pytest.raises(ValueError, match="would have two axes 'k'"):  # one of which no label would reach
+        grid.rename(n="k")
+    assert [axis.name for axis in grid.rename(n="m", m="n").axes] == ["m", "n", "k"]
+    with pytest.raises(ValueError, match="would have two axes 'seed'"):  # also of one axis of two
+        Points.among([{"n": 1, "seed": 2}]).rename(n="seed")
 
 
 # params that go together
@@ -279,6 +287,9 @@ def test_a_wrong_key_names_the_axis_and_the_nearest_value() -> None:
     assert isinstance(caught.value, KeyError) and (caught.value.axis, caught.value.label, caught.value.nearest) == ("n", 900, 1000)
     with pytest.raises(UnknownMember, match="the nearest is 'moby'"):
         made_of.over(["moby", "emma"])["mobi"]
+    for many, words in ((5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4, ..., 5")):
+        with pytest.raises(UnknownMember, match=rf"\(there are {many}: {words}\)"):
+            number.over(n=range(many))[9]
     with pytest.raises(UnknownMember, match=r"is a tuple \(k, n\), not 1.0; sel\(k=...\)"):
         sweep[1.0]
     with pytest.raises(UnknownParam, match="has no axis 'm'; its axes are k, n"):
@@ -306,6 +317,12 @@ def test_nothing_is_made_before_it_is_asked_for() -> None:
     family = Counted.over(number=range(1_000_000))
     assert len(family) == 1_000_000 and 999_999 in family and len(family.sel(number=slice(0, 9))) == 10
     repr(family), family._repr_html_()
+    huge = Counted.over(number=range(5, 10**12, 5))  # which nobody could search from one end to the other
+    for label, nearest in ((12, 10), (0, 5), (1e15, 10**12 - 5), (7.6, 10), (10.0, 10), (True, 5), ("10", None), (math.nan, None)):
+        with pytest.raises(UnknownMember) as caught:
+            huge[label]
+        assert caught.value.nearest == nearest
+    assert huge.indices_of(np.int64(10), huge.axes) == [1]
     assert Counted.made == 0
     node = family[5]
     assert family[5] is node and family.nodes[5] is node and family[3:].nodes[2] is node

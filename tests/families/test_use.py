@@ -1,5 +1,6 @@
 """Families in use: run, counted, tabled, drawn, and gone on with after a kill."""
 
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from tests.families import flows
 from tests.families.flows import Outliers, Points, add, made_of, number, scaled
 
-from persistable import Family, Status, open_store, plan, run, step
+from persistable import Family, Source, Status, open_store, plan, run, step
 from persistable.errors import PayloadNotFound, RunFailed, StoreUnavailable, UnknownParam
 from persistable.records.claims import acquire
 from persistable.stores import SQLiteStore, Store
@@ -245,6 +246,53 @@ def test_large_axes_are_cut_and_what_is_said_is_escaped() -> None:
     assert len(matrix.columns) == len(matrix.rows) == 50 and "950 more size" in matrix.svg() and "<b>" not in matrix.svg()
     picture(matrix.svg())
     assert "80\N{NARROW NO-BREAK SPACE}000 members" in family._repr_html_()
+
+
+def test_a_matrix_of_numbers_without_a_sum() -> None:
+    @step
+    def extreme(number: int, fold: int, side: int) -> float:
+        return [math.inf, -math.inf, 1e308, 1e308][number]
+
+    family = extreme.over(number=[0, 1, 2, 3], fold=[0], side=[0])
+    run(family)
+    for numbers, mean in (([0, 1], "nan"), ([2, 3], "1e+308"), ([0, 2], "inf")):
+        matrix = family.sel(number=numbers).matrix("fold", "side", by=True)
+        assert repr(matrix.values) == f"[[{mean}]]"
+        picture(matrix.svg())
+
+
+def test_inputs_and_items_are_read_where_they_are(tmp_path: Path) -> None:
+    @step
+    def parts(n: int) -> Any:
+        yield from ((f"k{i}", i) for i in range(n))
+
+    collecting = parts.step(3)
+    run(collecting)
+    for name in "abc":
+        (tmp_path / f"{name}.json").write_text(str("abc".index(name)))
+    for family in (collecting.members, Source(str(tmp_path / "{file}.json")), Source({"a": 0, "b": 1, "c": 2})):
+        assert [payload for _, payload in family.payloads()] == [0, 1, 2] and family.best().payload == 2
+        assert family.matrix(by=True).values == [[0.0, 1.0, 2.0]]
+        frame = family.to_frame(payload=True)
+        assert frame["status"].tolist() == ["done"] * 3 and frame["payload"].tolist() == [0, 1, 2]
+        assert "payload" not in family.to_frame() and family.to_frame()["status"].tolist() == ["done"] * 3  # it may be large
+    source = Source(str(tmp_path / "{file}.json"))
+    list(source.nodes)
+    (tmp_path / "b.json").write_text("[")
+    frame = source.to_frame(payload=True)
+    assert frame["status"].tolist() == ["done", "corrupt", "done"] and "b.json" in frame["error"][1]
+
+
+def test_an_entry_that_no_payload_has_is_named() -> None:
+    @step
+    def scores(n: int) -> dict[str, float]:
+        return {"accuracy": n / 2, "loss": 1.0}
+
+    family = scores.over(n=[1, 2])
+    run(family)
+    for ask in (family.best, family.matrix, lambda by: family.plot(y=by)):
+        with pytest.raises(UnknownParam, match="no entry 'acc'; it has accuracy, loss"):
+            ask(by="acc")
 
 
 def test_in_a_notebook_it_shows_axes_counts_and_the_matrix() -> None:

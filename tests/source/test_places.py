@@ -109,6 +109,10 @@ def test_keys_may_be_given_where_a_listing_is_not_wanted(tmp_path: Path) -> None
             list(Source("{n}/x.txt", store=where, keys=[wrong]).nodes)
     with pytest.raises(ValueError, match="given twice"):
         list(Source("{n}/x.txt", store=where, keys=["a", "a"]))
+    with pytest.raises(TypeError, match=r"is the text 'abc'; give a list of keys: keys=\['abc'\]"):
+        list(Source("{n}/x.txt", store=where, keys="abc"))
+    with pytest.raises(ValueError, match=r"is one value, not \['a'\]"):
+        list(Source("{n}/x.txt", store=where, keys=[["a"]]))
 
 
 # S3

@@ -53,7 +53,8 @@ class AllMembers(Generic[PayloadT]):
         return table.counts(self._family.refresh())
 
     def payloads(self) -> Iterator[tuple[Any, PayloadT]]:
-        """Key and payload of each member, in order; the records and small payloads of many are fetched at once. None is generated.
+        """Key and payload of each member, in order; the records and small payloads of many are fetched at once. None is generated; inputs
+        are read where they are.
 
         Raises PayloadNotFound for the first that is not stored, and what `load` raises.
         """
@@ -87,7 +88,8 @@ class AllMembers(Generic[PayloadT]):
         An axis of plain values is one column; one of params, dicts or nodes is in words, beside a column for each leaf: ``model.trees``.
 
         Payloads that are scalars are the column ``payload``; dicts of text to anything have a column for each entry. All others are left
-        out, unless `payload` is True: then every stored payload is loaded into ``payload`` as it is. False loads none.
+        out, unless `payload` is True: then every stored payload is loaded into ``payload`` as it is. False loads none. Those of inputs,
+        which may be of any size, are read only where it is True.
         """
         return table.frame(self._family.refresh(), payload)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
@@ -64,7 +65,7 @@ class Axis:
 
     def _find(self, label: Any) -> int:
         if isinstance(self.labels, range):
-            return self.labels.index(label)
+            return self.labels.index(operator.index(label))  # a range would compare all of it with anything but an int
         if self._indices is None:
             self._indices = {known: index for index, known in enumerate(self.labels)}
         key = frozen(label)
@@ -89,9 +90,13 @@ class Axis:
         """The label closest to a wrong one, by number or spelling; None where nothing is near."""
         if isinstance(label, str):
             return nearest(label, [each for each in self.labels[:_COMPARED] if isinstance(each, str)])
+        labels = self.labels
         try:
-            return min(self.labels, key=lambda each: abs(each - label), default=None)
-        except TypeError:
+            if isinstance(labels, range) and labels:
+                place = round((label - labels.start) / labels.step)
+                return labels[min(max(place, 0), len(labels) - 1)]
+            return min(labels, key=lambda each: abs(each - label), default=None)
+        except (TypeError, ValueError, OverflowError):
             return None
 
     def same(self, other: Axis) -> bool:
@@ -262,4 +267,4 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _shown(labels: Sequence[Any]) -> str:
     shown = ", ".join([f"{label!r:.40}" for label in labels[:5]])
-    return shown if len(labels) <= 6 else f"{shown}, ..., {labels[-1]!r:.40}"
+    return shown if len(labels) <= 5 else f"{shown}, ..., {labels[-1]!r:.40}"

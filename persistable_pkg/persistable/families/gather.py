@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -62,15 +63,12 @@ class Gathered(Generic[PayloadT]):
         """The axes of `view` as they are parted here. Raises UnknownParam for a name that none of them has."""
         for name in self.names:
             if not any(name == axis.name or name in axis.columns for axis in view.axes):
-                raise no_axis(self.family, view, name)
+                raise no_axis(self.family, name, [column for axis in view.axes for column in axis.columns])
         parted = [_parted(axis, self.names) for axis in view.axes]
         return Layout(tuple([left for left, _ in parted]), tuple([groups for _, groups in parted]))
 
     def __len__(self) -> int:
-        number = 1
-        for axis in self.axes:
-            number *= len(axis)
-        return number
+        return math.prod(map(len, self.axes))
 
     def __iter__(self) -> Iterator[Any]:
         axes = self.axes

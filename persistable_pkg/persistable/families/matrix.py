@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.errors import PersistableError, UnknownParam
 from persistable.families.columns import masked_as, words
-from persistable.families.scale import Scale, ink
-from persistable.families.table import counts, survey, value_of
+from persistable.families.scale import Scale, ink, mean
+from persistable.families.table import counts, load, survey, value_of
+from persistable.families.view import no_axis
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line, width
 from persistable.graph.notebook import Html, card, code, table
-from persistable.nodes.binding import bound_to
 from persistable.nodes.status import Status
 from persistable.nodes.types import own_store
 
@@ -146,10 +145,10 @@ def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | C
         column, row = indices[across], indices[down] if down is not None else 0
         made.cells[row][column][seen.status] += 1
         if by and seen.status in _STORED:
-            found.setdefault((row, column), []).append(float(value_of(bound_to(node, own_store(node)).load().payload, by)))
+            found.setdefault((row, column), []).append(float(value_of(load(node, own_store(node)), by)))
     if by:
         made.values = [
-            [math.fsum(some) / len(some) if (some := found.get((row, column))) else None for column in range(len(made.columns))]
+            [mean(some) if (some := found.get((row, column))) else None for column in range(len(made.columns))]
             for row in range(len(made.rows))
         ]
     return made
@@ -161,7 +160,7 @@ def _chosen(family: Family[Any], x: str | None, y: str | None) -> tuple[int, int
         raise UnknownParam(f"{family!r} has no axes, so there is nothing to draw", name=str(x), accepted=names)
     for name in (x, y):
         if name is not None and name not in names:
-            raise UnknownParam(f"{family!r} has no axis {name!r}; its axes are {', '.join(names)}", name=name, accepted=names)
+            raise no_axis(family, name, names)
     if x is not None and x == y:
         raise ValueError(f"a matrix has two axes; x and y are both {x!r}")
     free = [number for number, name in enumerate(names) if name not in (x, y)]

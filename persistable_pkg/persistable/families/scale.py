@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from persistable.graph.labels import OTHER, width
@@ -54,6 +54,14 @@ class Scale:
             f'<text x="{x}" y="{y + 10}">{escape(least)}</text>{bars}<text x="{end}" y="{y + 10}">{escape(most)}</text>',
             end + 24 + 7 * width(most),
         )
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of some numbers; infinite, or NaN, where they have no other."""
+    try:
+        return math.fsum(values) / len(values)
+    except (OverflowError, ValueError):  # infinite ones of both signs, or a sum that is too large
+        return sum(value / len(values) for value in values)
 
 
 def ink(colour: str) -> str:

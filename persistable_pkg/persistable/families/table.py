@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
 from persistable import events
-from persistable.errors import PayloadError, PayloadNotFound
+from persistable.errors import FormatError, InputError, PayloadError, PayloadNotFound, UnknownParam
 from persistable.families.columns import columns_of
 from persistable.nodes import loading
 from persistable.nodes.binding import bound_to
@@ -19,7 +19,7 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.prefetch import fetched
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import State, Status, states_of
-from persistable.nodes.types import Node, given_logger, upstream_of
+from persistable.nodes.types import Node, given_logger, own_store, upstream_of
 from persistable.records.bulk import format_in_records, heads, made_by, present
 from persistable.records.files import SMALL
 
@@ -105,10 +105,12 @@ def _incomplete(family: Family[Any]) -> PayloadNotFound:
 
 
 def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
-    """The number that a payload counts as. Raises TypeError, KeyError."""
+    """The number that a payload counts as. Raises TypeError, UnknownParam."""
     if callable(by):
         return by(payload)
     if isinstance(by, str):
+        if isinstance(payload, Mapping) and by not in payload:
+            raise UnknownParam(f"a payload has no entry {by!r}; it has {', '.join(map(str, payload))}", name=by, accepted=list(payload))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         return payload[by]
     if not is_scalar(payload) or payload is None:
         raise TypeError(
@@ -138,11 +140,12 @@ def frame(family: Family[Any], payload: bool | None) -> Any:
 
 
 class _Row(NamedTuple):
-    """A member as a table has it. read: gives its payload, which may have been read with those of others."""
+    """A member as a table has it. read: gives its payload, which may have been read with those of others. is_input: it lies elsewhere."""
 
     key: str
     found: State
     read: Callable[[], Any]
+    is_input: bool = False
 
 
 def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
@@ -165,7 +168,7 @@ def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
                 node, found, store = next(apart)
                 if found.status is Status.STALE and payload is not False:
                     loading.warn_stale(node, found.verdict)
-                yield _Row(str(node.key), found, partial(_load, node, store))
+                yield _Row(str(node.key), found, partial(load, node, store), node.is_external)
 
 
 _SOUND = State(Status.DONE)
@@ -175,8 +178,10 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _load(node: Node, store: Any) -> Any:
-    """The payload of a member that was judged together with others."""
+def load(node: Node, store: Any) -> Any:
+    """The payload of a member that was judged together with others; that of an input is read where it is."""
+    if node.is_external:
+        return bound_to(node, own_store(node)).payload
     return loading.looked_at(bound_to(node, store)).load().payload
 
 
@@ -203,15 +208,17 @@ class _Table:
         if status in _STORED and payload is not False:
             try:
                 self._expand(member, payload)
-            except PayloadError as damage:
+            except (PayloadError, FormatError) as damage:
                 status, error = Status.CORRUPT, str(damage)
+            except InputError as change:
+                status, error = Status.ABSENT, str(change)
         row = (member.key, *[values[indices[number]] for _, values, number in self._axes], status.value, error)
         for column, value in zip(self._fixed.values(), row, strict=True):
             column.append(value)
         self._length += 1
 
     def _expand(self, member: _Row, payload: bool | None) -> None:
-        if not payload and member.found.size > LARGEST_EXPANDED:
+        if not payload and (member.is_input or member.found.size > LARGEST_EXPANDED):
             return
         value = member.read()
         if value.__class__ is dict and not payload and all(isinstance(name, str) for name in value):
@@ -251,7 +258,7 @@ def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
 def _loaded(members: list[Any]) -> Iterator[Any]:
     loading.say_stale([(node, node.store) for node in members if upstream_of(node)])
     for node, store in zip(members, fetched(members), strict=True):
-        yield _load(node, store)
+        yield load(node, store)
 
 
 class Quick:

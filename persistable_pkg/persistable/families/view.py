@@ -112,7 +112,7 @@ class Selected:
             if len(wanted) == len(axis.columns) and not any(map(_several, wanted.values())):
                 chosen[number] = _single(chosen[number])
         if labels:
-            raise no_axis(self.family, view, next(iter(labels)))
+            raise no_axis(self.family, next(iter(labels)), _names(view))
         return view.part(chosen)
 
 
@@ -124,18 +124,24 @@ class Renamed:
     family: Family[Any]
 
     def __call__(self, view: View) -> View:
-        names = self.names
-        known = {name for axis in view.axes for name in axis.columns}
+        names, known = self.names, _names(view)
         for name in names:
             if name not in known:
-                raise no_axis(self.family, view, name)
+                raise no_axis(self.family, name, known)
+        renamed = [names.get(name, name) for name in known]
+        for name in names.values():
+            if renamed.count(name) > 1:
+                raise ValueError(f"rename: {self.family!r} would have two axes {name!r}; give each a name of its own")
         return view._replace(axes=tuple([axis.renamed(names) if names.keys() & axis.columns else axis for axis in view.axes]))
 
 
-def no_axis(family: Family[Any], view: View, wrong: str) -> UnknownParam:
-    """The error for a name that no axis of `family` has."""
-    accepted = [name for axis in view.axes for name in axis.columns]
-    return UnknownParam(f"{family!r} has no axis {wrong!r}; its axes are {', '.join(accepted)}", name=wrong, accepted=accepted)
+def _names(view: View) -> list[str]:
+    return [name for axis in view.axes for name in axis.columns]
+
+
+def no_axis(family: Family[Any], wrong: str, known: Sequence[str]) -> UnknownParam:
+    """The error for a name that is not among the `known` ones of axes of `family`."""
+    return UnknownParam(f"{family!r} has no axis {wrong!r}; its axes are {', '.join(known)}", name=wrong, accepted=list(known))
 
 
 def _several(wanted: Any) -> bool:

@@ -14,6 +14,7 @@ from persistable.catalog.index.rows import FAILED
 from persistable.catalog.nearest import Descriptions
 from persistable.errors import InvalidName, PersistableError
 from persistable.families.matrix import MOST, Matrix
+from persistable.families.scale import mean
 from persistable.nodes.status import Status
 from persistable.params.trees import absent, leaves_of
 from persistable.params.words import cut, in_words, is_of_nodes
@@ -205,9 +206,9 @@ def _matrix(
             cell.values.append(value)
     made.in_words = {"seconds": duration_in_words, "size": size_in_words}.get(by)
     if by != "status":
-        made.values = [[_mean(cells.get((row, column))) for column in range(len(made.columns))] for row in range(len(made.rows))]
+        at = range(len(made.columns))
+        made.values = [
+            [mean(cell.values) if (cell := cells.get((row, column))) and cell.values else None for column in at]
+            for row in range(len(made.rows))
+        ]
     return made, cells
-
-
-def _mean(cell: Cell | None) -> float | None:
-    return math.fsum(cell.values) / len(cell.values) if cell is not None and cell.values else None

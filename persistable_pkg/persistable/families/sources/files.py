@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -218,7 +218,10 @@ def each(call: Callable[[T], R], items: Sequence[T], at_once: int) -> list[R]:
 def given(keys: Keys, fields: tuple[str, ...]) -> list[Values]:
     """The values that `keys` name, each once: for one field the key itself, for several a tuple of them, or a dict by field."""
     found: dict[Values, None] = {}
-    for key in keys() if callable(keys) else keys:
+    every = keys() if callable(keys) else keys
+    if isinstance(every, str | bytes):
+        raise TypeError(f"keys of a source is the text {every!r:.60}; give a list of keys: keys=[{every!r:.60}]")
+    for key in every:
         values = _given(key, fields)
         if values in found:
             raise ValueError(f"the key {key!r:.60} is given twice; a key must find one input, so leave one out")
@@ -230,7 +233,7 @@ def _given(key: Any, fields: tuple[str, ...]) -> Values:
     kind: Any = key.__class__
     by_field: Mapping[Any, Any] = key if issubclass(kind, Mapping) else {}
     values: Values = key if issubclass(kind, tuple) else tuple([by_field.get(field) for field in fields]) if by_field else (key,)
-    if len(values) != len(fields) or (by_field and set(by_field) != set(fields)):
+    if len(values) != len(fields) or (by_field and set(by_field) != set(fields)) or not all(isinstance(each, Hashable) for each in values):
         wanted = "one value" if len(fields) == 1 else "a tuple, or a dict by field"
         raise ValueError(f"a key of a source of {', '.join(fields)} is {wanted}, not {key!r:.60}")
     return values
