@@ -168,6 +168,9 @@ def test_files_that_cannot_be_put(project: Shell) -> None:
     (project.folder / "bad.json").write_text("[1,")
     assert project("put", "points", "bad.json", expect=1).err
     assert "no single target" in project("put", "grid", "bad.json", expect=2).err
+    (project.folder / "one.txt").write_text("1")
+    for words in (("put", "grid[3]", "one.txt"), ("adopt", "one.txt", "grid[3]")):
+        assert "declared to be int, which TextFileIO cannot give back" in project(*words, expect=1).err
     assert project("ls", "--json").json == []
 
 

@@ -56,23 +56,34 @@ def refusal(node: Node, packages: bool = True) -> FormatError | None:
             io.require()
         except MissingExtra as error:
             return error
+    misfit = _misfit(node, io, "declare another format (io=) or another type; nothing was computed")
+    if misfit is None:
+        known.set(kind, node.io)
+    return misfit
+
+
+def check_file(node: Node, io: FileIO[Any], file: str) -> None:
+    """Raise PayloadNotRepresentable where what `io` reads in `file` surely is not of the type that `node` declares for its payload."""
+    misfit = _misfit(node, io, f"{file} cannot be a payload of it")
+    if misfit is not None:
+        raise misfit
+
+
+def _misfit(node: Node, io: FileIO[Any], what_then: str) -> PayloadNotRepresentable | None:
     for declared in node._node_declared_payloads():
-        reason = _why_not(io, declared)
+        reason = why_not(io, declared)
         if reason:
             name = type(io).__name__
-            text = f"the payload of {node.key} is declared to be {written(declared)}, which {name} cannot give back: {reason}; "
-            return PayloadNotRepresentable(
-                f"{text}declare another format (io=) or another type; nothing was computed", format=name, reason=reason
-            )
-    known.set(kind, node.io)
+            text = f"the payload of {node.key} is declared to be {written(declared)}, which {name} cannot give back: {reason}; {what_then}"
+            return PayloadNotRepresentable(text, format=name, reason=reason)
     return None
 
 
-def _why_not(io: Any, declared: Any) -> str:
+def why_not(io: Any, declared: Any) -> str:
     """The reason why no payload of a declared type can be stored; empty where one might."""
     name = type(io).__name__
     if name == "CompressedFileIO" and hasattr(io, "inner"):
-        return _why_not(io.inner, declared)
+        return why_not(io.inner, declared)
     if not type(io).__module__.startswith("persistable."):
         return ""
     taken = (f"builtins.{io.kind}",) if name == "ScalarFileIO" else _TAKEN.get(name)

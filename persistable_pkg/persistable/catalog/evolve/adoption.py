@@ -11,7 +11,7 @@ from persistable.errors import PayloadExists, StoreError
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.location import LocalPlace, place
 from persistable.fileio.registry import fileio_for
-from persistable.nodes import generation
+from persistable.nodes import format_check, generation
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, check_unchanged, is_node
 from persistable.records import access
@@ -64,12 +64,14 @@ def bound(catalog: Catalog, node: Node, replace: bool) -> Node:
 def format_of(node: Node, name: str, is_folder: bool = False) -> FileIO[Any]:
     """The format of a file called `name`: the node's own where that writes such files, so that its options count; else that of the suffix.
 
-    Raises UnknownFormat.
+    Raises UnknownFormat, and PayloadNotRepresentable for one that gives nothing of the type that `node` declares.
     """
     own: FileIO[Any] = node.payload_io
     if name.lower().endswith(own.suffix) or (is_folder and isinstance(own, PartsFileIO)):
         return own
-    return fileio_for(name)
+    found = fileio_for(name)
+    format_check.check_file(node, found, name)
+    return found
 
 
 def _keep(twin: Node, path: Path, name: str, move: bool) -> None:

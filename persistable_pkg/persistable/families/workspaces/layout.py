@@ -14,23 +14,16 @@ from persistable.families.workspaces.workflow import Workflow
 from persistable.fileio import BytesFileIO, fileio_for
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import KINDS, ScalarFileIO
+from persistable.fileio.registry import plain
+from persistable.nodes.format_check import why_not
+from persistable.nodes.returned import written
 from persistable.params.building import did_you_mean
 from persistable.records.template import Template
-
-_GIVES: dict[str, tuple[str, ...]] = {
-    "BytesFileIO": ("builtins.bytes",),
-    "CsvFileIO": ("pandas.DataFrame",),
-    "JsonFileIO": ("builtins.int", "builtins.float", "builtins.bool", "builtins.str", "builtins.dict", "builtins.list"),
-    "NumpyFileIO": ("numpy.ndarray",),
-    "TextFileIO": ("builtins.str",),
-    "YamlFileIO": ("builtins.int", "builtins.float", "builtins.bool", "builtins.str", "builtins.dict", "builtins.list"),
-}
-"""The results of formats that give one kind of thing."""
 
 
 def format_of_seed(template: Template, kind: Any) -> FileIO[Any]:
     """The format of files that people put there. Tables have no index of their own."""
-    if _plain(kind) is Path and not template.is_folder:
+    if _class_of(kind) is Path and not template.is_folder:
         return BytesFileIO()  # of which the path is taken, and not the content
     found = format_of_node(template, kind, None)
     if type(found).__name__ == "CsvFileIO":
@@ -43,7 +36,7 @@ def format_of_seed(template: Template, kind: Any) -> FileIO[Any]:
 def format_of_node(template: Template, kind: Any, own: Any) -> FileIO[Any]:
     """The format of a computed node; `own` is the ``io`` of its step or class."""
     name = template.text.rstrip("/").rpartition("/")[2]
-    origin = _plain(kind)
+    origin = _class_of(kind)
     if template.is_folder:
         return own if isinstance(own, PartsFileIO) else fileio_for(Path)  # pyright: ignore[reportUnknownVariableType]
     found = _by_suffix(name)
@@ -66,7 +59,13 @@ def format_of_node(template: Template, kind: Any, own: Any) -> FileIO[Any]:
         )
     if type(found).__name__ == "TextFileIO" and scalar not in ("", "str"):
         return ScalarFileIO(scalar)
-    _agree(found, origin, name)
+    reason = why_not(found, kind)
+    if reason:
+        raise UnknownFormat(
+            f"by its suffix {name!r} would be of {type(found).__name__}, which gives no {written(kind)}: {reason}; "
+            "choose another suffix, or give io=",
+            format=type(found).__name__,
+        )
     return found
 
 
@@ -80,22 +79,9 @@ def _by_suffix(name: str) -> FileIO[Any] | None:
         return None
 
 
-def _agree(found: FileIO[Any], origin: Any, name: str) -> None:
-    gives = _GIVES.get(type(found).__name__)
-    known = {each for several in _GIVES.values() for each in several}
-    wanted = f"{origin.__module__.partition('.')[0]}.{origin.__qualname__}" if isinstance(origin, type) else ""
-    if gives is not None and wanted in known and wanted not in gives:
-        raise UnknownFormat(
-            f"by its suffix {name!r} would be of {type(found).__name__}, which gives no {origin.__name__}; "
-            "choose another suffix, or give io=",
-            format=type(found).__name__,
-        )
-
-
-def _plain(kind: Any) -> Any:
+def _class_of(kind: Any) -> Any:
     """The class behind an annotation; None for one that says nothing."""
-    if typing.get_origin(kind) is typing.Annotated:
-        kind = typing.get_args(kind)[0]
+    kind = plain(kind)
     origin = typing.get_origin(kind) or kind
     return origin if isinstance(origin, type) and origin is not object else None
 
