@@ -5,6 +5,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from persistable import Source, open_store, run, step
 from persistable.errors import RunFailed
 from persistable.executors.tracebacks import with_source
+from persistable.records import access
 from persistable.stores import Store
 
 
@@ -84,6 +86,15 @@ def test_a_payload_asked_for_directly_raises_from_the_users_code() -> None:
     inside = [parts for parts in names if "persistable_pkg" in parts]
     assert len(inside) <= 2, inside  # those that are marked as hidden
     assert caught.value.__notes__[0].startswith("while generating load(clip='clip-007') (load/")
+
+
+def test_what_is_recorded_of_a_failure_begins_in_the_users_code_too() -> None:
+    node = spectrum.step(load.step("clip-007"))
+    for attempt in (lambda: run(node, errors="return"), lambda: node.payload):
+        with suppress(ValueError):
+            attempt()
+        failure = access.find_failure(node.store, load.step("clip-007").key)
+        assert failure is not None and "no samples" in failure.traceback and "persistable_pkg" not in failure.traceback
 
 
 def test_errors_behind_an_error_are_trimmed_too(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
+import numpy as np
 import pytest
 from tests.web.conftest import Page
 
 from persistable import Catalog, open_store, plan, progress, run, step
 from persistable.errors import InvalidQuery, StoreError
+from persistable.fileio import PickleFileIO
 from persistable.project import Project
 from persistable.stores import new_signing_key
 from persistable.web import export, serve
@@ -160,6 +162,30 @@ def test_previews_by_format(page: Page) -> None:
     assert '<svg class="chart"' in text and "histogram of values" in text
 
 
+@step(io=PickleFileIO())
+def odd(number: int) -> Any:
+    return [
+        np.array([1.0, np.nextafter(1.0, 2.0)]),
+        np.arange(2**63 - 3, 2**63, dtype=np.uint64),
+        10**5000,
+        {"long": 10**5000, "short": 5},
+    ][number]
+
+
+def test_numbers_that_are_hard_to_show_are_shown(tmp_path: Path) -> None:
+    with open_store(tmp_path / "data") as store:
+        nodes = [odd.step(number) for number in range(4)]
+        run(nodes)
+    site = Site(Catalog(store), Activity())
+    pages = [page_at(site, f"payload/{node.key}", {"read": "class"}) for node in nodes]
+    found = [json.loads(as_json(page))["preview"] for page in pages]
+    assert [preview["kind"] for preview in found] == ["array", "array", "text", "items"]
+    assert found[0]["histogram"] is None and found[0]["values"][0] == 1.0  # there are no thirty bins between two neighbours
+    assert found[2]["text"].startswith("0x") and [item["text"][:2] for item in found[3]["items"]] == ["0x", "5"]
+    for page in pages:
+        assert as_html(page, Served(Address.of("payload")))
+
+
 def test_a_payload_says_all_that_its_record_tells(page: Page) -> None:
     entry = page.catalog.find("score", where="C = 10 and model.trees = 50")[0]
     text = page.html(f"/payload/{entry.key}")
@@ -197,6 +223,13 @@ def test_the_difference_of_two(page: Page) -> None:
     tables = page.key("table")
     assert "class" in page.json(f"/diff?a={tables}&b={tables}")["note"]
     page.html("/diff", 404)
+
+
+def test_a_failure_has_no_difference_from_anything(page: Page) -> None:
+    site = Site(page.catalog, Activity())
+    failed, other = page.key("broken", status="failed"), page.key("points")
+    assert page_at(site, "diff", {"a": other, "b": failed}).status == 404
+    assert page_at(site, f"payload/{failed}", {}).shown["before"] is None
 
 
 def test_a_sweep_is_a_matrix_of_the_params_that_differ(page: Page) -> None:

@@ -51,9 +51,12 @@ def record_failure(
     params: Any = None,
     output: str = "",
 ) -> None:
-    """Keep what is known of a failed attempt in a file of its own, which the next commit removes."""
+    """Keep what is known of a failed attempt in a file of its own, which the next commit removes. Frames of this package are left out."""
     import traceback
 
+    from persistable.executors.tracebacks import trim
+
+    trim(error)
     failure = Failure(
         key=node.key,
         error=f"{type(error).__module__}.{type(error).__qualname__}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from persistable.errors import InvalidQuery, PersistableError, UnknownKey, need
+from persistable.errors import InvalidQuery, PayloadNotFound, PersistableError, UnknownKey, need
 from persistable.params.secret import redact
 from persistable.web.images import image_of
 from persistable.web.links import INDEX, Address, Served
@@ -44,7 +44,7 @@ def page_at(site: Site, path: str, query: Mapping[str, str]) -> Page:
     try:
         made = maker(site, Asked(words, query))
         return made._replace(shown={**made.shown, "has_project": site.project is not None})
-    except UnknownKey as error:
+    except (UnknownKey, PayloadNotFound) as error:
         return _wrong(404, str(error))
     except InvalidQuery as error:
         return _wrong(400, str(error))

@@ -139,19 +139,22 @@ def _rows(shape: Sequence[int], columns: Sequence[tuple[str, str]], rows: Sequen
 
 
 def _cell(value: Any) -> Any:
-    if value is None or value.__class__ is bool or value.__class__ is int:
+    if value is None or value.__class__ is bool:
         return value
     number = _number(value)
-    return number if number is not None else cut(redact(str(value)), 80)
+    return number if number is not None else cut(redact(hex(value) if isinstance(value, int) else str(value)), 80)
 
 
 def _number(value: Any) -> float | int | None:
-    """A number as JSON has it; None for everything else, and for what is not finite."""
+    """A number as JSON has it; None for everything else, and for what is not finite or too long to be written in digits."""
     if isinstance(value, bool) or not (isinstance(value, int | float) or _is_from("numpy", value, "integer", "floating")):
         return None
     scalar: Any = value
     number = scalar.item() if hasattr(scalar, "item") else scalar
-    return number if isinstance(number, int | float) and math.isfinite(number) else None
+    try:
+        return number if isinstance(number, int | float) and math.isfinite(number) else None
+    except OverflowError:  # an int that is no float
+        return None
 
 
 # arrays
@@ -196,7 +199,10 @@ def _histogram(array: Any) -> dict[str, Any] | None:
     whole = finite.dtype.kind in "biu" and high - low < BINS
     bins = int(high - low) + 1 if whole else BINS
     limits = (low - 0.5, high + 0.5) if whole else (low, high) if high > low else (low - 0.5, high + 0.5)
-    counts, _ = np.histogram(numbers, bins=bins, range=limits)
+    try:
+        counts, _ = np.histogram(numbers, bins=bins, range=limits)
+    except ValueError:  # there are fewer numbers between these two than bins
+        return None
     return {
         "min": low,
         "max": high,
@@ -234,6 +240,8 @@ def _value(value: Any) -> dict[str, Any]:
 def _text(value: Any, longest: int) -> str:
     import reprlib
 
+    if isinstance(value, int) and value.bit_length() > 1023:  # that may have more digits than Python writes
+        return hex(value)[:longest]
     short = reprlib.Repr()
     short.maxlist = short.maxtuple = short.maxset = short.maxdict = short.maxdeque = VALUES
     short.maxstring = short.maxother = longest
