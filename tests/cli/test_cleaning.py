@@ -99,6 +99,7 @@ def test_pins_stay(project: Shell) -> None:
     assert "nothing is pinned" in project("pin").err
     assert "reason" in project("pin", key, expect=2).err
     assert "only what is stored" in project("pin", "report", "why", expect=2).err
+    assert "takes the payload" in project("pin", "--remove", expect=2).err
 
 
 def test_verify_tells_what_is_wrong_and_its_status_does(project: Shell) -> None:
@@ -118,6 +119,15 @@ def test_verify_tells_what_is_wrong_and_its_status_does(project: Shell) -> None:
     told = project("verify", "--json", expect=1).json
     assert {fault["state"] for fault in told["faults"]} == {"corrupt", "missing"} and told["orphans"] == [f"points/{extra.name}"]
     assert "recompute" in project("verify", "--recompute", "2", expect=2).err
+
+
+def test_what_verify_makes_again_is_found_in_the_folder_of_the_project(project: Shell) -> None:
+    project("run", "total")
+    done = project("verify", "--recompute", "1")
+    assert "2 sound" in done.out and "2 made again" in done.out and "not made again" not in done.err
+    (project.folder / "flows.py").unlink()
+    done = project("verify", "--recompute", "1")
+    assert "0 made again" in done.out and done.err.count("not made again") == 2
 
 
 def test_each_takes_a_store_and_needs_no_project(project: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:

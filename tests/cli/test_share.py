@@ -82,6 +82,14 @@ def test_what_makes_no_sense(filled: Shell) -> None:
     assert "there is no file" in filled("import", "none.zip", expect=1).err
     assert "holds files that no export" in filled("export", "data", expect=1).err
     assert not (filled.folder / "a.zip").exists()
+    assert "no archive that an export has made" in filled("export", "bad.zip", "points", expect=1).err
+    assert (filled.folder / "bad.zip").read_bytes() == b"nothing"
+    with zipfile.ZipFile(filled.folder / "bad.zip", "w") as archive:
+        archive.writestr("thesis.txt", "mine")
+    assert "no archive that an export has made" in filled("export", "bad.zip", "points", expect=1).err
+    (filled.folder / "empty.zip").touch()
+    for _ in range(2):  # an earlier export may be replaced
+        filled("export", "empty.zip", "points")
 
 
 def test_a_view(filled: Shell) -> None:

@@ -36,6 +36,12 @@ def test_changed_code_and_damage_are_states_too(project: Shell) -> None:
     assert done.out == "6.0\n"
 
 
+def test_a_key_is_counted_by_nobody(project: Shell) -> None:
+    project("run", "points")
+    (key,) = project.keys("points")
+    assert f"`persistable explain {key}` tells" in project("status", key, expect=2).err
+
+
 def test_explain_traces_what_is_upstream(project: Shell) -> None:
     answer = project("explain", "report", "--json").json
     assert answer["status"] == "absent" and [row["status"] for row in answer["upstream"]] == ["absent", "absent"]

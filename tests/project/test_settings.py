@@ -118,6 +118,7 @@ def test_an_axis_is_replaced_by_a_list(load: Load) -> None:
         ({"set": ["points=5"]}, r"--set points names no field; write points.field"),
         ({"set": ["points.=5"]}, r"--set points. names no field"),
         ({"set": ["points.n"]}, r"--set points.n gives no value; write target.field=value"),
+        ({"set": ["=5"]}, r"--set =5 names no target"),
         ({"environ": {"PERSISTABLE_PARAMS__pionts__n": "5"}}, "PERSISTABLE_PARAMS__pionts__n: pionts means nothing; did you mean 'points'"),
         ({"environ": {"PERSISTABLE_PARAMS__points": "5"}}, "PERSISTABLE_PARAMS__points names no field; write"),
         ({"set": {"pionts": {"n": 5}}}, r"set pionts.n: pionts means nothing; did you mean 'points'"),

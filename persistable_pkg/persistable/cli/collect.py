@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from persistable.catalog.catalog import Catalog
 from persistable.catalog.cleanup.collection import Candidate, Collection, Taken, in_words, notes
 from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, note, progress, table, write, write_json
@@ -14,6 +13,9 @@ from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
 from persistable.records.amounts import duration_in_words, size_in_words
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
 
 Words = Annotated[tuple[Word, ...], Parameter(negative="", show_default=False)]
 
@@ -57,7 +59,7 @@ def gc(
         Remove for good what is in the trash, with --older-than only what has been there for longer.
     """
     here = Here(common)
-    catalog = Catalog(here.store)
+    catalog = here.catalog
     if empty_trash:
         if keep or keep_targets or superseded or failed or name or max_size or apply:
             raise BadUsage("--empty-trash takes no other option than --older-than: it removes what is in the trash already")
@@ -158,7 +160,7 @@ def restore(*what: str, show: Annotated[bool, Parameter(name="--list", negative=
     show
         List what is in the trash, and stop.
     """
-    catalog = Catalog(Here(common).store)
+    catalog = Here(common).catalog
     if show:
         _list(catalog, common)
         return 0

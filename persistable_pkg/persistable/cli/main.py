@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,9 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     output.be_tolerant()
     try:
-        status = _dispatch(words)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            status = _dispatch(words)
         output.flush()
         return status
     except KeyboardInterrupt:
@@ -50,6 +53,13 @@ def _dispatch(words: list[str]) -> int:
     return call(words)
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Say a warning without the line of code that it is about: that is one of ours."""
+    from persistable.params.secret import redact
+
+    _say(f"warning: {output.printable(redact(str(message)), lines=True)}")
+
+
 def _say(text: str) -> None:
     try:
         sys.stderr.write(f"persistable: {text}\n")
@@ -62,6 +72,8 @@ def _message(error: BaseException) -> str:
     from persistable.params.secret import redact
 
     text = " ".join(str(error).split("\n")) if _is_usage(error) else str(error)
+    if isinstance(error, OSError) and not isinstance(error, PersistableError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
     if not isinstance(error, PersistableError | OSError) and not _is_usage(error):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
     return output.printable(redact(text or type(error).__name__), lines=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from persistable.catalog.catalog import Catalog
+from typing import TYPE_CHECKING
+
 from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, answer, note, table, write_json
 from persistable.cli.target import Here, one
 from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
 from persistable.records.key import Key
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
 
 
 def pin(
@@ -31,8 +35,10 @@ def pin(
         Remove the pin.
     """
     here = Here(common)
-    catalog = Catalog(here.store)
+    catalog = here.catalog
     if payload is None:
+        if remove:
+            raise BadUsage("pin --remove takes the payload whose pin is to be removed; `persistable pin` lists the pins")
         return _list(catalog, common)
     key = _key(here, payload)
     if remove:

@@ -75,7 +75,7 @@ def _check(executor: str | None, workers: int | None, watch: float | None) -> No
         check(executor, "--executor")
     if workers is not None and workers < 1:
         raise BadUsage(f"--workers {workers}: give 1 or more")
-    if watch is not None and not watch > 0:
+    if watch is not None and not 0 < watch < float("inf"):
         raise BadUsage(f"--watch {watch:g}: give seconds, more than 0")
 
 
@@ -138,8 +138,6 @@ def _tell(result: RunResult, as_json: bool) -> None:
         return
     for line in result.failures.describe().splitlines():
         note(printable(line if line.startswith((" ", "and ")) else f"failed: {line}"))
-    if result.stale:
-        note(printable(f"stale: {result.stale.describe()}"))
     words = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing to do"
     write(printable(f"{words}, in {duration_in_words(result.seconds)}"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from persistable.catalog.catalog import Catalog
 from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import note, progress, write, write_json
 from persistable.cli.target import Here, all_of
@@ -47,10 +46,9 @@ def export(
         The URL of its license.
     """
     here = Here(common)
-    catalog = Catalog(here.store)
     wanted = _keys(here, payloads) if payloads else None
     about = {"name": name, "description": description, "author": author, "license": license}
-    done = catalog.export(to, wanted, payloads=include, anonymous=anonymous, progress=progress("exported", size_in_words), **about)
+    done = here.catalog.export(to, wanted, payloads=include, anonymous=anonymous, progress=progress("exported", size_in_words), **about)
     if common.json:
         counts = {"to": done.to, "records": done.records, "files": done.files, "size": done.size}
         write_json({**counts, "missing": _texts(done.missing), "named": _texts(done.named)})
@@ -87,9 +85,7 @@ def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, s
         Sign, by the key of the store, what it does not trust.
     """
     here = Here(common)
-    done = Catalog(here.store).import_(
-        source, replace=replace, verify=not no_verify, sign=sign, progress=progress("imported", size_in_words)
-    )
+    done = here.catalog.import_(source, replace=replace, verify=not no_verify, sign=sign, progress=progress("imported", size_in_words))
     if common.json:
         write_json(
             {"imported": _texts(done.imported), "kept": _texts(done.kept), "conflicts": _texts(done.conflicts), "bare": _texts(done.bare)}
@@ -129,7 +125,7 @@ def view(
         Show what would be done, and stop.
     """
     here = Here(common)
-    done = Catalog(here.store).view(folder, name, by=by, where=where, dry_run=dry_run)
+    done = here.catalog.view(folder, name, by=by, where=where, dry_run=dry_run)
     if common.json:
         links = {path: str(key) for path, key in done.links.items()}
         counts = {"made": done.made, "kept": done.kept, "removed": done.removed}

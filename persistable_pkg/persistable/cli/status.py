@@ -9,7 +9,8 @@ from typing import Any
 from persistable.catalog.explanation import NOT_KEPT, of_node, of_record, places, state_of
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, printable, table, write, write_json
-from persistable.cli.target import Here, One, one
+from persistable.cli.target import Here, One, one, parse
+from persistable.cli.usage import BadUsage
 from persistable.errors import PersistableError
 from persistable.nodes.status import Status, states_in
 from persistable.nodes.types import own_store
@@ -47,15 +48,18 @@ def status(*targets: Word, common: Common = COMMON) -> None:
 
 
 def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:
-    pairs = places(here.pairs(here.find(name).target)) if here.find(name).place is None else []
+    found = here.find(name)
+    if found.place is not None:
+        raise BadUsage(f"{name} is one stored payload; status counts those of targets, `persistable explain {name}` tells of one")
+    pairs = places(here.pairs(found.target))
     counts: dict[str, Counter[str]] = {}
     not_told: dict[str, dict[str, None]] = {}
     for (node, _), state in zip(pairs, states_in(pairs), strict=True):
         counts.setdefault(node.payload_name, Counter())[state_of(node, state)] += 1
         not_told.setdefault(node.payload_name, {}).update(dict.fromkeys(state.verdict.unknown))
-    for payload_name, found in counts.items():
-        by_state = {state: found[state] for state in STATES}
-        yield {"target": name, "name": payload_name, "total": found.total(), **by_state, "not_told": list(not_told[payload_name])}
+    for payload_name, count in counts.items():
+        by_state = {state: count[state] for state in STATES}
+        yield {"target": name, "name": payload_name, "total": count.total(), **by_state, "not_told": list(not_told[payload_name])}
 
 
 # why
@@ -87,9 +91,6 @@ def explain(payload: Word, /, *, common: Common = COMMON) -> None:
 
 def _with_node(here: Here, text: str) -> One:
     """The payload, with its node where the project has one of that key; a key of the project's need not be stored."""
-    from persistable.cli.target import parse
-    from persistable.cli.usage import BadUsage
-
     try:
         found = one(here, text)
     except BadUsage:

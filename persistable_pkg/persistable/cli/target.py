@@ -200,7 +200,11 @@ class Here:
     def find(self, text: str) -> Found:
         """The thing that `text` names. Raises BadUsage for what is unknown, suggesting the nearest."""
         if os.path.lexists(text) and not self.is_name(text):
-            return Found(None, self._made_file(text))
+            made = self._made_file(text)
+            if made is not None:
+                return Found(None, made)
+            if not os.path.isdir(text):  # folders may be called like names of payloads: those of a store are
+                raise BadUsage(f"{text} is no file of a payload in {self.store.url}")
         address = parse(text)
         if address.is_key:
             return Found(None, self._stored(address))
@@ -281,16 +285,19 @@ class Here:
             sys.path.insert(0, folder)
         return folder
 
-    def _made_file(self, path: str) -> Place:
-        """The payload that the file or folder at `path` is of; where no store is named and it is in another one, that is the store."""
+    def _made_file(self, path: str) -> Place | None:
+        """The payload that the file or folder at `path` is of; where no store is named and it is in another one, that is the store.
+
+        None where it is of none.
+        """
         from persistable.errors import UnknownKey
 
         try:
             return self.catalog[os.path.abspath(path)].place
-        except UnknownKey as error:
+        except UnknownKey:
             around = _store_around(path) if self.common.store is None else None
             if around is None or open_store(around).url == self.store.url:
-                raise BadUsage(f"{path} is no file of a payload in {self.store.url}") from error
+                return None
         self.store = open_store(around)
         self.__dict__.pop("catalog")
         return self._made_file(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from persistable.catalog.catalog import Catalog
 from persistable.catalog.cleanup.verify import Verification
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import Column, note, progress, table, write, write_json
@@ -22,7 +21,7 @@ def verify(*, recompute: float = 0.0, common: Common = COMMON) -> int:
         The part of all payloads, such as 0.01, that is also made again and compared.
     """
     with misuse(ValueError):
-        found = Catalog(Here(common).store).verify(recompute, progress("verified"))
+        found = Here(common).catalog.verify(recompute, progress("verified"))
     if common.json:
         write_json(_facts(found))
     else:
@@ -46,7 +45,8 @@ def _show(found: Verification) -> None:
     rows = found.rows()
     if rows:
         table([Column("payload"), Column("state"), Column("why", long=True)], rows)
-    again = f", {len(found.reproductions)} made again" if found.reproductions else ""
+    made = sum(told.outcome != "impossible" for told in found.reproductions.values())
+    again = f", {made} made again" if found.reproductions else ""
     refused = f", {len(found.untrusted)} untrusted" if found.untrusted else ""
     counts = f"{len(found.sound)} sound, {len(found.corrupt)} corrupt, {len(found.missing)} missing{refused}{again}"
     write(f"{counts} ({size_in_words(found.size)} in {duration_in_words(found.seconds)})")

@@ -70,7 +70,11 @@ def apply(layout: Layout, changes: Iterator[Change]) -> None:
     """Put `changes` over the params of the targets. Raises ConfigError for targets that do not exist."""
     for (name, *fields), value, source in changes:
         if name not in layout.targets:
-            raise unknown(name, list(layout.targets), f"{source}: ")
+            raise (
+                unknown(name, list(layout.targets), f"{source}: ")
+                if name
+                else refused(f"{source}={value}", "names no target", layout.targets)
+            )
         if not all(fields) or not fields:
             raise refused(source, f"names no field; write {name}.field")
         target = layout.targets[name]

@@ -119,7 +119,8 @@ def _made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any
     if _is_target(maker):
         for key in ("params", "upstream", "over", "path", "io"):
             if getattr(target, key):
-                raise refused(f"{target.where}.{key}", f"means nothing: {target.use} is ready made", ["use"])
+                place = place_of(getattr(target, key), f"{target.where}.{key}")
+                raise refused(place, f"means nothing: {target.use} is ready made", ["use"])
         return maker
     if callable(maker):
         call = _Call(target, maker, parameters_of(maker, skip=int(isinstance(maker, type))), folder)

@@ -100,7 +100,7 @@ def watched(loop: Callable[[], Any], failed: str, every: float, until: Callable[
 
 def check_every(every: float) -> None:
     """Raise ValueError for what cannot be seconds between two rounds."""
-    if not every > 0:
+    if not 0 < every < float("inf"):
         raise ValueError(f"watch is the number of seconds between two looks, more than 0; it was {every!r}")
 
 

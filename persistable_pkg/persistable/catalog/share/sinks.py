@@ -52,9 +52,25 @@ def sink_at(where: Any) -> Generator[Sink]:
 
 @contextmanager
 def _archive(store: Store, name: str) -> Generator[Sink]:
+    if not _may_replace(store, name):
+        raise StoreError(
+            f"{name} in {store.url} is no archive that an export has made, so it stays; name another", url=store.url, path=name
+        )
     place, mark, query = store.url.partition("?")
     with store.write(name) as stream, zipfile.ZipFile(cast("Any", stream), "w", allowZip64=True) as archive:
         yield _Archive(f"{place.rstrip('/')}/{name}{mark}{query}", archive)
+
+
+def _may_replace(store: Store, name: str) -> bool:
+    """Tell whether nothing is there, or nothing but an earlier export."""
+    there = store.stat(name)
+    if there is None or not there.size:
+        return True
+    try:
+        with store.read(name) as file, zipfile.ZipFile(file) as archive:
+            return manifest.PATH in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 class _Archive:
