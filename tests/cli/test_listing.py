@@ -125,7 +125,6 @@ def test_a_reader_that_goes_away_is_not_an_error(shell: Shell) -> None:
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_terminal_gets_a_table_as_wide_as_itself(shell: Shell, columns: int) -> None:
-    pytest.importorskip("rich")
     run(word.over(text=["a" * 50, "b" * 50], size=[1, 2]), store=shell.folder / "s")
     status, shown = in_terminal(shell, "ls", "--store", "s", columns=columns)
     import re
@@ -133,6 +132,8 @@ def test_a_terminal_gets_a_table_as_wide_as_itself(shell: Shell, columns: int) -
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
     assert status == 0 and len(lines) == 5 and max(map(len, lines)) <= columns
     assert ("size=2" in shown) == (columns == 200)
+    assert "\x1b[2mtext=" in shown
+    assert "\x1b" not in in_terminal(shell, "ls", "--store", "s", columns=columns, NO_COLOR="1")[1]
 
 
 def test_listing_imports_nothing_heavy(shell: Shell) -> None:

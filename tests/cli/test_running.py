@@ -85,14 +85,14 @@ def test_a_bar_is_drawn_in_a_terminal_and_nothing_else_changes(project: Shell) -
 
 
 def in_terminal(
-    shell: Shell, *words: str, columns: int = 100, answer: bytes = b"", asked: Callable[[], None] | None = None
+    shell: Shell, *words: str, columns: int = 100, answer: bytes = b"", asked: Callable[[], None] | None = None, **environment: str
 ) -> tuple[int, str]:
     """Exit status, and what a terminal of so many columns shows. `answer` is given at once, or when `asked` has been called."""
     mine, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "persistable", *words],
         cwd=shell.folder,
-        env={**shell.environment, "COLUMNS": str(columns), "LINES": "40", "TERM": "xterm"},
+        env={**shell.environment, "COLUMNS": str(columns), "LINES": "40", "TERM": "xterm", **environment},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import MANY_ROWS, Column, note, on_terminal, table_of, write_json_list
+from persistable.cli.output import Column, note, on_terminal, table_of, write_json_list
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, near
 from persistable.params.words import params_in_words, without_credentials
@@ -112,13 +112,16 @@ _KEY, _PARAMS, _NAME, _AT, _STATUS, _SIZE, _CREATED, _MADE = 0, 3, 4, 5, 6, 7, 9
 _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 
 
+_MANY = 300
+
+
 def _with_upstream(here: Here, rows: list[tuple[Any, ...]]) -> dict[str, str]:
     """Params by key, with what is directly upstream; for lists that a person reads to the end, and not for thousands."""
     from persistable.catalog.entry import label
     from persistable.catalog.lookup import by_keys, upstream_of_all
 
     keys = [row[_KEY] for row in rows if row[_KEY]]
-    if len(keys) > MANY_ROWS:
+    if len(keys) > _MANY:
         return {}
     entries = by_keys(here.catalog, here.catalog.index, keys)
     upstream = upstream_of_all(here.catalog, entries)

@@ -6,14 +6,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
 
-MANY_ROWS = 300
-"""Longer tables are written plainly, in a terminal too: drawing them would take seconds."""
+from persistable.nodes.label import line, width
 
+_LEAST = 10
+"""Columns of a terminal that the longest column of a table has at least."""
 _PAUSE = 0.2
 """Seconds between two looks at how far work is."""
 _answers: TextIO | None = None
@@ -142,75 +144,42 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def table_of(columns: Sequence[Column], cells: Sequence[list[str]]) -> None:
-    """Answer with a table whose cells are given column by column."""
+    """Answer with a table whose cells are given column by column; in a terminal no wider than that, and with colours."""
     shown = [texts if "".join(texts).isprintable() else list(map(printable, texts)) for texts in cells]
-    if on_terminal() and len(shown[0]) <= MANY_ROWS:
-        _draw(columns, list(zip(*shown, strict=True)))
-        return
-    limit = None
+    named = [[column.name.upper(), *texts] for column, texts in zip(columns, shown, strict=True)]
+    widths = [max(map(len if "".join(texts).isascii() else width, texts)) for texts in named]
+    styles: Mapping[str, str] = {}
     if on_terminal():
-        from shutil import get_terminal_size
-
-        limit = get_terminal_size().columns
-    _write_plain(columns, shown, limit)
-
-
-def _write_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], limit: int | None) -> None:
-    """A table of aligned text; lines end at `limit` characters."""
-    padded = [_padded(column, [column.name.upper(), *texts]) for column, texts in zip(columns, cells, strict=True)]
-    lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-    write("\n".join(lines if limit is None else [line if len(line) <= limit else line[: limit - 1] + "…" for line in lines]))
+        spare = get_terminal_size().columns - sum(widths) - 2 * (len(widths) - 1)
+        widths = [max(_LEAST, size + min(spare, 0)) if column.long else size for column, size in zip(columns, widths, strict=True)]
+        styles = {} if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else _STYLES
+    drawn = [[_cell(text, *each, styles) for text in texts] for texts, *each in zip(named, columns, widths, strict=True)]
+    write("\n".join("  ".join(row).rstrip() for row in zip(*drawn, strict=True)))
 
 
-def _padded(column: Column, texts: Sequence[str]) -> list[str]:
-    """All of one column, as wide as the widest of them."""
-    if "".join(texts).isascii():
-        width = max(map(len, texts))
-        return [text.rjust(width) for text in texts] if column.right else [text.ljust(width) for text in texts]
-    from rich.cells import cell_len
-
-    widths = list(map(cell_len, texts))
-    gaps = [" " * (max(widths) - width) for width in widths]
-    return [gap + text if column.right else text + gap for text, gap in zip(texts, gaps, strict=True)]
-
-
-def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
-    """Write a table in colours."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        drawn.add_column(
-            Text(column.name),
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if column.long else None,
-            min_width=10 if column.long else None,
-        )
-    for row in cells:
-        drawn.add_row(
-            *(Text(text, style=_STYLES.get(text, _STYLES.get(f"in {column.name}", ""))) for text, column in zip(row, columns, strict=True))
-        )
-    drawn.expand = any(column.long for column in columns)
-    Console(file=stream(), highlight=False, soft_wrap=False).print(drawn)
+def _cell(text: str, column: Column, size: int, styles: Mapping[str, str]) -> str:
+    """`text` as wide as its column, in colour where there are styles."""
+    text = text if width(text) <= size else line(text, size)
+    gap = " " * (size - width(text))
+    style = styles.get(text, styles.get(f"in {column.name}", "")) if styles else ""
+    text = f"\x1b[{style}m{text}\x1b[0m" if style else text
+    return gap + text if column.right else text + gap
 
 
 _STYLES = {
-    "done": "green",
-    "stale": "yellow",
-    "running": "cyan",
-    "failed": "bold red",
-    "blocked": "red",
-    "corrupt": "bold red",
-    "damaged": "bold red",
-    "missing": "bold red",
-    "generate": "cyan",
-    "reuse": "green",
-    "leave": "red",
-    "0": "dim",
-    "in key": "cyan",
-    "in params": "dim",
+    "done": "32",
+    "stale": "33",
+    "running": "36",
+    "failed": "1;31",
+    "blocked": "31",
+    "corrupt": "1;31",
+    "damaged": "1;31",
+    "missing": "1;31",
+    "generate": "36",
+    "reuse": "32",
+    "leave": "31",
+    "0": "2",
+    "in key": "36",
+    "in params": "2",
 }
+"""The colours of words and columns in a terminal, as parameters of its escape sequence."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from persistable.catalog.details import details
@@ -13,15 +12,12 @@ from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import answer, on_terminal, printable, write, write_bytes, write_json
 from persistable.cli.target import Here, One, one
 from persistable.cli.usage import BadUsage
-from persistable.errors import ConfigError, PayloadNotFound, PayloadUntrusted
-from persistable.fileio.base import FileIO
+from persistable.errors import PayloadNotFound, PayloadUntrusted
 from persistable.fileio.registry import fileio_from_spec
-from persistable.fileio.trust import declared_format, with_schema
-from persistable.nodes import loading
-from persistable.nodes.declaration import declaration_of, format_for
+from persistable.fileio.trust import with_schema
+from persistable.nodes.binding import bound_to
 from persistable.nodes.types import own_store
 from persistable.params.words import in_words, is_of_nodes
-from persistable.project.targets import referred
 from persistable.records import access, files
 from persistable.records.amounts import duration_in_words, size_in_words, usage_in_words
 from persistable.records.key import Key, Placed
@@ -162,8 +158,7 @@ def cat(
     if raw or part is not None or as_it_is:
         _write_file(found, _file(record, part))
     else:
-        folder = here.project.folder if here.project is not None else Path.cwd()
-        _write_value(_load(found, record, folder, trust), common.json)
+        _write_value(_load(here, found, record, trust), common.json)
 
 
 def _file(record: Record, part: str | None) -> FileFact:
@@ -189,43 +184,19 @@ def _write_file(found: One, file: FileFact) -> None:
         write("")  # so that the prompt begins a line
 
 
-def _load(found: One, record: Record, folder: Path, trusted: bool) -> Any:
-    """The payload, by the format its record names, if that is safe, or declared by the node or class, or `trusted`."""
+def _load(here: Here, found: One, record: Record, trusted: bool) -> Any:
+    """The payload as its node loads it; if that cannot be had, by a safe format; or, `trusted`, by the format that the record names."""
+    if trusted:
+        io = fileio_from_spec(record.fileio)
+        io = io if record.schema is None else with_schema(io, record.schema, found.key)
+        return files.read(found.store, found.key, record.files, io)
     try:
-        if trusted:
-            io = fileio_from_spec(record.fileio)
-        elif found.node is not None:
-            return files.read(found.store, found.key, record.files, loading.format_of(found.node, record))
-        else:
-            io = _safe_format(record, folder)
+        if found.node is not None:
+            return bound_to(found.node, found.store).load().payload
+        return here.catalog_of(found.store)[found.key].payload
     except PayloadUntrusted as error:
         more = "--trust reads it as its record says: use it only if you trust everybody who can write to the store"
         raise PayloadUntrusted(f"{error}. {more}", key=error.key, format=error.format) from None
-    if record.schema is not None:
-        io = with_schema(io, record.schema, found.key)
-    return files.read(found.store, found.key, record.files, io)
-
-
-def _safe_format(record: Record, folder: Path) -> FileIO[Any]:
-    try:
-        return declared_format(record.fileio, None, record.key, record.trusted)
-    except PayloadUntrusted:
-        declared = _declared(record.class_reference, folder)
-        if declared is None:
-            raise
-    return declared_format(record.fileio, declared, record.key)
-
-
-def _declared(reference: str, folder: Path) -> FileIO[Any] | None:
-    """The format that a class or step declares, if it can be imported."""
-    try:
-        found = referred(reference, folder, "class")
-    except (ConfigError, ImportError):
-        return None
-    cls: Any = getattr(found, "node_class", found)
-    if not getattr(cls, "_node_is_node", False) or not hasattr(cls, "__mro__"):
-        return None
-    return format_for(cls.io, declaration_of(cls).payload_type)
 
 
 def _write_value(value: Any, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
-from unicodedata import east_asian_width
+from unicodedata import combining, east_asian_width
 
 from persistable.nodes.construction import grouped
 from persistable.nodes.types import Node, is_node
@@ -255,4 +255,4 @@ def line(text: str, columns: int) -> str:
 
 def width(text: str) -> int:
     """The columns `text` takes; Chinese, Japanese, Korean and emoji take two each."""
-    return len(text) if text.isascii() else sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
+    return len(text) if text.isascii() else sum(2 if east_asian_width(char) in "WF" else not combining(char) for char in text)
