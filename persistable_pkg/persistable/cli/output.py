@@ -153,7 +153,7 @@ def table_of(columns: Sequence[Column], cells: Sequence[list[str]]) -> None:
         spare = get_terminal_size().columns - sum(widths) - 2 * (len(widths) - 1)
         widths = [max(_LEAST, size + min(spare, 0)) if column.long else size for column, size in zip(columns, widths, strict=True)]
         styles = {} if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else _STYLES
-    drawn = [[_cell(text, *each, styles) for text in texts] for texts, *each in zip(named, columns, widths, strict=True)]
+    drawn = [[_cell(text, column, size, styles) for text in texts] for texts, column, size in zip(named, columns, widths, strict=True)]
     write("\n".join("  ".join(row).rstrip() for row in zip(*drawn, strict=True)))
 
 

@@ -90,12 +90,11 @@ class Axis:
         """The label closest to a wrong one, by number or spelling; None where nothing is near."""
         if isinstance(label, str):
             return nearest(label, [each for each in self.labels[:_COMPARED] if isinstance(each, str)])
-        labels = self.labels
         try:
-            if isinstance(labels, range) and labels:
-                place = round((label - labels.start) / labels.step)
-                return labels[min(max(place, 0), len(labels) - 1)]
-            return min(labels, key=lambda each: abs(each - label), default=None)
+            if isinstance(self.labels, range) and self.labels:
+                place = round((label - self.labels.start) / self.labels.step)
+                return self.labels[min(max(place, 0), len(self.labels) - 1)]
+            return min(self.labels, key=lambda each: abs(each - label), default=None)
         except (TypeError, ValueError, OverflowError):
             return None
 

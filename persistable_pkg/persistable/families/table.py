@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -109,9 +109,12 @@ def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
     if callable(by):
         return by(payload)
     if isinstance(by, str):
-        if isinstance(payload, Mapping) and by not in payload:
-            raise UnknownParam(f"a payload has no entry {by!r}; it has {', '.join(map(str, payload))}", name=by, accepted=list(payload))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        return payload[by]
+        entries: Any = payload
+        try:
+            return entries[by]
+        except KeyError as error:
+            known = list(map(str, entries))
+            raise UnknownParam(f"a payload has no entry {by!r}; it has {', '.join(known)}", name=by, accepted=known) from error
     if not is_scalar(payload) or payload is None:
         raise TypeError(
             f"a payload of type {type(payload).__name__} has no order; say what to go by: by='name' of its entry, or by=function"
