@@ -92,7 +92,7 @@ class Axis:
             return nearest(label, [each for each in self.labels[:_COMPARED] if isinstance(each, str)])
         try:
             if isinstance(self.labels, range) and self.labels:
-                place = round((label - self.labels.start) / self.labels.step)
+                place: int = round((label - self.labels.start) / self.labels.step)
                 return self.labels[min(max(place, 0), len(self.labels) - 1)]
             return min(self.labels, key=lambda each: abs(each - label), default=None)
         except (TypeError, ValueError, OverflowError):
