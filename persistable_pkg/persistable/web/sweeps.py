@@ -208,7 +208,7 @@ def _matrix(
     if by != "status":
         at = range(len(made.columns))
         made.values = [
-            [mean(cell.values) if (cell := cells.get((row, column))) and cell.values else None for column in at]
+            [mean(there.values) if (there := cells.get((row, column))) and there.values else None for column in at]
             for row in range(len(made.rows))
         ]
     return made, cells
