@@ -140,7 +140,7 @@ def test_slack_gets_what_people_can_read() -> None:
     assert section["type"] == "section" and section["text"]["type"] == "mrkdwn"
     lines = section["text"]["text"].splitlines()
     assert lines[0].startswith(":x: *Run failed on ")
-    assert lines[1] == "3 done, 1 failed in 1 min 23 s"
+    assert lines[1] == "3 done, 1 failed in 1.4 min"
     assert lines[2] == "• `node0/00000000` ValueError: 1 &lt; 2 &amp; '3'"
     assert good["blocks"][0]["text"]["text"].startswith(":white_check_mark: *Run finished on ")
 
@@ -152,7 +152,7 @@ def test_e_mail_arrives() -> None:
     assert "Run failed on" in mail["subject"]
     assert "me@example.org" in mail["to"]
     text = mail.get_body(("plain",)).get_content()  # type: ignore[attr-defined]
-    assert "3 done, 1 failed in 1 min 23 s" in text
+    assert "3 done, 1 failed in 1.4 min" in text
     assert "- node0/00000000: ValueError: bad" in text
 
 
@@ -257,8 +257,8 @@ def test_the_queue_is_bounded_and_what_is_dropped_is_reported() -> None:
         assert hook.flush(PATIENCE)
     assert [one.json["failures"][0]["error"] for one in sink.received] == [f"E: {number}" for number in range(100)]
     told = [each for each in caught if issubclass(each.category, UndeliveredWarning)]
-    (warning,) = [each for each in told if "dropped" in str(each.message)]  # others may come of what other tests left
-    assert "50 notifications to Webhook(http://127.0.0.1) were dropped" in str(warning.message)
+    dropped = [str(each.message) for each in told if "to Webhook(http://127.0.0.1) were dropped" in str(each.message)]
+    assert sum(int(text.split()[0]) for text in dropped) == 50  # in one report, or in several where this takes long
 
 
 def test_one_receiver_that_hangs_does_not_hold_up_another() -> None:

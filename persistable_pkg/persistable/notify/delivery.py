@@ -9,6 +9,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable
+from importlib import import_module
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -42,10 +43,19 @@ class NotSent(Exception):
 class DeliveryQueue(Generic[MessageT]):
     """Delivers messages to one receiver, in order, by calling `send`, which raises NotSent.
 
-    receiver: its name in warnings. longest: how many wait at most.
+    receiver: its name in warnings. longest: how many wait at most. patience: seconds that the end of the process waits for it, the last
+    `LAST_SECONDS` of them when the threads and pools that libraries use have ended.
     """
 
-    def __init__(self, receiver: str, retry: Retry, send: Callable[[MessageT], None], longest: int = LONGEST_QUEUE) -> None:
+    def __init__(
+        self,
+        receiver: str,
+        retry: Retry,
+        send: Callable[[MessageT], None],
+        longest: int = LONGEST_QUEUE,
+        patience: float = LAST_SECONDS,
+    ) -> None:
+        self.patience = patience
         self._receiver = receiver
         self._retry = retry
         self._send = send
@@ -146,6 +156,12 @@ def _report(text: str) -> None:
 _active: set[DeliveryQueue[Any]] = set()
 
 
+def _before_threads_end() -> None:
+    began = time.monotonic()
+    for queue in list(_active):
+        queue.flush(queue.patience - LAST_SECONDS - (time.monotonic() - began))
+
+
 def _at_exit() -> None:
     deadline = time.monotonic() + LAST_SECONDS
     for queue in list(_active):
@@ -153,4 +169,11 @@ def _at_exit() -> None:
             queue.give_up()
 
 
-atexit.register(_at_exit)
+def _register() -> None:
+    for pools in ("thread", "process"):
+        import_module(f"concurrent.futures.{pools}")  # what is registered last is called first
+    getattr(threading, "_register_atexit", atexit.register)(_before_threads_end)
+    atexit.register(_at_exit)
+
+
+_register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +21,35 @@ RETRY = Retry(attempts=4, delay=0.5, backoff=2.0, jitter=0.5)
 """Waits of about 0.5, 1 and 2 seconds."""
 
 
-class Notifier:
-    """Base of the hooks. Subclasses say how to `_send`."""
+class QueueingHook:
+    """Base of hooks that tell others through queues, which `_make_queues` makes."""
+
+    def __init__(self) -> None:
+        self._queues = self._make_queues()
+
+    def _make_queues(self) -> list[DeliveryQueue[Any]]:
+        raise NotImplementedError(f"{type(self).__name__} does not say whom it tells")
+
+    def _queue(self, told: object) -> None:
+        for queue in self._queues:
+            queue.enqueue(told)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all is delivered or given up, up to `timeout` seconds, or as long as the process's end does; return whether it is."""
+        began = time.monotonic()
+        done = [queue.flush((queue.patience if timeout is None else timeout) - (time.monotonic() - began)) for queue in self._queues]
+        return all(done)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_queues"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._queues = self._make_queues()
+
+
+class Notifier(QueueingHook):
+    """Base of hooks that send messages. Subclasses say how to `_send`."""
 
     def __init__(self, receivers: tuple[str | Secret, ...], on: On, retry: Retry) -> None:
         if not callable(on) and on not in ("failure", "always"):  # pyright: ignore[reportUnnecessaryContains]
@@ -29,9 +57,9 @@ class Notifier:
         self._receivers = receivers
         self._on = on
         self._retry = retry
-        self._queues = self._make_queues()
+        super().__init__()
 
-    def _make_queues(self) -> list[DeliveryQueue[tuple[Event, datetime]]]:
+    def _make_queues(self) -> list[DeliveryQueue[Any]]:
         kind = type(self).__name__
         return [DeliveryQueue(f"{kind}({shown(receiver)})", self._retry, partial(self._tell, receiver)) for receiver in self._receivers]
 
@@ -44,30 +72,13 @@ class Notifier:
     def __call__(self, event: Event) -> None:
         """Queue a message about `event`, if `on` selects it."""
         if self._on(event) if callable(self._on) else self._ends_a_run(event):
-            now = datetime.now(UTC)
-            for queue in self._queues:
-                queue.enqueue((event, now))
+            self._queue((event, datetime.now(UTC)))
 
     def _ends_a_run(self, event: Event) -> bool:
         return failed(event) or (self._on == "always" and isinstance(event, RunFinished))
 
-    def flush(self, timeout: float = 5.0) -> bool:
-        """Wait up to `timeout` seconds until all messages are delivered or given up; return whether they are. The process's end does so."""
-        import time
-
-        deadline = time.monotonic() + timeout
-        done = [queue.flush(deadline - time.monotonic()) for queue in self._queues]
-        return all(done)
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(shown, self._receivers))})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_queues"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._queues = self._make_queues()
 
 
 def shown(receiver: str | Secret) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from persistable.events import Event, RunFinished
 from persistable.params.secret import redact
+from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key
 
 FIRST = 10
@@ -78,7 +79,7 @@ def _of_run(event: RunFinished, host: str, about: dict[str, Any]) -> Message:
         "failures": [{"key": failure.key, "error": failure.error} for failure in listed],
         "more_failures": more,
     }
-    return Message(title, f"{counted} in {_duration(event.seconds)}", listed, more, bad, data)
+    return Message(title, f"{counted} in {duration_in_words(event.seconds)}", listed, more, bad, data)
 
 
 def _text(text: str) -> str:
@@ -94,11 +95,3 @@ def _plain(value: Any) -> Any:
 
 def _short(key: Key) -> str:
     return f"{key.name}/{key.digest[:8]}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
-from weakref import WeakSet
 
 from persistable.errors import PersistableError
 from persistable.events import Event, Performed, RunStarted, retold
 from persistable.executors.resources import Retry
 from persistable.notify.delivery import DeliveryQueue, NotSent
+from persistable.notify.hook import QueueingHook
 from persistable.params.masking import masked
 from persistable.params.secret import redact
 from persistable.params.words import leaves_in_words
@@ -33,7 +30,7 @@ LARGEST = 1 << 20
 """Bytes of a payload that is read for its numbers at most."""
 LONGEST_QUEUE = 10_000
 """Nodes that wait for a tracker at most."""
-LAST_SECONDS = 60.0
+PATIENCE = 60.0
 """Seconds that the end of the process waits for what is not yet told."""
 _ONCE = Retry(attempts=1)  # the libraries of both trackers try again by themselves
 
@@ -70,7 +67,7 @@ class Tracked:
         return redact(f"{self.label}: {self.error or self.status}{found}")
 
 
-class Tracker:
+class Tracker(QueueingHook):
     """Base of the hooks. Subclasses say how to `_track` one node, and what they are called in warnings."""
 
     wants_nodes = True
@@ -79,23 +76,18 @@ class Tracker:
         if each not in ("target", "node"):  # pyright: ignore[reportUnnecessaryContains]
             raise ValueError(f"each={each!r} is unknown; give 'target' or 'node'")
         self._each = each
-        self._begin()
-
-    def _begin(self) -> None:
         self._group = _new_group()
-        self._queue: DeliveryQueue[tuple[Performed, str, float]] = DeliveryQueue(repr(self), _ONCE, self._tell, longest=LONGEST_QUEUE)
-        _trackers.add(self)
+        super().__init__()
+
+    def _make_queues(self) -> list[DeliveryQueue[Any]]:
+        return [DeliveryQueue(repr(self), _ONCE, self._tell, LONGEST_QUEUE, PATIENCE)]
 
     def __call__(self, event: Event) -> None:
         """Queue what is to be told of a node that a run is done with."""
         if isinstance(event, RunStarted):
             self._group = _new_group()
         elif isinstance(event, Performed) and event.outcome != "reused" and (event.is_target or self._each == "node"):
-            self._queue.enqueue((event, self._group, time.time()))
-
-    def flush(self, timeout: float = LAST_SECONDS) -> bool:
-        """Wait up to `timeout` seconds until all is told or given up; return whether it is. The process's end does so."""
-        return self._queue.flush(timeout)
+            self._queue((event, self._group, time.time()))
 
     def _tell(self, told: tuple[Performed, str, float]) -> None:
         tracked = tracked_of(*told)
@@ -104,32 +96,6 @@ class Tracker:
 
     def _track(self, tracked: Tracked) -> None:
         raise NotImplementedError(f"{type(self).__name__} does not say how a node is tracked")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_queue", "_group")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._begin()
-
-
-_trackers: WeakSet[Tracker] = WeakSet()
-
-
-def _at_exit() -> None:
-    deadline = time.monotonic() + LAST_SECONDS
-    for tracker in list(_trackers):
-        tracker.flush(deadline - time.monotonic())
-
-
-def _register() -> None:
-    """Have the end of the process wait for what is under way, before it ends the threads and pools that the libraries use."""
-    for pools in ("thread", "process"):
-        import_module(f"concurrent.futures.{pools}")  # what is registered last is called first
-    getattr(threading, "_register_atexit", atexit.register)(_at_exit)
-
-
-_register()
 
 
 def _new_group() -> str:
