@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,15 @@ else:
     for act in ("make", "look"):
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path), act], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_record_that_a_damaged_index_hides_is_read(tmp_path: Path) -> None:
+    run(*(number.step(n) for n in range(3)), store=tmp_path / "data")
+    index = tmp_path / "index.db"
+    with Catalog(tmp_path / "data", index=index) as catalog:
+        assert len(catalog.find()) == 3
+    with closing(sqlite3.connect(index)) as db, db:
+        db.execute("UPDATE records SET status = 'dooe' WHERE id = 1")  # as a flipped bit does
+    with Catalog(tmp_path / "data", index=index) as catalog:
+        assert len(catalog.find()) == 2
+        assert len(catalog.verify().sound) == len(catalog.find()) == 3

@@ -290,7 +290,7 @@ class Catalog:
         return Trash(self).empty(older_than)
 
     def verify(self, recompute: float = 0.0, progress: Callable[[int, int], None] | None = None) -> Verification:
-        """Read every payload, copies in layers too, and compare it with the sizes and digests in its record.
+        """Read every payload, copies in layers too, and compare it with the sizes and digests in its record; the index is made anew before.
 
         recompute: the part of all payloads, 0 to 1, that is also made again and compared; see `reproduce`. progress: is called with the
         records that are done, and how many there are. Raises ValueError, and what the store raises.

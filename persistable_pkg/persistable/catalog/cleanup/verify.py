@@ -108,14 +108,14 @@ class Verification:
 
 
 def verify(catalog: Catalog, recompute: float, progress: Callable[[int, int], None] | None) -> Verification:
-    """Read everything in the store of `catalog`, and make a sample of it again."""
+    """Read everything in the store of `catalog`, and make a sample of it again. The index, which has no checksums, is made anew before."""
     if not 0 <= recompute <= 1:
         raise ValueError(f"recompute={recompute!r}: give a part of all payloads, from 0 to 1, such as 0.01")
     began = time.monotonic()
     found = Verification()
-    index = catalog.current()
+    catalog.rebuild()
     states = f"r.status IN ('{DONE}', '{CORRUPT}', '{UNTRUSTED}')"
-    total: int = index.rows(f"SELECT count(*) FROM records r WHERE {states}")[0][0]
+    total: int = catalog.index.rows(f"SELECT count(*) FROM records r WHERE {states}")[0][0]
     seen: dict[Entry, Fault | None] = {}
     done = 0
     for part, (store, _) in enumerate(stores_of(catalog.store)):

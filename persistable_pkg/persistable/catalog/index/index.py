@@ -136,8 +136,9 @@ class Index:
     def anew(self) -> Generator[Index]:
         """An empty index, to be filled in the block, which then takes the place of this one; after an error this one is as it was."""
         if self.file is None:
-            self.discard()
-            yield self
+            with self.lock:  # others wait until it is whole
+                self.discard()
+                yield self
             return
         with self.alone():
             fresh = Index(self.url, Path(f"{self.file}.new"), private=True)
