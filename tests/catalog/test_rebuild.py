@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import flow
-from persistable import Command, HttpGet, Persistable, Secret, Source, any_of, open_store, optional
+from persistable import Catalog, Command, HttpGet, Persistable, Secret, Source, any_of, open_store, optional
 from persistable.catalog.reproduce.rebuild import node_of
 from persistable.errors import InputVanished, NotRebuildable, PayloadUntrusted
 from persistable.fileio import CsvFileIO, PickleFileIO
@@ -231,17 +231,7 @@ def test_nodes_of_a_workspace_come_back_at_their_paths(tmp_path: Path) -> None:
     workspace = flow.Texts(tmp_path)
     assert workspace["1"].summed == [5, 3]
     node = workspace["1"].node("summed")
-    store = node.store
-    found = {entry.key: entry for entry in entries(store)}
-
-    def find(key: Key) -> Record | None:
-        return found[key].record if key in found else None
-
-    def paths(key: Key) -> str | None:
-        return getattr(found[key].place, "to", None) if key in found else None
-
-    assert node.record is not None
-    again = node_of(node.record, store, find, paths=paths)
+    again = Catalog(node.store, index=None).node(node.key)
     assert again == node
     assert again.persist_filepath == node.persist_filepath
     assert again.load().payload == [5, 3]

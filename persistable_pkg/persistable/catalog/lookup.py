@@ -225,21 +225,25 @@ def upstream_of_all(catalog: Catalog, entries: Iterable[Entry]) -> list[dict[str
 
 def ancestors(catalog: Catalog, keys: Iterable[str]) -> list[Entry]:
     """Everything upstream of `keys` that is none of them, nearest first."""
+    return by_keys(catalog, catalog.index, upstream_keys(catalog.index, keys))
+
+
+def upstream_keys(index: Index, keys: Iterable[str]) -> list[str]:
+    """The keys of everything that `keys` were made from, stored or only known from lineages, nearest first; `keys` are not in it."""
     query = "SELECT DISTINCT target FROM edges WHERE node IN (SELECT id FROM nodes WHERE key IN (SELECT value FROM json_each(?)))"
-    return by_keys(catalog, catalog.index, _levels(catalog.index, keys, query))
+    return _levels(index, keys, query)
 
 
 def downstream(catalog: Catalog, entry: Entry, levels: int | None = None) -> list[Entry]:
-    """Everything stored that was made from `entry`, nearest first."""
-    query = "SELECT key FROM nodes WHERE id IN (SELECT node FROM edges WHERE target IN (SELECT value FROM json_each(?)))"
-    found = by_keys(catalog, catalog.index, _levels(catalog.index, [str(entry.key)], query, levels))
+    """Everything stored that was made from `entry`, nearest first. levels: how far to go; without it all the way."""
+    found = by_keys(catalog, catalog.index, downstream_keys(catalog.index, [str(entry.key)], levels))
     return [each for each in found if each.status != ABSENT]
 
 
-def downstream_keys(index: Index, keys: Iterable[str]) -> list[str]:
+def downstream_keys(index: Index, keys: Iterable[str], levels: int | None = None) -> list[str]:
     """The keys of everything made from `keys`, stored or only known from lineages, nearest first; `keys` themselves are not in it."""
     query = "SELECT key FROM nodes WHERE id IN (SELECT node FROM edges WHERE target IN (SELECT value FROM json_each(?)))"
-    return _levels(index, keys, query)
+    return _levels(index, keys, query, levels)
 
 
 def _levels(index: Index, keys: Iterable[str], query: str, levels: int | None = None) -> list[str]:

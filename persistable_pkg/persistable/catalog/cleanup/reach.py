@@ -8,9 +8,10 @@ from graphlib import TopologicalSorter
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from persistable.catalog.entries import Entries
 from persistable.catalog.entry import Entry
 from persistable.catalog.index.index import Index
-from persistable.catalog.lookup import downstream_keys, roles_of
+from persistable.catalog.lookup import downstream_keys, names, roles_of, upstream_keys
 from persistable.nodes.lineage import walk
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
@@ -26,15 +27,15 @@ def keys_of(catalog: Catalog, keep: Any) -> set[str]:
 
     Raises UnknownKey for a text that is neither a name nor a key of something stored, TypeError for anything else.
     """
-    names = {name for (name,) in catalog.index.rows("SELECT DISTINCT name FROM records")}
+    known = set(names(catalog.index))
     found: set[str] = set()
     nodes: list[Any] = []
-    for target in _flat(keep):
+    for target in flat(keep):
         kind: Any = target.__class__
         if isinstance(target, Key | Entry):
             key: Key | None = target.key
             found |= {str(key)} if key is not None else set[str]()
-        elif isinstance(target, str) and target in names:
+        elif isinstance(target, str) and target in known:
             rows = catalog.index.rows("SELECT n.key FROM records r JOIN nodes n ON n.id = r.node WHERE r.name = ?", (target,))
             found.update(key for (key,) in rows)
         elif isinstance(target, str) or hasattr(kind, "__fspath__"):
@@ -48,13 +49,13 @@ def keys_of(catalog: Catalog, keep: Any) -> set[str]:
 
 
 # Values of every type pass through here, so pyright may find what it does not know.
-def _flat(keep: Any) -> Iterator[Any]:
-    """The things in `keep`, a thing itself or any collection of them, however nested."""
+def flat(keep: Any) -> Iterator[Any]:
+    """The things in `keep`, a thing itself or any collection of them, such as `Catalog.find` gives, however nested."""
     stack: list[Any] = [keep]
     while stack:
         thing: Any = stack.pop()
         kind: Any = thing.__class__
-        if not isinstance(thing, Key) and issubclass(kind, list | tuple | set | frozenset):
+        if not isinstance(thing, Key) and issubclass(kind, list | tuple | set | frozenset | Entries):
             stack.extend(thing)
         elif issubclass(kind, dict):
             stack.extend(cast("dict[Any, Any]", thing).values())
@@ -66,11 +67,8 @@ def _flat(keep: Any) -> Iterator[Any]:
 
 def upstream_of(index: Index, keys: Iterable[str]) -> set[str]:
     """`keys`, and all that is upstream of them, stored or not."""
-    query = (
-        "WITH RECURSIVE up(key) AS (SELECT value FROM json_each(?) UNION "
-        "SELECT e.target FROM up JOIN nodes n ON n.key = up.key JOIN edges e ON e.node = n.id) SELECT key FROM up"
-    )
-    return {key for (key,) in index.rows(query, (json.dumps(list(keys)),))}
+    given = set(keys)
+    return given.union(upstream_keys(index, given))
 
 
 def stored_downstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:

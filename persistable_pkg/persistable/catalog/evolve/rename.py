@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog.cleanup import trash
 from persistable.catalog.entry import label
-from persistable.catalog.evolve import moves, renamed
+from persistable.catalog.evolve import moves, rename_notes
 from persistable.catalog.evolve.changes import Changes, Taken
-from persistable.catalog.evolve.identity import Form, Forms, Node
-from persistable.catalog.evolve.identity import renamed as renamed_node
+from persistable.catalog.evolve.identity import Form, Forms, Node, renamed
 from persistable.catalog.evolve.renaming import Move, Progress, Renamed, Renaming, Staying
 from persistable.catalog.evolve.successor import Renames
 from persistable.catalog.index.parts import stores_of
@@ -110,7 +109,7 @@ class _Plan:
             return False
         try:
             form = self._form(node)
-            return renamed_node(node, form, changes, {}, True)[1] != form
+            return renamed(node, form, changes, {}, True)[1] != form
         except ParamsError:
             return False
 
@@ -165,7 +164,7 @@ class _Plan:
             self._why[node.key] = why
             return
         try:
-            new, _ = renamed_node(node, self._form(node), self._changes, self.keys, node.key in self.own)
+            new, _ = renamed(node, self._form(node), self._changes, self.keys, node.key in self.own)
         except Taken as error:
             self._why[node.key] = f"it has a param {error} already"
         except ParamsError as error:
@@ -317,10 +316,10 @@ class _Application:
             if not self._undone and pairs:
                 self._stamp = self._stamp or trash.new_stamp()
                 noted = [
-                    renamed.Noted(_path(move.old, move.at), old.data, _path(move.new, move.at), new.checksum, move.at)
+                    rename_notes.Noted(_path(move.old, move.at), old.data, _path(move.new, move.at), new.checksum, move.at)
                     for move, old, new in pairs
                 ]
-                renamed.write(store, self._stamp, number, self._changes, noted)
+                rename_notes.write(store, self._stamp, number, self._changes, noted)
             for move, old, new in pairs:
                 moves.move(store, old, bases[move][0], new, bases[move][1])
                 self._moved.append((move.old, move.new))
@@ -364,8 +363,8 @@ def undoing(catalog: Catalog, stamp: str) -> Renaming:
     for part, (store, readonly) in enumerate(stores):
         if readonly:
             continue
-        known.update(dict.fromkeys(renamed.stamps(store)))
-        found += [move for noted in renamed.read(store, stamp) if (move := _back(store, part, noted)) is not None]
+        known.update(dict.fromkeys(rename_notes.stamps(store)))
+        found += [move for noted in rename_notes.read(store, stamp) if (move := _back(store, part, noted)) is not None]
     if stamp not in known:
         hint = f"; known are {', '.join(list(known)[-5:])}" if known else "; nothing was renamed there"
         raise UnknownKey(f"{catalog.store.url} has no renaming {stamp!r} that could be undone{hint}", text=stamp, nearest=list(known)[-5:])
@@ -381,13 +380,13 @@ def undoing(catalog: Catalog, stamp: str) -> Renaming:
         if not done.left:
             for store, readonly in stores:
                 if not readonly:
-                    renamed.forget(store, stamp)
+                    rename_notes.forget(store, stamp)
         return done
 
     return Renaming(catalog, [f"undo {stamp}"], found[::-1], [], act)
 
 
-def _back(store: Store, part: int, noted: renamed.Noted) -> Move | None:
+def _back(store: Store, part: int, noted: rename_notes.Noted) -> Move | None:
     """The way in which a record gets back; None where it never left, or is back."""
     was = Record.parse(noted.data)
     path = noted.after

@@ -7,6 +7,7 @@ its packs, an archive by its own stamp, PostgreSQL by what it says itself, and e
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -41,15 +42,22 @@ class Listing(NamedTuple):
     gone: Sequence[str] | None = None
 
 
-class Known(Protocol):
-    """The noted state of a part, to tell at the next refresh what has changed."""
+class Known:
+    """The state of a part at its last refresh, as an index has noted it.
 
-    folders: Mapping[str, str | None]
-    """Each folder in which files or rows are, and its stamp."""
+    folders: each folder in which files or rows are, and its stamp.
+    """
 
-    def packs(self) -> Mapping[int, str]:
+    def __init__(self, db: sqlite3.Connection, part: int) -> None:
+        self._db = db
+        self._part = part
+        self.folders: Mapping[str, str | None] = dict(
+            db.execute("SELECT path, stamp FROM folders WHERE part = ? AND NOT packed", (part,)).fetchall()
+        )
+
+    def packs(self) -> dict[int, str]:
         """Each pack, and its state."""
-        ...
+        return dict(self._db.execute("SELECT number, state FROM packs WHERE part = ?", (self._part,)).fetchall())
 
 
 class Part(Protocol):
@@ -116,46 +124,31 @@ class _Folders:
 
     def _folders(self) -> Iterator[str]:
         """The folders that may hold records."""
-        with _entries(self._root) as entries:
-            names = [entry.name for entry in entries if entry.name[:1] != "." and entry.is_dir()]
-        yield from names
+        yield from [entry.name for entry in _entries(self._root) if entry.name[:1] != "." and entry.is_dir()]
         pending = [PLACED]
         while pending:
             folder = pending.pop()
-            try:
-                with os.scandir(self._place(folder)) as entries:
-                    inner = [entry.name for entry in entries if entry.is_dir()]
-            except OSError:
-                continue
-            yield folder
-            pending.extend(f"{folder}/{name}" for name in inner)
+            if os.path.isdir(self._place(folder)):
+                yield folder
+                pending.extend(f"{folder}/{entry.name}" for entry in _entries(self._place(folder)) if entry.is_dir())
 
     def _place(self, folder: str) -> str:
         return os.path.join(self._root, folder)
 
     def _listing(self, folder: str, stamp: str | None) -> Listing:
-        with _entries(self._place(folder)) as entries:
-            found = [entry for entry in entries if entry.name.endswith(ENDINGS)]
+        found = [entry for entry in _entries(self._place(folder)) if entry.name.endswith(ENDINGS)]
         if len(found) > LARGE:
             return Listing(folder, {entry.name: entry.inode() for entry in found}, stamp, by_inode=True)
         return Listing(folder, {entry.name: known for entry in found if (known := _file_stamp(entry))}, stamp)
 
 
-class _Nothing:
-    """Stands for the entries of a folder that is not there."""
-
-    def __enter__(self) -> Iterator[os.DirEntry[str]]:
-        return iter(())
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _entries(folder: str) -> os._ScandirIterator[str] | _Nothing:  # pyright: ignore[reportPrivateUsage] - typeshed's own name for it
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder; none where it is gone."""
     try:
-        return os.scandir(folder)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except (FileNotFoundError, NotADirectoryError):
-        return _Nothing()
+        return []
 
 
 def _folder_stamp(place: str, now: float) -> str | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
-from persistable.catalog.index.parts import Listing, parts_of
+from persistable.catalog.index.parts import Known, Listing, parts_of
 from persistable.catalog.index.rows import Described, Row, described, row_of
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
@@ -54,27 +54,13 @@ def is_current(index: Index, store: Store) -> bool:
 
     def look(db: sqlite3.Connection) -> bool:
         for number, part in enumerate(parts_of(store)):
-            known = _Known(db, number)
+            known = Known(db, number)
             if any(listing.files or listing.pack is not None or listing.folder in known.folders for listing in part.changed(known)):
                 return False
         return True
 
     with index.alone():
         return index.use(look)
-
-
-class _Known:
-    """The state of a part at its last refresh, as `Known` has it, read from the index."""
-
-    def __init__(self, db: sqlite3.Connection, part: int) -> None:
-        self._db = db
-        self._part = part
-        self.folders: Mapping[str, str | None] = dict(
-            db.execute("SELECT path, stamp FROM folders WHERE part = ? AND NOT packed", (part,)).fetchall()
-        )
-
-    def packs(self) -> dict[int, str]:
-        return dict(self._db.execute("SELECT number, state FROM packs WHERE part = ?", (self._part,)).fetchall())
 
 
 class _PathIds(dict[str, int]):
@@ -116,7 +102,7 @@ class _Refresh:
         gc.disable()  # hundreds of thousands of texts that all stay: looking for circles among them takes longer than making them
         try:
             for number, part in enumerate(parts_of(store)):
-                known = _Known(self._db, number)
+                known = Known(self._db, number)
                 for listing in part.changed(known):
                     if listing.pack is not None:
                         self._apply_pack(number, listing)

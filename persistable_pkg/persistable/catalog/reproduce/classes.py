@@ -144,7 +144,7 @@ def _renamed(home: Any, name: str, key: Key) -> Any:
 def _elsewhere(module: str, name: str, home: Any) -> str:
     """The places it may have moved to, in words; nothing where nobody knows."""
     last = name.rpartition(".")[2]
-    places = sorted({*_loaded(module, name), *_on_disk(module, last)} - {module})
+    places = sorted({*_on_disk(module, last)} - {module})
     if places:
         return (
             f"; {' and '.join(places[:3])} {'has' if len(places) == 1 else 'have'} a {last}: import it in {module} as well, and it is found"
@@ -155,18 +155,6 @@ def _elsewhere(module: str, name: str, home: Any) -> str:
 
 def _members(home: Any) -> dict[str, Any]:
     return dict(getattr(home, "__dict__", {}))
-
-
-def _loaded(module: str, name: str) -> Iterator[str]:
-    """Modules of the same package that are imported already and have something of that name."""
-    top = module.partition(".")[0]
-    for place, loaded in list(sys.modules.items()):
-        if place.partition(".")[0] == top:
-            found: Any = loaded
-            for part in name.split("."):
-                found = getattr(found, "__dict__", {}).get(part)
-            if found is not None:
-                yield str(getattr(found, "__module__", place))
 
 
 def _on_disk(module: str, name: str) -> Iterator[str]:

@@ -177,7 +177,7 @@ class Literals:
 
     def _object(self, value: Any) -> str:
         kind = type(value)
-        for write in (_of_numpy, _of_stdlib, _of_enum, _of_reference, _of_fields, _of_estimator, _of_url):
+        for write in (_of_numpy, _of_stdlib, _of_enum, _of_reference, _of_fields, _of_estimator):
             try:
                 found = write(self, value, kind)
             except Refused:
@@ -375,11 +375,3 @@ def _of_estimator(literals: Literals, value: Any, kind: type) -> str | None:
     if held.keys() != {*names} or encode(kind(**held)) != encode(value):
         return None
     return literals.call(literals.name(reference(kind)), [], [(name, literals.at(name, each)) for name, each in held.items()])
-
-
-def _of_url(literals: Literals, value: Any, kind: type) -> str | None:
-    if kind.__module__.partition(".")[0] not in ("pydantic", "pydantic_core"):
-        return None
-    data = item_tree(value)
-    text = data.get("$pydantic.url") if isinstance(data, dict) else None
-    return None if text is None else f"{literals.name('pydantic:AnyUrl')}({text!r})"

@@ -8,10 +8,13 @@ from persistable.catalog import lookup
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.index.rows import FAILED
 from persistable.catalog.reproduce.facts import Find
-from persistable.catalog.reproduce.rebuild import Paths, node_of
+from persistable.catalog.reproduce.rebuild import node_of
 from persistable.errors import NotRebuildable, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
 from persistable.fileio.trust import declared_format, with_schema
 from persistable.nodes import loading
+from persistable.nodes.binding import move_to
+from persistable.nodes.lineage import walk
+from persistable.nodes.types import own_store
 from persistable.records import access
 from persistable.records.key import Key
 from persistable.records.record import Record
@@ -38,19 +41,13 @@ def finder(catalog: Catalog) -> Find:
     return find
 
 
-def placer(catalog: Catalog) -> Paths:
-    """Gives the path of a payload that is stored at a custom path."""
-
-    def path(key: Key) -> str | None:
-        (found,) = lookup.by_keys(catalog, catalog.index, [str(key)])
-        return found.at
-
-    return path
-
-
 def node(catalog: Catalog, entry: Entry, trusted: bool = False) -> Persistable[Any, Any]:
     """The node of `entry`. trusted: as for `Catalog.node`. Raises NotRebuildable."""
-    return node_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog), trusted=trusted or _is_signed(catalog))
+    made = node_of(entry.record, catalog.store, finder(catalog), trusted=trusted or _is_signed(catalog))
+    nodes = list(walk(made))
+    for each, stored in zip(nodes, lookup.by_keys(catalog, catalog.index, [str(each.key) for each in nodes]), strict=True):
+        move_to(each, own_store(each), stored.at)
+    return made
 
 
 def _is_signed(catalog: Catalog) -> bool:
@@ -89,7 +86,7 @@ def script(catalog: Catalog, entry: Entry, trusted: bool = False) -> str:
     """Python text that makes the node of `entry`. trusted: as for `Catalog.node`. Raises NotRebuildable."""
     from persistable.catalog.reproduce.script import code_of
 
-    return code_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog), trusted=trusted or _is_signed(catalog))
+    return code_of(entry.record, catalog.store, finder(catalog), trusted=trusted or _is_signed(catalog))
 
 
 def reproduction(catalog: Catalog, what: Any, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from persistable.catalog.reproduce.facts import Facts, Find, gathered, refused
@@ -11,22 +11,13 @@ from persistable.catalog.reproduce.recipe import Recipe, recipe_of
 from persistable.errors import PersistableError
 from persistable.nodes.binding import move_to
 from persistable.nodes.node import Persistable
-from persistable.nodes.types import open_inputs_of, own_store
+from persistable.nodes.types import open_inputs_of
 from persistable.params.trees import differences, fields_tree, tree
-from persistable.records.key import Key
 from persistable.records.record import Record
 from persistable.stores.base import Store
 
-Paths = Callable[[Key], str | None]
-"""Gives the path of a payload that was put at a custom path; None for all others."""
 
-
-def under_keys(_: Key) -> None:
-    """No path: every payload is stored under its key."""
-    return
-
-
-def node_of(record: Record, store: Store, find: Find, *, paths: Paths = under_keys, trusted: bool = False) -> Persistable[Any, Any]:
+def node_of(record: Record, store: Store, find: Find, *, trusted: bool = False) -> Persistable[Any, Any]:
     """The node that `record` is of, bound to `store` like everything upstream of it, with the key that the record has.
 
     Its class or step is imported as an import statement would: to ask for a node is to trust the modules on the path of this process, and
@@ -37,7 +28,6 @@ def node_of(record: Record, store: Store, find: Find, *, paths: Paths = under_ke
         record: a committed one.
         store: where it lies.
         find: gives the records of what is upstream, None for one that is gone; what is upstream is then taken from `record`.
-        paths: tells of payloads that are stored at custom paths.
         trusted: whether whoever wrote the records may have code run here: the source that a record keeps of a script or notebook, and
             formats that run code, of commands and downloads, whose formats are params.
 
@@ -45,15 +35,13 @@ def node_of(record: Record, store: Store, find: Find, *, paths: Paths = under_ke
     a record that means nothing.
     """
     node: Persistable[Any, Any] | None = None
-    for _, node in recipes(record, store, find, paths, trusted):  # noqa: B007 - the last is the one
+    for _, node in recipes(record, store, find, trusted):  # noqa: B007 - the last is the one
         pass
     assert node is not None
     return node
 
 
-def recipes(
-    record: Record, store: Store, find: Find, paths: Paths = under_keys, trusted: bool = False
-) -> Iterator[tuple[Recipe, Persistable[Any, Any]]]:
+def recipes(record: Record, store: Store, find: Find, trusted: bool = False) -> Iterator[tuple[Recipe, Persistable[Any, Any]]]:
     """The recipe and the node of everything upstream, each once, upstream first, and of `record` itself at the end. Raises as `node_of`."""
     nodes: dict[str, Persistable[Any, Any]] = {}
     every = gathered(record, find)
@@ -64,9 +52,6 @@ def recipes(
         recipe = recipe_of(facts, nodes, store, trusted or signed)
         node: Persistable[Any, Any] = _made(recipe, store)
         nodes[str(facts.key)] = node
-        to = paths(facts.key)
-        if to is not None:
-            move_to(node, own_store(node), to)
         yield recipe, node
 
 
@@ -91,7 +76,8 @@ def _made(recipe: Recipe, store: Store) -> Any:
 def _why_another(facts: Facts, node: Persistable[Any, Any]) -> tuple[str, str]:
     """Find the param, role or version by which a node differs from its record, and say it in words."""
     if node.key.name != facts.key.name:
-        return "", f"its payload is named {node.key.name} now, and was named {facts.key.name}; payload_name= keeps the old name"
+        keeps = "payload_name=, of a step @step(name=...), keeps the old name"
+        return "", f"its payload is named {node.key.name} now, and was named {facts.key.name}; {keeps}"
     if tree(node.version) != facts.version:
         return "version", f"its version is {node.version!r} now, and was {facts.version!r}: another version is another payload"
     for role in {**facts.upstream, **node.upstream}:

@@ -12,7 +12,7 @@ from typing import Any
 from persistable.catalog.reproduce.facts import Find
 from persistable.catalog.reproduce.kept_source import FUTURE, merged, text_of
 from persistable.catalog.reproduce.literals import Literals, NoText, is_same
-from persistable.catalog.reproduce.rebuild import Paths, recipes, under_keys
+from persistable.catalog.reproduce.rebuild import recipes
 from persistable.catalog.reproduce.recipe import Recipe
 from persistable.errors import NotRebuildable
 from persistable.nodes.declaration import declaration_of
@@ -24,13 +24,13 @@ from persistable.records.record import Record
 from persistable.stores.base import Store
 
 
-def code_of(record: Record, store: Store, find: Find, *, paths: Paths = under_keys, trusted: bool = False) -> str:
+def code_of(record: Record, store: Store, find: Find, *, trusted: bool = False) -> str:
     """Python text that imports what it needs, makes all upstream of the node of `record`, each once, and leaves the node in ``node``.
 
     Executed in any process that can import its classes and steps, that node has the key of `record`. It is bound to no store; a comment
     says where it is stored. Parameters and errors are those of `node_of`; raises NotRebuildable, too, where a value has no text.
     """
-    made = list(recipes(record, store, find, paths, trusted))
+    made = list(recipes(record, store, find, trusted))
     sources = merged(recipe.facts for recipe, _ in made)
     statements: dict[str, str] = {}
     for source in sources.values():

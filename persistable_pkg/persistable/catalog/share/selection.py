@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from persistable.catalog.entries import Entries
+from persistable.catalog.cleanup.reach import flat
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.index.rows import FAILED
 from persistable.catalog.lookup import ancestors
@@ -34,32 +34,21 @@ def selected(catalog: Catalog, what: Any) -> list[Entry]:
 
 def inputs(catalog: Catalog, what: Any) -> list[Any]:
     """The nodes of inputs from elsewhere, upstream of the nodes in `what`, each once; keys and entries do not tell where those are."""
-    return [node for node in walk(*_nodes(catalog, what)) if node.is_external]
-
-
-def _nodes(catalog: Catalog, what: Any) -> list[Any]:
-    if what is None or _is_stored(what):
-        return []
-    if isinstance(what, list | tuple | set | frozenset):
-        return [node for each in what for node in _nodes(catalog, each)]  # pyright: ignore[reportUnknownVariableType]
-    return [node for node, _ in pairs([what], catalog.store)]
+    given = [] if what is None else [each for each in flat(what) if not _is_stored(each)]
+    return [node for node in walk(*(node for node, _ in pairs(given, catalog.store))) if node.is_external]
 
 
 def _is_stored(what: Any) -> bool:
     """Tell whether it names what is stored, and is no node."""
-    return isinstance(what, Entry | Key | str | Entries) or hasattr(what, "__fspath__")
+    return isinstance(what, Entry | Key | str) or hasattr(what, "__fspath__")
 
 
 def _asked(catalog: Catalog, what: Any) -> Iterator[Entry]:
-    if isinstance(what, Entries):
-        yield from what
-    elif _is_stored(what):
-        yield catalog[what]
-    elif isinstance(what, list | tuple | set | frozenset):
-        for each in what:  # pyright: ignore[reportUnknownVariableType]
-            yield from _asked(catalog, each)
-    else:
-        yield from _stored([node for node, _ in pairs([what], catalog.store)], catalog)
+    for each in flat(what):
+        if _is_stored(each):
+            yield catalog[each]
+        else:
+            yield from _stored([node for node, _ in pairs([each], catalog.store)], catalog)
 
 
 def _stored(nodes: Iterable[Any], catalog: Catalog) -> Iterator[Entry]:
