@@ -69,6 +69,16 @@ class Named(dict[str, int]):
         self.label = label
 
 
+class Tagged(int):
+    tag = "x"
+
+
+def tagged(number: int) -> Tagged:
+    made = Tagged(number)
+    made.tag = "y"  # as all that its dict has
+    return made
+
+
 class Broken(dict[str, int]):
     def items(self) -> Any:
         raise RuntimeError("no")
@@ -181,6 +191,7 @@ OTHERS: list[tuple[Any, Any, str, str]] = [
     (Named({"a": 1}, "x"), Named({"a": 1}, "y"), ".label", "'x', 'y'"),
     (collections.deque([1], 2), collections.deque([1], 3), ".maxlen", "2, 3"),
     (collections.defaultdict(int), collections.defaultdict(list), ".default_factory", "<class 'int'>, <class 'list'>"),
+    (tagged(1), tagged(2), ".arguments[1]", "1, 2"),
     (Broken(a=1), Broken(a=2), "", "it cannot be compared: RuntimeError: no"),
     (twice(2), twice(3), ".__defaults__[0]", "2, 3"),
     (b"a" * 50_000_000, b"a" * 50_000_000 + b"b", "", "50,000,000 and 50,000,001 bytes, from byte 50,000,000 on other ones"),

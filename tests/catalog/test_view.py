@@ -309,3 +309,11 @@ def test_layers_with_a_folder(tmp_path: Path) -> None:
     done = Catalog(layers, index=None).view(tmp_path / "view", Points, by="{n}")
     assert list(done.links) == ["3.npy"]
     assert json.loads((tmp_path / "view" / MARK).read_text())["by"] == "{n}"
+
+
+def test_in_any_layer_of_the_store_is_refused(tmp_path: Path) -> None:
+    layers = [tmp_path / "fast", tmp_path / "slow"]
+    run(Points(n=3), store=layers)
+    for layer in layers:
+        with pytest.raises(StoreError, match="in the store"):
+            Catalog(layers, index=None).view(layer / "view", Points, by="{n}")

@@ -343,9 +343,9 @@ def _function(value: Any) -> Parts:
 
 
 def _objects(walk: _Walk, a: Any, b: Any) -> None:
-    """Compare two objects by attributes; without any, by what pickling would keep; and else by being equal."""
+    """Compare two objects by attributes and what else pickling would keep; without either by being equal."""
     by_equality = isinstance(a, type) or type(a).__module__ in _BY_EQUALITY or any(base.__module__ == "enum" for base in type(a).__mro__)
-    mine, other = (None if by_equality else _own(value) or _reduced(value) for value in (a, b))
+    mine, other = (None if by_equality else _state(value) for value in (a, b))
     if mine is not None and other is not None:
         _by_parts(lambda value: Parts(mine if value is a else other))(walk, a, b)
     elif not (a == b or (a != a and b != b)):
@@ -371,13 +371,16 @@ def _own(value: Any) -> dict[Hashable, Part]:
     return {(".", name): (f".{name}" if name.isidentifier() else f".<{name}>", part) for name, part in found.items()}
 
 
-def _reduced(value: Any) -> dict[Hashable, Part] | None:
-    """The state that pickling would keep of an object, such as one written in C."""
+def _state(value: Any) -> dict[Hashable, Part] | None:
+    """The attributes of an object, and what it is made of in C, as pickling tells; None where there is neither."""
+    own = _own(value)
     try:
         kept = value.__reduce_ex__(4)
+        if isinstance(kept, str):  # the name by which there is only one
+            return own or None
+        return (own or _attributes(state=kept[2] if len(kept) > 2 else None)) | _attributes(arguments=kept[1])
     except Exception:  # noqa: BLE001 - what cannot be pickled
-        return None
-    return None if isinstance(kept, str) else _attributes(arguments=kept[1], state=kept[2] if len(kept) > 2 else None)
+        return own or None
 
 
 # arrays

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from persistable.catalog.entry import Entry, value_of
 from persistable.catalog.index.leaves import form, walk
+from persistable.catalog.index.parts import parts_of
 from persistable.catalog.share.links import Links
 from persistable.errors import InvalidName, InvalidQuery, PayloadNotFound, StoreError
 from persistable.params.unset import UNSET
@@ -232,9 +233,7 @@ def _files(store: Store, entry: Entry, key: Key, result: View) -> dict[str, Path
 
 
 def _check_folder(root: Path, store: Store) -> None:
-    """Raise StoreError for a folder in the store itself: whatever is there is a payload."""
-    inside = store.local_path("x")
-    if inside is not None:
-        place = Path(os.path.realpath(inside.parent))
-        if root == place or place in root.parents:
+    """Raise StoreError for a folder in the store itself, or a layer of it: whatever is there is a payload."""
+    for part in parts_of(store):
+        if part.root is not None and Path(os.path.realpath(part.root)) in (root, *root.parents):
             raise StoreError(f"{root} is in the store; make the view beside it", url=store.url, path="")
