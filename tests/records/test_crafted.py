@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from persistable import Record, step
+from persistable import Record, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import JsonFileIO
+from persistable.records import partial
 from persistable.records.listing import entries
 from persistable.records.record import sealed
 from persistable.stores import open_store
@@ -153,4 +156,21 @@ def test_delete_removes_only_files_of_that_key(url: str, tmp_path: Path, monkeyp
         store.put(evil.key.path + ".record.json", crafted.revise(head, {}).to_bytes())
         number.step(2).bind(store).generate()  # replaces what that record names
         assert all(store.exists(path) for path in others)
+    assert number.step(1).bind(store).load().payload == 1
+
+
+@step
+def numbered(n: int) -> Iterator[tuple[int, int]]:
+    yield from enumerate(range(n))
+
+
+@pytest.mark.parametrize("folder", ["number", "number/..", ""])
+def test_a_note_of_items_that_names_files_of_another_removes_none(tmp_path: Path, folder: str) -> None:
+    store = open_store(tmp_path)
+    run(number.step(1), store=store)
+    node, code = numbered.step(2).bind(store), SimpleNamespace(python="3.11", quick="q", parts={})
+    begun = partial.begin(store, node.key, "01234567", code)._replace(folder=folder)
+    store.put(f"{begun.base}/begun.json", begun.to_bytes())
+    node.delete()
+    assert dict(node.load_generate().payload) == {0: 0, 1: 1}
     assert number.step(1).bind(store).load().payload == 1

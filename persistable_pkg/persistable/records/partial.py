@@ -70,26 +70,32 @@ def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str
     """Note that items are being collected at `place`; what another payload at the same path left there goes."""
     if store.exists(f"{base_of(place)}/begun.json") and not discard_partial(store, place):
         forget(store, place)  # it is damaged
-    folder = f"{place.path}.{token}.items"
-    begun = Unsealed(base_of(place), str(place.key), token, folder, code.python, code.quick, dict(code.parts), made_from)
+    begun = Unsealed(base_of(place), str(place.key), token, _folder_of(place, token), code.python, code.quick, dict(code.parts), made_from)
     store.put(f"{begun.base}/begun.json", begun.to_bytes())
     return begun
 
 
 def find_partial(store: Store, place: Place) -> Unsealed | None:
     """The note of items begun and not sealed at `place`; None where that is nothing, or another payload at the same path."""
-    begun = _read(store, base_of(place))
+    begun = _read(store, place)
     return begun if begun is not None and begun.key == str(place.key) else None
 
 
-def _read(store: Store, base: str) -> Unsealed | None:
+def _read(store: Store, place: Place) -> Unsealed | None:
+    base = base_of(place)
     path = f"{base}/begun.json"
     if not store.exists(path):
         return None
     try:
-        return Unsealed.parse(base, store.get(path))
+        begun = Unsealed.parse(base, store.get(path))
     except FileNotFoundError:
         return None
+    # a note that names the files of another is not believed
+    return begun if begun is not None and begun.token.isalnum() and begun.folder == _folder_of(place, begun.token) else None
+
+
+def _folder_of(place: Place, token: str) -> str:
+    return f"{place.path}.{token}.items"
 
 
 def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
@@ -155,7 +161,7 @@ def forget(store: Store, place: Place) -> None:
 
 def discard_partial(store: Store, place: Place) -> bool:
     """Remove what is not sealed, items and notes; True if there was any."""
-    begun = _read(store, base_of(place))
+    begun = _read(store, place)
     if begun is None:
         return False
     remove(store, store.list(begun.folder))
