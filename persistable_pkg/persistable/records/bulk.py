@@ -40,15 +40,23 @@ class Head(NamedTuple):
 
 def heads(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, Head]:
     """Return the first line of each record that is sound, of this format and of the usual form. bases: paths of keys."""
-    records = [base + SUFFIX for base in bases]
-    get, match = Read(store, records, colocated=True).data.get, _line(format_).match
+    return _heads(_read(store, bases), bases, format_)
+
+
+def _read(store: Store, bases: Sequence[str]) -> Read:
+    return Read(store, [base + SUFFIX for base in bases], colocated=True)
+
+
+def _heads(read: Read, bases: Sequence[str], format_: bytes) -> dict[str, Head]:
+    get, match = read.data.get, _line(format_).match
     found: dict[str, Head] = {}
-    for base, data in zip(bases, map(get, records), strict=True):
+    for base in bases:
+        data = get(base + SUFFIX)
         head = match(data) if data is not None else None
         if head is not None and data is not None and is_sound(data):
             quick, file, size, digest, made_from = head.groups()
             path = file.decode()
-            if path.startswith(base):
+            if path.startswith(base):  # else it was moved here by hand
                 found[base] = Head(quick if made_from is None else quick + made_from, path, int(size), digest.decode(), get(path))
     return found
 
@@ -78,29 +86,9 @@ def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, byt
 
     One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
     """
-    records = [base + SUFFIX for base in bases]
-    read = Read(store, records, colocated=True)
-    get, match = read.data.get, _line(format_).match
-    found: dict[str, bytes] = {}
-    apart: dict[str, tuple[str, int, bytes]] = {}
-    for base, data in zip(bases, map(get, records), strict=True):
-        if data is None:
-            continue
-        head = match(data)
-        if head is None or not is_sound(data):
-            continue
-        quick, file, size, _, made_from = head.groups()
-        if made_from is not None:
-            quick += made_from
-        path = file.decode()
-        if not path.startswith(base):
-            continue  # moved here by hand
-        beside = get(path)
-        if beside is None:
-            apart[base] = path, int(size), quick
-        elif len(beside) == int(size):
-            found[base] = quick
-    if apart:
-        files = read.stat_many([path for path, _, _ in apart.values()])
-        found.update({base: quick for base, (path, size, quick) in apart.items() if path in files and files[path].size == size})
-    return found
+    read = _read(store, bases)
+    found = _heads(read, bases, format_)
+    sizes = {head.path: len(head.data) for head in found.values() if head.data is not None}
+    elsewhere = read.stat_many([head.path for head in found.values() if head.data is None])
+    sizes.update({path: stat.size for path, stat in elsewhere.items()})
+    return {base: head.made_by for base, head in found.items() if sizes.get(head.path) == head.size}

@@ -82,6 +82,8 @@ def _known(file: Path, there: Mapping[str, Stat]) -> dict[str, bytes]:
     try:
         with closing(sqlite3.connect(file, timeout=_WAIT)) as db:
             rows = db.execute(_FIND, (json.dumps(list(there)),)).fetchall()
+    except sqlite3.OperationalError:  # somebody writes to it for long
+        return {}
     except sqlite3.Error:
         with suppress(OSError):
             _discard(file)
