@@ -43,7 +43,7 @@ class Chunks(NamedTuple):
 
 
 class Chunker:
-    """Takes the bytes of a file in order."""
+    """Digests the chunks of a file whose bytes are given to it in order."""
 
     def __init__(self) -> None:
         self._leaf: Any = blake3()
@@ -51,7 +51,7 @@ class Chunker:
         self._digests: list[str] = []
 
     def update(self, data: memoryview) -> None:
-        """Take some more."""
+        """Take the next bytes of the file."""
         while data.nbytes:
             piece = data[: self._room]
             self._leaf.update(piece)
@@ -65,7 +65,7 @@ class Chunker:
         self._leaf, self._room = blake3(), LEAF
 
     def chunks(self) -> Chunks:
-        """The digests of all there was."""
+        """The digests of all that was given."""
         if self._room < LEAF:
             self._end()
         size, digests = LEAF, self._digests

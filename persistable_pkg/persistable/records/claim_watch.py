@@ -127,7 +127,7 @@ class ClaimWatch:
 
 
 class Pauses:
-    """Pauses between looks at what somebody else does: longer and longer, and by chance, so that those who wait do not ask all at once."""
+    """Pauses between looks at what somebody else does: longer and longer, each drawn at random, so that not all who wait ask at once."""
 
     def __init__(self, longest: float, ttl: float) -> None:
         self._longest = min(longest, ttl / 8)
@@ -146,12 +146,12 @@ class Pauses:
 
 
 def is_left(store: Store, base: str, owner: bytes) -> bool:
-    """Tell whether it was left behind by this very process."""
+    """Tell whether the claim of `owner` on `base` was left behind by this very process, which uses none there."""
     return owner == owners.mine() and not any(claim.is_on(store, base) for claim in list(active))
 
 
 def stays_damaged(store: Store, base: str, epoch: int, owner: bytes) -> bool:
-    """Tell whether it can be read now or in a moment: some file systems show a file before its bytes are in it."""
+    """Tell whether a damaged claim is still so in a moment: some file systems show a file before its bytes are in it."""
     if not owners.is_damaged(owner):
         return False
     time.sleep(_MOMENT)
@@ -159,7 +159,7 @@ def stays_damaged(store: Store, base: str, epoch: int, owner: bytes) -> bool:
 
 
 def highest(store: Store, base: str) -> tuple[bytes | None, int]:
-    """Content and epoch of the highest claim; the next epoch to create if there is none."""
+    """Content and epoch of the highest claim on `base`; None and 1 where there is none."""
     content, epoch = content_of(store, path_of(base, 1)), 1
     while (above := content_of(store, path_of(base, epoch + 1))) is not None:
         content, epoch = above, epoch + 1
@@ -167,7 +167,7 @@ def highest(store: Store, base: str) -> tuple[bytes | None, int]:
 
 
 def content_of(store: Store, path: str) -> bytes | None:
-    """The owner that is named at `path`; None if there is nothing."""
+    """The content of the file at `path`; None where there is none."""
     try:
         return store.get(path)
     except FileNotFoundError:
@@ -175,5 +175,5 @@ def content_of(store: Store, path: str) -> bytes | None:
 
 
 def path_of(base: str, epoch: int) -> str:
-    """The claim of that epoch."""
+    """The path of the claim of that epoch."""
     return base + SUFFIX if epoch == 1 else f"{base}{SUFFIX}.{epoch}"

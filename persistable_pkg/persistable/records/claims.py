@@ -279,7 +279,7 @@ class Claims(_Held):
 
 
 def here() -> FrameType:
-    """The call that asks: while it runs, the claim that it is given as `holder` of is used, and not longer."""
+    """The frame of the caller, to be given as `holder` of a claim: that counts as used while the call runs, and not longer."""
     return sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
 
 
@@ -293,7 +293,7 @@ def has_ended(call: FrameType) -> bool:
 
 
 class Elsewhere(Exception):
-    """Raised in place of generating: another process has to do with the payload.
+    """Raised instead of generating, where another process generates the payload or has done so.
 
     what: ``"held"`` where somebody generates it now, ``"stored"`` where it has been committed meanwhile, ``"failed"`` where it has failed.
     """
@@ -443,7 +443,7 @@ class Lock:
         self._outer = _innermost.set(self)
 
     def release(self) -> None:
-        """Let the next one have it."""
+        """Release it: one that waits for it can have it."""
         _innermost.reset(self._outer)
         if self._alone:
             with _guard:

@@ -172,12 +172,12 @@ def _checked(facts: bytes) -> bytes:
 
 
 def is_damaged(content: bytes) -> bool:
-    """Tell whether it is the content of no claim."""
+    """Tell whether `content` is that of no sound claim."""
     return not facts_of(content)
 
 
 def was_mine(content: bytes) -> bool:
-    """Tell whether it is a claim of this process that has been damaged: a few bytes of it, or its end."""
+    """Tell whether `content` is a claim of this process in which a few bytes, or its end, have been damaged."""
     ours = mine()
     if not is_damaged(content):
         return False
