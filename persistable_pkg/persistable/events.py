@@ -42,11 +42,11 @@ class Event:
         cls._optional = {name: getattr(cls, name) for name in cls._names if hasattr(cls, name)}
 
     def __init__(self, **facts: Any) -> None:
-        facts = {**self._optional, **facts}
-        if facts.keys() != set(self._names):
-            taken = ", ".join(self._names)
-            raise TypeError(f"{type(self).__name__} takes exactly {taken}; it was given {', '.join(facts) or 'nothing'}")
-        for name, fact in facts.items():
+        all_facts = {**self._optional, **facts}
+        if all_facts.keys() != set(self._names):
+            taken = ", ".join([f"{name}={self._optional[name]!r}" if name in self._optional else name for name in self._names])
+            raise TypeError(f"{type(self).__name__} takes {taken}; it was given {', '.join(facts) or 'nothing'}")
+        for name, fact in all_facts.items():
             object.__setattr__(self, name, _redacted(fact) if name in self._said else fact)
 
     def __setattr__(self, name: str, value: object) -> None:
