@@ -135,10 +135,10 @@ class Markers:
 
     __slots__ = ("former", "pin", "untracked")
 
-    def __init__(self, untracked: bool = False, pin: Any = NO_PIN, former: str | None = None) -> None:
-        self.untracked = untracked
-        self.pin = pin
-        self.former = former
+    def __init__(self) -> None:
+        self.untracked = False
+        self.pin: Any = NO_PIN
+        self.former: str | None = None
 
     def __repr__(self) -> str:
         return f"Markers(untracked={self.untracked}, pin={self.pin!r}, former={self.former!r})"
