@@ -169,7 +169,7 @@ def _words(kind: Any) -> str:
 
 
 def _unjudged(kind: Any, fits: Callable[[Any], bool] = lambda value: type(value) not in _SCALARS, made: Converter = anything) -> Check:
-    """A check that lets pass whatever `made` does; in a union it is asked last, and takes what `fits`."""
+    """A check for a type that cannot be judged: it accepts what `made` does. A union asks it last, for values that `fits` accepts."""
 
     def convert(value: Any) -> Any:
         return made(value)

@@ -482,7 +482,7 @@ def _damaged_chunk(key: Key, fact: FileFact, at: int, expected: str, found: str)
 
 @contextmanager
 def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
-    """A block that parses: what a parser says is said of the payload of `key`."""
+    """A block in which errors of a parser name the payload of `key`."""
     try:
         yield
     except FormatError as error:
@@ -491,7 +491,7 @@ def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
 
 
 def _say_of(error: FormatError, key: Key, io: FileIO[Any]) -> None:
-    """Let what a parser says tell of the payload of `key`. Raises PayloadCorrupted for bytes that mean nothing here."""
+    """Make the error of a parser name the payload of `key`. Raises PayloadCorrupted for bytes that mean nothing here."""
     if isinstance(error, MalformedFile):
         raise PayloadCorrupted(
             f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)

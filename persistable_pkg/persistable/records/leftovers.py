@@ -62,7 +62,7 @@ def clear(store: Store, place: Place, failure: Failure | None, old: Record | Unu
 
 
 def may_have_left(failure: Failure) -> bool:
-    """Tell whether an attempt that failed so may have left files in doubt, and any request of its has long been obeyed or lost."""
+    """Tell whether a failed attempt may have left files in doubt, and began so long ago that none of its requests is still on its way."""
     return failure.error.startswith("persistable.errors.Store") and time.time() - failure.started > _SETTLED + failure.seconds
 
 
