@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.graph.shapes import Passing, chain, diamond, ladder, node, pipeline
@@ -176,6 +177,12 @@ def test_the_same_graph_gives_the_same_text_also_in_another_process(tmp_path: Pa
         for seed in ("1", "2")
     ]
     assert printed[0] == printed[1] and len(printed[0].split()) == 2
+
+
+@pytest.mark.parametrize("thing", [3, [node("a")], Passing.over(n=[1, 2])])
+def test_what_is_no_node_is_refused(thing: Any) -> None:
+    with pytest.raises(TypeError, match="lineage\\(\\) draws nodes, and was given"):
+        lineage(thing)
 
 
 @pytest.mark.parametrize(

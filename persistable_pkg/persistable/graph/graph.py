@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal, NamedTuple
@@ -12,20 +12,12 @@ from typing import Any, Literal, NamedTuple
 from persistable.errors import MissingExtra
 from persistable.graph import dot, mermaid, outline, svg
 from persistable.graph.labels import COLOURS
-from persistable.graph.layout import Drawing, draw
+from persistable.graph.layout import draw
 from persistable.nodes.lineage import walk
 from persistable.nodes.status import Status, states_of
 from persistable.records.key import Key
 from persistable.stores.base import Store
 from persistable.stores.open import open_store
-
-
-def look(nodes: Iterable[Any], store: Store | None) -> dict[Key, Status]:
-    """The status of each of `nodes`, those that name no store in `store`. Nodes that are never stored have one only if they failed."""
-    nodes = list(nodes)
-    found = {node.key: state.status for node, state in zip(nodes, states_of(nodes, store), strict=True)}
-    return {node.key: found[node.key] for node in nodes if found[node.key] is not Status.ABSENT or node.is_persisted}
-
 
 Direction = Literal["LR", "TB"]
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -58,33 +50,30 @@ class Graph:
 
     def mermaid(self) -> str:
         """A Mermaid flowchart, as GitHub, MyST and JupyterLab render it between ```` ```mermaid ```` fences."""
-        return mermaid.write(self._drawing())
+        return mermaid.write(draw(self))
 
     def dot(self) -> str:
         """A Graphviz file; tooltips hold keys and params."""
-        return dot.write(self._drawing())
+        return dot.write(draw(self))
 
     def svg(self) -> str:
         """A picture: one self-contained file without scripts, its text dark on light or light on dark as the reader's system is.
 
         Raises MissingExtra without ``persistable[graph]``, which does the layout.
         """
-        return svg.write(self._drawing())
+        return svg.write(draw(self))
 
     def picture(self, links: Mapping[Key, str]) -> str:
         """The same for a page, in its text colour; links: the URL that the box of a node leads to. Raises MissingExtra as `svg` does."""
-        return svg.write(self._drawing(), inline=True, links=links)
+        return svg.write(draw(self), inline=True, links=links)
 
     def text(self) -> str:
         """An outline in plain text: each node above what it is made from. Needs nothing installed."""
-        return outline.write(self._drawing())
-
-    def _drawing(self) -> Drawing:
-        return draw(self)
+        return outline.write(draw(self))
 
     def html(self) -> str:
         """The picture for a notebook, in the text colour of the page; without ``persistable[graph]``, `text` and how to get it."""
-        drawing = self._drawing()
+        drawing = draw(self)
         try:
             picture = svg.write(drawing, inline=True)
         except MissingExtra as missing:
@@ -127,7 +116,8 @@ def lineage(
         max_nodes: most boxes, those nearest to the targets; the others are counted in one box.
         colours: ``#rrggbb`` for words of `status`, beside those of `Status`.
 
-    Raises ValueError for a `direction`, `collapse`, `max_nodes` or colour that is none, StoreError where the status cannot be looked up.
+    Raises TypeError for what is no node, ValueError for a `direction`, `collapse`, `max_nodes` or colour that is none, StoreError where the
+    status cannot be looked up.
     """
     if direction not in ("LR", "TB"):
         raise ValueError(f"direction is {direction!r}; it must be 'LR' or 'TB'")
@@ -136,6 +126,11 @@ def lineage(
     for word, colour in (colours or {}).items():
         if not _COLOUR.fullmatch(colour):
             raise ValueError(f"the colour of {word!r} is {colour!r}; give it as '#rrggbb'")
+    for node in nodes:
+        if not hasattr(node, "upstream"):
+            raise TypeError(
+                f"lineage() draws nodes, and was given {node!r:.60}; of a family or a list give each: lineage(*family.values())"
+            )
     found = tuple(walk(*nodes))
     targets = {node.key: node for node in nodes}
     return Graph(
@@ -155,4 +150,7 @@ def _statuses(nodes: tuple[Any, ...], status: bool | Mapping[Key, str | Status] 
         return {key: word.value if isinstance(word, Status) else str(word) for key, word in status.items()}
     if status is False or (status is None and store is None):
         return {}
-    return {key: found.value for key, found in look(nodes, None if store is None else open_store(store)).items()}
+    states = states_of(nodes, None if store is None else open_store(store))
+    found = [(node, state.status) for node, state in zip(nodes, states, strict=True)]
+    # what is never stored has a status only if it failed
+    return {node.key: seen.value for node, seen in found if seen is not Status.ABSENT or node.is_persisted}
