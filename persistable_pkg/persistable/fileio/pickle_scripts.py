@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 
 from persistable.errors import CodeOfOtherPython
 from persistable.fileio.lazy import refusal, why_lazy
+from persistable.params.reduce import MAINS
 
-_MAIN = ("__main__", "__mp_main__")
 _FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
 """Attributes in which kinds of classes keep the names of the fields of their instances."""
 sender: ContextVar[str | None] = ContextVar("sender", default=None)
@@ -120,7 +120,7 @@ caching.__module__ = "persistable.fileio"  # in pickles for ever
 
 def importable(thing: Any) -> bool:
     """Tell whether another process can import `thing` by its name; modules that cloudpickle was told to pickle by value are not asked."""
-    if thing.__module__ in ("__main__", "__mp_main__"):
+    if thing.__module__ in MAINS:
         return False
     cloudpickle: Any = sys.modules.get("cloudpickle")
     if cloudpickle is not None and thing.__module__ in cloudpickle.list_registry_pickle_by_value():
@@ -159,7 +159,7 @@ def by_value(thing: Any) -> bytes:
 
 
 def _is_named(thing: Any) -> bool:
-    named = thing.__module__ in _MAIN and "<" not in thing.__qualname__
+    named = thing.__module__ in MAINS and "<" not in thing.__qualname__
     return named and not getattr(thing, "__closure__", None)
 
 
@@ -195,7 +195,7 @@ def _candidates(home: str, qualname: str) -> Iterator[Any]:
     # code that was sent brings what it uses by value, also where the process has run the script as well
     if sender.get() is not None or getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__":
         yield from _brought(qualname)
-    for name in (*_MAIN, home):
+    for name in (*MAINS, home):
         found: Any = sys.modules.get(name)
         for part in qualname.split("."):
             found = getattr(found, part, None)
@@ -209,7 +209,7 @@ def _brought(qualname: str) -> Iterator[Any]:
     internals: Any = sys.modules.get("cloudpickle.cloudpickle")
     known = getattr(internals, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
     for found in reversed(list(known.values())):
-        if isinstance(found, type) and found.__qualname__ == qualname and found.__module__ in _MAIN:
+        if isinstance(found, type) and found.__qualname__ == qualname and found.__module__ in MAINS:
             yield found
 
 
@@ -237,7 +237,7 @@ def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[s
         code = thing.__code__
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
         return "function", code.co_varnames[:count], (), ()
-    own_modules = (*_MAIN, thing.__module__)
+    own_modules = (*MAINS, thing.__module__)
     bases = tuple(
         [shape_of(base) if base.__module__ in own_modules else f"{base.__module__}.{base.__qualname__}" for base in thing.__bases__]
     )

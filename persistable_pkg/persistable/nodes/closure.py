@@ -15,10 +15,9 @@ from persistable.nodes.code.bytecode import codes_in
 from persistable.nodes.code.constants import kind_of
 from persistable.nodes.code.normal import shape
 from persistable.params.numpy_scalars import SCALARS, is_scalar, rebuilt
-from persistable.params.reduce import reference
+from persistable.params.reduce import MAINS, reference
 from persistable.params.reduced import Refused
 
-_MAINS = ("__main__", "__mp_main__")
 _WAY_OUT = (
     "pass it to the step as an argument of its own, define it with `def` or `class` at the top level of a module, or capture the values it "
     "is made from"
@@ -137,9 +136,9 @@ def _named(held: Any, judged: bool) -> Any:
     except Refused:
         pass
     else:
-        if module not in _MAINS or _leads_to(module, qualname, held) is not False:
+        if module not in MAINS or _leads_to(module, qualname, held) is not False:
             return held
-    module = "__main__" if module in _MAINS else module
+    module = "__main__" if module in MAINS else module
     code = held.__code__ if isinstance(held, FunctionType) else None
     place = code.co_qualname if code is not None else qualname
     if "<locals>" in place:
@@ -160,11 +159,11 @@ def _leads_to(module: str, qualname: str, held: Any) -> bool | None:
     """Tell whether the name stands for `held`, plainly or behind decorators; None where nothing has that name, as in a worker process."""
     found = _lookup(module, qualname)
     if found is None:
-        return None if module in _MAINS else False
+        return None if module in MAINS else False
     if found is held:
         return True
     if not isinstance(held, FunctionType):
-        return isinstance(found, type) and module in _MAINS
+        return isinstance(found, type) and module in MAINS
     return any(inner is held or _same(inner, held) for inner in _behind(found))
 
 
@@ -205,7 +204,7 @@ def _local(code: CodeType | None, module: str, place: str, held: Any = None) -> 
     """The name of what a function defines, with its number where that function defines several of one name. Raises Refused."""
     around, _, _ = place.partition(".<locals>.")
     if "<lambda>" in around or (maker := _lookup(module, around)) is None:
-        if module in _MAINS and "<lambda>" not in place:
+        if module in MAINS and "<lambda>" not in place:
             return place  # in a process that was sent it, or at a prompt
         raise Refused(f"the function that defines {place} cannot be found by name", "")
     for function in _behind(maker):

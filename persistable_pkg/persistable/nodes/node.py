@@ -11,15 +11,14 @@ from persistable.errors import InputMissing, InvalidPayloadWarning, ParamsMutate
 from persistable.fileio.base import FileIO
 from persistable.fileio.original import private
 from persistable.nodes import arguments, event_loop, generation, loading, released, reserved, returned, roles
-from persistable.nodes.code import CodeOf, Given, Thing, code_of
+from persistable.nodes.code import CodeOf, Given, Thing, code_of, is_sending
 from persistable.nodes.declaration import Declaration, declaration_of, format_for, pickle_format
 from persistable.nodes.description import Described
 from persistable.nodes.hooks import NO_VALIDATION, Authored
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.own_code import given_things
-from persistable.nodes.provenance import kept_source
+from persistable.nodes.provenance import given_of, kept_source
 from persistable.nodes.reserved import HOOKS
-from persistable.nodes.sending import given_of, is_sending
 from persistable.nodes.stored import Stored
 from persistable.nodes.types import ABSENT, UNREAD
 from persistable.params.fields import FORMER

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from persistable.nodes.code import CodeOf, Given, class_reference, code_in
+from persistable.params.reduce import MAINS
 from persistable.params.registry import ClassTable
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def reference_of(cls: type) -> str:
     if known is not None:
         return known
     reference = class_reference(cls)
-    if cls.__module__ not in ("__main__", "__mp_main__"):  # what that is called depends on where its work came from
+    if cls.__module__ not in MAINS:  # what that is called depends on where its work came from
         REFERENCES.set(cls, reference)
     return reference
 

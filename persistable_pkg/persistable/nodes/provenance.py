@@ -22,7 +22,7 @@ from persistable.nodes.declaration import Declaration, declaration_of
 from persistable.nodes.lineage import MAX_TABLE
 from persistable.nodes.own_code import REFERENCES, given_things, reference_of
 from persistable.nodes.types import Node
-from persistable.params.reduce import is_script
+from persistable.params.reduce import MAINS, is_script
 from persistable.params.snapshots import untracked_values
 from persistable.params.trees import IDENTITY_ONLY, fields_tree
 from persistable.records.files import InFile, Written
@@ -213,7 +213,13 @@ def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
 def commit_of(cls: type) -> Checkout | None:
     """The git work tree of the code that a class is in."""
     sent = code.sent_main()
-    return sent.commit if sent is not None and cls.__module__ in ("__main__", "__mp_main__") else _commit_in(cls.__module__)
+    return sent.commit if sent is not None and cls.__module__ in MAINS else _commit_in(cls.__module__)
+
+
+def given_of(own: Any, cls: type) -> code.Given:
+    """The facts of some code, which is that of the nodes of `cls`, for another process: not all that the code uses is there."""
+    found = own.fingerprint()
+    return code.Given(found.python, found.quick, found.parts, commit_of(cls), code.project_of(cls))
 
 
 def main_program() -> code.Main:

@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Na
 from persistable.errors import InputMissing, ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.nodes import roles
 from persistable.nodes.closure import Named, Unnamed, captured, definition
-from persistable.nodes.code import CodeOf, Given, Thing, code_of, main_name
+from persistable.nodes.code import CodeOf, Given, Thing, code_of, is_sending, main_name, sending
 from persistable.nodes.code.normal import shape
 from persistable.nodes.compose import Open
 from persistable.nodes.connections import Connection
 from persistable.nodes.declaration import Declaration, is_collection
 from persistable.nodes.lineage import nodes_in, spread
 from persistable.nodes.node import Persistable
-from persistable.nodes.provenance import kept_source
+from persistable.nodes.provenance import given_of, kept_source
 from persistable.nodes.returned import return_type
-from persistable.nodes.sending import given_of, is_sending, sending
 from persistable.nodes.types import Node, is_family
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import did_you_mean

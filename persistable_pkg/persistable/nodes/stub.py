@@ -13,8 +13,7 @@ from persistable.nodes.code import Given
 from persistable.nodes.indirect import asked_of, kept
 from persistable.nodes.lineage import holds_nodes, swapped
 from persistable.nodes.own_code import code_key, code_of_node
-from persistable.nodes.provenance import facts_of
-from persistable.nodes.sending import given_of
+from persistable.nodes.provenance import facts_of, given_of
 from persistable.nodes.types import Node
 
 _fingerprints: dict[Any, tuple[Any, Given]] = {}

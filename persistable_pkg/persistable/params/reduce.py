@@ -95,14 +95,15 @@ def _why(value: Any) -> tuple[str, str]:
     return f"nothing is known about the type {name}", _GENERIC
 
 
-_MAINS = ("__main__", "__mp_main__")
+MAINS = ("__main__", "__mp_main__")
+"""Names of the module of the main program, in itself and in processes that multiprocessing has started."""
 kept_main: ContextVar[Any] = ContextVar("kept_main", default=None)
 """The module that stands for ``__main__`` in the trees that are read just now, where a record has kept its source."""
 
 
 def is_script(module: str) -> bool:
     """Tell whether a module is a script or notebook, or was made of the source of one: ``<train.py>``, which no import finds."""
-    return module in _MAINS or module.startswith("<")
+    return module in MAINS or module.startswith("<")
 
 
 def _unmarked(_: Any) -> str:
@@ -172,7 +173,7 @@ def _public(module: str, name: str, value: Any) -> str:
 
 def _lookup(module: str, name: str) -> Any:
     found: Any = sys.modules.get(module)
-    if module in _MAINS:
+    if module in MAINS:
         found = kept_main.get() or found
     if found is None:
         from importlib import import_module

@@ -16,9 +16,9 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
 from persistable.params.building import nearest
 from persistable.params.fields import FORMER
+from persistable.params.reduce import MAINS
 from persistable.records.key import Key
 
-_MAINS = ("__main__", "__mp_main__")
 _NOTEBOOK = "it was defined in a notebook or at a prompt"
 _SEARCHED = 500
 """The most files of a package that are searched for a class that was moved."""
@@ -48,7 +48,7 @@ def class_of(
             key,
             reference,
             "script",
-            f"{_NOTEBOOK if module in _MAINS else f'it was defined in {module}'}, and here is no {name} yet: run what defines it first",
+            f"{_NOTEBOOK if module in MAINS else f'it was defined in {module}'}, and here is no {name} yet: run what defines it first",
         )
     if found is None and _is_script(module) and source:
         text = f"records keep the source of other definitions of {module}, and not of this one: mark it source=True there, or ask in it"
@@ -73,14 +73,14 @@ def _is_named_by_records(found: object) -> bool:
 
 
 def _is_script(module: str) -> bool:
-    return module in _MAINS or module.endswith((".py", ".ipynb")) or module == main_name()
+    return module in MAINS or module.endswith((".py", ".ipynb")) or module == main_name()
 
 
 def _executed(key: Key, reference: str, module: str, source: Mapping[str, str], trusted: bool) -> Any:
     """The module that the source in a record makes."""
     if not trusted:
         text = (
-            f"it was defined in {'a notebook' if module in _MAINS else module}, of which the record keeps the source; that is executed "
+            f"it was defined in {'a notebook' if module in MAINS else module}, of which the record keeps the source; that is executed "
             "only where whoever wrote it is trusted: open the store with trust=..., or say Catalog.node(key, trusted=True) for a store of "
             "your own"
         )
@@ -104,7 +104,7 @@ def _script(key: Key, reference: str, module: str, source: Mapping[str, str] | N
         return imported
     if source:
         return _executed(key, reference, module, source, trusted)
-    if module in _MAINS:
+    if module in MAINS:
         text = f"{_NOTEBOOK}: run that again up to the definition and ask there, or move it to a module"
     else:
         text = f"it was defined in a script, {module}, and scripts are not imported: ask in it, or move it to a module"

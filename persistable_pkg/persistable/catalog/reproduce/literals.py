@@ -17,11 +17,10 @@ from persistable.fileio.base import FileIO
 from persistable.nodes.node import Persistable
 from persistable.params.encoding import encode, fields_of
 from persistable.params.fields import NO_PIN
-from persistable.params.reduce import reference
+from persistable.params.reduce import MAINS, reference
 from persistable.params.reduced import Refused
 from persistable.params.trees import from_tree, item_tree
 
-MAINS = ("__main__", "__mp_main__")
 _BUILTINS = frozenset(dir(builtins))
 _MOST_ITEMS = 2000
 

@@ -4,7 +4,17 @@ from persistable.nodes.code.fingerprint import LIBRARY, Comparison, Fingerprint,
 from persistable.nodes.code.given import ATOMS, Thing, code_in
 from persistable.nodes.code.live import CodeOf, code_of
 from persistable.nodes.code.project_name import project_at, project_of
-from persistable.nodes.code.reference import Main, class_reference, closure_values, is_same_place, main_name, sent_from, sent_main
+from persistable.nodes.code.reference import (
+    Main,
+    class_reference,
+    closure_values,
+    is_same_place,
+    is_sending,
+    main_name,
+    sending,
+    sent_from,
+    sent_main,
+)
 from persistable.nodes.code.scripts import MARK, mark_of
 from persistable.params import reduce
 
@@ -27,11 +37,13 @@ __all__ = [
     "compare",
     "is_same_code",
     "is_same_place",
+    "is_sending",
     "main_name",
     "mark_of",
     "mixed",
     "project_at",
     "project_of",
+    "sending",
     "sent_from",
     "sent_main",
 ]

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from blake3 import blake3
 
-_SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
-_FROZEN = frozenset({tuple, frozenset})
+SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
+FROZEN = frozenset({tuple, frozenset})
 _MUTABLE = frozenset({list, set, dict})
 _BUDGET = 4096  # units of work: one per value, one more per 64 bytes of it
 _STABLE = 2  # the marshal version without references and interning, whose bytes do not depend on the history of a process
@@ -64,13 +64,13 @@ def plain_bytes(value: object, mutable: bool = False, budget: int = _BUDGET) -> 
 def _spend(value: object, mutable: bool, budget: int, depth: int) -> int:
     """The rest of the budget after looking at `value`; negative when it is spent or the value is not plain."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in SCALARS:
         if isinstance(value, (str, bytes)):
             budget -= len(value) >> 6
         elif isinstance(value, int):
             budget -= value.bit_length() >> 9
         return budget - 1
-    if depth > 20 or not (kind in _FROZEN or (mutable and kind in _MUTABLE)):
+    if depth > 20 or not (kind in FROZEN or (mutable and kind in _MUTABLE)):
         return -1
     held = cast("Collection[object]", value)
     if len(held) > budget:

@@ -13,6 +13,7 @@ from typing import Any
 
 from persistable.nodes.code.constants import kind_of
 from persistable.nodes.code.ownership import is_installed, is_ours
+from persistable.params.reduce import MAINS
 
 Thing = tuple[str, Any]
 """``"value"`` and a function or class that is a value itself, or ``"instance"`` and the class of one."""
@@ -105,7 +106,7 @@ class _Look:
         known = _known.get(module)
         if known is None:
             file = getattr(sys.modules.get(module), "__file__", None)
-            at_prompt = module in ("__main__", "__mp_main__")
+            at_prompt = module in MAINS
             known = at_prompt or (module in sys.modules and isinstance(file, str) and not is_installed(file))
             if module in sys.modules:
                 _known[module] = known

@@ -11,11 +11,10 @@ from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleTyp
 from typing import Any, NewType, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from persistable.nodes.code.annotations import maker_of, members_of
-from persistable.nodes.code.constants import code_facts, digest, exact_dict, kind_of, plain_bytes
+from persistable.nodes.code.constants import SCALARS, code_facts, digest, exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.fingerprint import IMPORT, LIBRARY, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.nodes.code.given import Thing
 from persistable.nodes.code.objects import (
-    BUILTIN_VALUES,
     LRU,
     Watch,
     captured_bytes,
@@ -31,8 +30,9 @@ from persistable.nodes.code.objects import (
 )
 from persistable.nodes.code.ownership import Project, is_installed
 from persistable.nodes.code.reference import class_reference
-from persistable.nodes.code.scripts import MAINS, MARK
+from persistable.nodes.code.scripts import MARK
 from persistable.nodes.code.walk import Unit, Walk
+from persistable.params.reduce import MAINS
 from persistable.params.unset import UNSET
 
 _class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__get__
@@ -203,7 +203,7 @@ def _attached_bytes(function: FunctionType) -> bytes | None:
     """Stands for other defaults than plain values, and for attributes that a function was given; None where only the source can."""
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     given = [(name, value) for name, value in function.__dict__.items() if not name.startswith("__")]
-    if not given and all(kind_of(value) in BUILTIN_VALUES for value in defaults):
+    if not given and all(kind_of(value) in SCALARS for value in defaults):
         return b""
     said = [b"-" if kind_of(value) is object else _value_bytes(value, "") for value in [*defaults, *(value for _, value in given)]]
     return None if None in said else marshal.dumps((said, [name for name, _ in given]), 2)

@@ -11,7 +11,7 @@ from types import CodeType, FunctionType, GetSetDescriptorType, MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from persistable.nodes.code.bytecode import codes_in
-from persistable.nodes.code.constants import exact_dict, kind_of, plain_bytes
+from persistable.nodes.code.constants import SCALARS, exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.ownership import MARK, Namespace, is_installed
 from persistable.nodes.code.reference import closure_values
 from persistable.params.reduce import is_script
@@ -165,7 +165,7 @@ def hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
     """The reference that a `Watch` holds to a value: weak where that can be, and with its code where it is a function."""
     if type(value) is FunctionType:
         return weakref.ref(value), None, value.__code__
-    if type(value) in BUILTIN_VALUES or value is UNSET:
+    if type(value) in SCALARS or value is UNSET:
         return None, value, None
     try:
         return weakref.ref(value), None, None
@@ -230,8 +230,6 @@ partial_func: Callable[[Any], Any] = functools.partial.func.__get__
 partial_args: Callable[[Any], tuple[Any, ...]] = functools.partial.args.__get__
 partial_keywords: Callable[[Any], dict[str, Any]] = functools.partial.keywords.__get__
 PROPERTY_PARTS: tuple[Any, ...] = (property.fget, property.fset, property.fdel)
-BUILTIN_VALUES = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
-FROZEN = frozenset({tuple, frozenset})
 CONTAINERS = frozenset({tuple, frozenset, list, set, dict})
 REGISTRIES = frozenset({dict, list, set, tuple, MappingProxyType})
 DESCRIPTORS = frozenset({GetSetDescriptorType, type(FunctionType.__code__), type(str.join), type(object.__init__)})

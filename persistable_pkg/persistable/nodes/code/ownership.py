@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-_MAIN = frozenset({"__main__", "__mp_main__"})
+from persistable.params.reduce import MAINS
+
 _OURSELVES = __name__.partition(".")[0]
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__))
 
@@ -37,10 +38,10 @@ class Project:
         if root == _OURSELVES:
             return
         self._own[id(namespace)] = namespace
-        if name in _MAIN:
-            self._roots.update(_MAIN)
+        if name in MAINS:
+            self._roots.update(MAINS)
             spec = getattr(namespace.get("__spec__"), "name", "")
-            root = spec.partition(".")[0] if isinstance(spec, str) and spec not in _MAIN else ""
+            root = spec.partition(".")[0] if isinstance(spec, str) and spec not in MAINS else ""
             package = namespace.get("__package__")
             if not root and type(package) is str:  # of a function that was sent by a process that python ran with -m
                 root = package.partition(".")[0]

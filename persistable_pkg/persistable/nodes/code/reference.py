@@ -10,6 +10,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from persistable.nodes.code.checkout import Checkout
+from persistable.params.reduce import MAINS
 
 
 def class_reference(thing: type | Callable[..., Any]) -> str:
@@ -26,7 +27,7 @@ def class_reference(thing: type | Callable[..., Any]) -> str:
     module = str(module)
     if module[:1] == "<":  # made of the source that a record has kept
         return f"{module[1:-1]}:{name}"
-    return f"{main_name() if module in ('__main__', '__mp_main__') else module}:{name}"
+    return f"{main_name() if module in MAINS else module}:{name}"
 
 
 def is_same_place(one: str, other: str) -> bool:
@@ -61,6 +62,24 @@ def sent_from(main: Main | None) -> Generator[None]:
     finally:
         sender.reset(home)
         _sent.reset(before)
+
+
+_is_sending: ContextVar[bool] = ContextVar("sending", default=False)
+
+
+@contextmanager
+def sending() -> Generator[None]:
+    """Note that what is pickled inside the block is for another process to run."""
+    before = _is_sending.set(True)
+    try:
+        yield
+    finally:
+        _is_sending.reset(before)
+
+
+def is_sending() -> bool:
+    """Tell whether the caller is within such a block."""
+    return _is_sending.get()
 
 
 def sent_main() -> Main | None:

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from persistable.nodes.code.constants import digest, kind_of, plain_bytes
 from persistable.nodes.code.reference import closure_values
+from persistable.params.reduce import MAINS
 
 MARK = "__persistable_source__"
 """The attribute in which a function or class of ``__main__`` keeps its mark."""
-MAINS = ("__main__", "__mp_main__")
 _DIGITS = 16
 
 

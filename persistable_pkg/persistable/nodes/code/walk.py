@@ -15,16 +15,14 @@ from typing import Any, NamedTuple
 
 from persistable.nodes.code import annotations as annotated
 from persistable.nodes.code.bytecode import Uses, uses
-from persistable.nodes.code.constants import exact_tuple, kind_of
+from persistable.nodes.code.constants import FROZEN, SCALARS, exact_tuple, kind_of
 from persistable.nodes.code.given import Thing
 from persistable.nodes.code.modules import Modules, UnimportedModule, absolute_name
 from persistable.nodes.code.objects import (
     ARGUED,
-    BUILTIN_VALUES,
     BY_NAME,
     CONTAINERS,
     DESCRIPTORS,
-    FROZEN,
     PROPERTY_PARTS,
     REGISTRIES,
     Watch,
@@ -295,7 +293,7 @@ class Walk:
         if (kind is BuiltinFunctionType or kind.__name__ in _COMPILED) and self._unwatched(value, label):
             return True
         key = (id(value), origin[1] if origin is not None else None)
-        if depth > 3 or (key in self._seen and kind not in BUILTIN_VALUES):
+        if depth > 3 or (key in self._seen and kind not in SCALARS):
             return False
         self._seen[key] = value
         found = False
@@ -386,10 +384,10 @@ class Walk:
             yield from (getter.__get__(value) for getter in PROPERTY_PARTS)
         elif kind in CONTAINERS:
             items: list[Any] = list(value.values() if kind is dict else value)[:_MOST_ITEMS]
-            if kind not in FROZEN and any(type(item) not in BUILTIN_VALUES for item in items):
+            if kind not in FROZEN and any(type(item) not in SCALARS for item in items):
                 self._watch_contents(value)
             for item in items:
-                if type(item) not in BUILTIN_VALUES:
+                if type(item) not in SCALARS:
                     if kind not in FROZEN:
                         self._note_registered(item, origin)
                     yield item
@@ -413,7 +411,7 @@ class Walk:
     def _instance(self, value: Any) -> bool:
         """An object whose class is the project's brings that class into play."""
         kind = kind_of(value)
-        if kind not in BUILTIN_VALUES and self._owns_class(kind):
+        if kind not in SCALARS and self._owns_class(kind):
             self._class(kind)
             return True
         return False
