@@ -30,7 +30,7 @@ def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
         took, params = generation.seconds(), generation.facts()["params"]
         said = generation.said()
         record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params, said)
-    except Exception as second:  # noqa: BLE001 - whatever it is, what the node has to say is worth more
+    except Exception as second:  # noqa: BLE001 - the error of the node matters more than any of the store
         error.add_note(f"and the failure could not be recorded: {second}")
 
 

@@ -125,7 +125,7 @@ class _Follower:
         return list(numbered.values())
 
     def _judge(self, held: bool, news: bool) -> None:
-        """Raise if whoever generated the items has ended without sealing them."""
+        """Raise if the process that generated the items has ended without sealing them."""
         if held:
             self._alive = True
             return
@@ -138,7 +138,8 @@ class _Follower:
             )
         if self._alive and not news and access.find_record(self._store, self._node.place) is None:
             raise WorkerDied(
-                f"whoever generated {self._node.key} is gone after {len(self._seen)} items, which are kept; run(node) goes on from there",
+                f"the process that generated {self._node.key} is gone after {len(self._seen)} items, which are kept; "
+                "run(node) goes on from there",
                 key=self._node.key,
                 exitcode=None,
             )

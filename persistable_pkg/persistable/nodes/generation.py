@@ -415,7 +415,7 @@ class Generation:
         return self.row_writer
 
     def whole(self, result: Any) -> Any:
-        """The payload that the node's own code has made, in whatever way it gave it."""
+        """The payload that the node's own code has made: returned, yielded as items, or appended."""
         if isinstance(result, GeneratorType):
             return self.gatherer().gather(cast("GeneratorType[Any, None, None]", result))
         if self.row_writer is None or not (isinstance(result, Appended) or self.row_writer.used):
@@ -561,12 +561,12 @@ def generate(
     waits: bool = True,
     failures: int | None = None,
 ) -> Any:
-    """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
+    """Generate the payload and commit it, unless another process commits one while this one waits for its turn: then load that.
 
     `seen`: the state of the store, as far as the caller knows it, that made it ask. `given`: the payloads of upstream nodes that are not
     persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
-    `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether somebody has looked
-    already at what has changed upstream. `waits`: False to raise Elsewhere instead of waiting for somebody else's, or loading it.
+    `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether the caller has looked
+    already at what has changed upstream. `waits`: False to raise Elsewhere instead of waiting for another process, or loading its payload.
     `failures`: the number of failed attempts that the caller knows of, after which Elsewhere is raised once there are as many more as its
     `Retry` allows; None: it is tried, however often it has failed.
     """
@@ -599,7 +599,7 @@ def _generate_alone(
     waits: bool,
     failures: int | None,
 ) -> Any:
-    """Generate it under its claim, or load what somebody else has committed since the state was `before`, see `generate`."""
+    """Generate it under its claim, or load what another process has committed since the state was `before`, see `generate`."""
     claim = claims.acquire(
         store,
         f"{place.name}/{place.digest}" if place.__class__ is Key else place.path,
@@ -622,20 +622,20 @@ def _generate_alone(
             return GONE
         old = found if found is not None or place.__class__ is Key else replaced(store, place, found)
         result = _perform(node, store, claim, untracked, given, writable, old, failures=failures)
-        if claim.epoch > 1:  # whoever was killed has left more than that
+        if claim.epoch > 1:  # the process that was killed has left more than that
             with suppress(StoreError):
                 sweep(store, place, scratch=True)
         return result
     except ClaimLost:
         if isinstance(place, Placed):
-            complete_any(store, place)  # whoever was first may still be moving it
+            complete_any(store, place)  # the process that was first may still be moving it
         found = peek(store, place)
         if not waits and _token(found) not in (before, None, DAMAGED):
             raise claims.Elsewhere("stored") from None
         loaded = load(node, store, writable=writable, whole=False) if _token(found) not in (before, None, DAMAGED) else None
         if loaded is None:
             raise
-        return loaded[0]  # whoever took over has committed it
+        return loaded[0]  # the process that took over has committed it
     finally:
         if claim is not None:
             claim.release()
@@ -771,20 +771,20 @@ def conclude(
     except (KeyboardInterrupt, Beyond):
         raise
     except BaseException as error:
-        told = clean(error)
+        cleaned = clean(error)
         if not generation.committed and not isinstance(error, ClaimLost):
             if claim is not None and _is_overtaken(generation, old):
-                raise claims.lost_to_others(node.key) from told
-            failing.fail(generation, told, claim is not None)
-        if told is error:
+                raise claims.lost_to_others(node.key) from cleaned
+            failing.fail(generation, cleaned, claim is not None)
+        if cleaned is error:
             raise
-        raise told from None
+        raise cleaned from None
     finally:
         generation.close()
 
 
 def _made(generation: Generation, make: Callable[[], Any]) -> Any:
-    """The payload that the node's own code makes, found valid where that can be told before it is written."""
+    """The payload that the node's own code makes, validated where that is possible before it is written."""
     node = generation.node
     result = make()
     if result.__class__ is GeneratorType or generation.row_writer is not None:
@@ -870,7 +870,7 @@ def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
 
 
 def _is_contested(generation: Generation, old: Record | Unusable | None) -> bool:
-    """Tell whether another process may be generating the same, of which whoever is first commits. Raises ClaimLost where one has been."""
+    """Tell whether another process may be generating the same, of which the first commits. Raises ClaimLost where one has been."""
     claim, store, place = generation.claim, generation.store, generation.place
     if not isinstance(claim, claims.Claim) or not (claim.epoch > 1 or claim.is_lost()):
         return False

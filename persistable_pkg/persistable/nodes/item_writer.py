@@ -99,7 +99,7 @@ class ItemWriter:
             return
         found = access.peek(self._store, self._place)
         if isinstance(found, Record) and folder_of(found) == begun.folder:
-            partial.forget(self._store, self._place)  # whoever sealed them was killed before it could
+            partial.forget(self._store, self._place)  # the process that sealed them was killed before it could
             return
         numbered = partial.entries(self._store, begun)
         self._begun, self._resumed = begun, True

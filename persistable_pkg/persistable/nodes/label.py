@@ -1,4 +1,4 @@
-"""A node in words, for whatever a person reads: ``accuracy(fold=0, model=Svm(C=10.0))``."""
+"""A node in words, for all that a person reads: ``accuracy(fold=0, model=Svm(C=10.0))``."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -46,7 +46,7 @@ def load(
 ) -> tuple[Any, Record] | None:
     """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign.
 
-    `whole`: False where somebody has looked already at what has changed upstream. `part`: reads some of the payload instead; no event
+    `whole`: False where the caller has looked already at what has changed upstream. `part`: reads some of the payload instead; no event
     tells of that.
     """
     heard = part is None and events.listened(node._node_logger)
@@ -110,7 +110,7 @@ def chunks_of(record: Record) -> Chunks | None:
 def format_of(node: Node, record: Record) -> FileIO[Any]:
     """The format that wrote the payload: the node's own where it is of that kind, so that its options count.
 
-    Else that of the record where somebody the store trusts has signed it, or one made of what the node declares or of safe ones. Raises
+    Else that of the record where a key that the store trusts has signed it, or one made of what the node declares or of safe ones. Raises
     PayloadUntrusted.
     """
     own: FileIO[Any] = node._node_format()
@@ -157,9 +157,9 @@ _warned: set[tuple[str, ...]] = set()
 
 
 def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> None:
-    """Warn, once, if the code has changed since or something upstream has; raise PayloadForeign for what is somebody else's.
+    """Warn, once, if the code has changed since or something upstream has; raise PayloadForeign for what another class made.
 
-    `whole`: False where somebody has looked already at what is upstream.
+    `whole`: False where the caller has looked already at what is upstream.
     """
     made_by = record.head["code"]
     if whole and node._node_upstream and "_looked" not in node.__dict__:
@@ -171,12 +171,12 @@ def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> 
     else:
         verdict = Judge().own(node, record)
     refuse_foreign(node, verdict)
-    if verdict.causes and "_is_leaf" not in node.__dict__:  # else whoever sent the node here has said so
+    if verdict.causes and "_is_leaf" not in node.__dict__:  # else the process that sent the node here has said so
         warn_stale(node, verdict)
 
 
 def looked_at(node: NodeT) -> NodeT:
-    """`node`, of which the caller has told already what has changed upstream of it: a load looks no more."""
+    """Mark `node` as one whose upstream the caller has compared already, so that a load does not, and return it."""
     node.__dict__["_looked"] = True
     return node
 

@@ -143,7 +143,7 @@ _MOST = 8
 def lines(found: dict[str, tuple[Any, Any]]) -> Sequence[str]:
     """``n: 20, stored 10`` for each param that differs."""
 
-    def told(path: str, tree: Any) -> str:
+    def shown(path: str, tree: Any) -> str:
         return cut(in_words(tree, path.rpartition(".")[2]))
 
-    return [f"{path}: {told(path, asked)}, stored {told(path, stored)}" for path, (asked, stored) in found.items()]
+    return [f"{path}: {shown(path, asked)}, stored {shown(path, stored)}" for path, (asked, stored) in found.items()]

@@ -55,7 +55,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         payload_name: instead of the class's, which is its own name in snake case unless it says otherwise.
         payload_io: a FileIO instead of the class's `io`.
         payload_file_suffix: how the name of the payload's file ends, instead of the suffix of its format; no part of identity.
-        verbose: print what happens, and what the node's `logger` is told, to standard error.
+        verbose: print what happens, and what the node's `logger` is given, to standard error.
         logger: instead of ``persistable`` for what happens, and of ``persistable.<payload name>`` for what the node's own code says.
         declared: params by keyword, and upstream nodes by role: nodes, or lists, tuples and dicts of nodes.
 
@@ -72,7 +72,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     is_persisted: bool = True
     """False for what is done for its effect, or made again whenever it is asked for."""
     is_external: bool = False
-    """True if it is an input from elsewhere: never generated nor stored, but read by whoever needs it."""
+    """True if it is an input from elsewhere: never generated nor stored, but read by each node that needs it."""
     _node_needs: str = "all"
     _node_captured: str = ""
     """The param that holds what its function captured: the code of that is followed from the function."""

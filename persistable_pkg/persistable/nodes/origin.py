@@ -29,7 +29,7 @@ _LENGTH = 16
 
 
 def content_of(head: Head) -> str:
-    """A digest of the payload whose record begins with `head`: of its bytes alone, wherever its files are and whoever wrote them."""
+    """A digest of the payload whose record begins with `head`: of its bytes alone, not of where its files are."""
     files = head["files"]
     if len(files) == 1 and not files[0][0] and "schema" not in head and "items" not in head:
         plain: str = files[0][3][: 2 * _LENGTH]
@@ -346,19 +346,19 @@ def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | 
     if not node._node_upstream:
         return None
     today = Today()
-    told: Given | None = node.__dict__.get("_node_given_origin")
+    sent: Given | None = node.__dict__.get("_node_given_origin")
     sources = direct(node, store)
     records = {source.key: used[source.key] for source, _ in sources if source.key in used}
     missing = [pair for pair in sources if pair[0].key not in records]
     if missing:
         records.update(records_of(missing))
-    contents = dict(told.behind) if told is not None else {}
+    contents = dict(sent.behind) if sent is not None else {}
     contents.update({"/".join(key): content_of(record.head) for key, record in records.items()})
-    table: UpstreamCode = node._node_given_table if told is not None else today.table(node)
+    table: UpstreamCode = node._node_given_table if sent is not None else today.table(node)
     old: list[dict[str, Any]] = []
     for source, _ in sources:
         record = records.get(source.key)
-        upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source) if source._node_upstream else ""
+        upstream = sent.today.get(str(source.key), "") if sent is not None else today.upstream(source) if source._node_upstream else ""
         if record is not None and not _is_fresh(record, today.token(source), upstream) and not record.by_hand:
             old += _entries_of(record, source.payload_name)
     if old:

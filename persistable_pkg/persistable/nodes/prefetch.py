@@ -54,8 +54,8 @@ class Inputs:
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Fetch the first ones now, so that whoever asks for the first of them need not wait for all."""
-        with self._lock, suppress(StoreError):  # else whoever asks is told
+        """Fetch the first ones now, so that a caller that asks for the first of them need not wait for all."""
+        with self._lock, suppress(StoreError):  # it is raised where one is asked for
             self._fetch(self._nodes[:AT_ONCE])
 
     def load(self, node: Node) -> tuple[Any, Record] | None:
@@ -86,7 +86,7 @@ class Inputs:
             return self._ready[node.key] if self._wanted[node.key] > 0 else self._ready.pop(node.key)
 
     def _fetch(self, nodes: Sequence[tuple[Any, Any]]) -> None:
-        if len(self._ready) > _KEPT:  # several threads may each ask for what lies elsewhere
+        if len(self._ready) > _KEPT:  # several threads may each ask for what is further on
             self._ready.clear()
         for store, numbers in _by_store(nodes):
             ready, records = _fetch(store, [nodes[number][0] for number in numbers])
@@ -122,6 +122,6 @@ def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[OverlayStore, dict[str, Re
         try:
             record = records[path] = Record.parse(data, keys[path])
         except (PayloadCorrupted, PayloadUntrusted, StoreTooNew):
-            continue  # whoever loads it is told
+            continue  # the load of it raises
         wanted += [path for _, path, size, _ in record.head["files"] if size <= SMALL]
     return OverlayStore(store, {**found, **store.get_many(wanted)}), records

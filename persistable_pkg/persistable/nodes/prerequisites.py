@@ -28,7 +28,7 @@ Load = Callable[[Any, Store], Any]
 def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Key, Any]:
     """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
     if node._node_needs != "all":
-        return _whatever_comes(node, store, load)
+        return _those_that_can_be_had(node, store, load)
     missing = _missing(node, store)
     if missing:  # before all that work
         for each in (node, *[each for each, _ in missing]):
@@ -42,7 +42,7 @@ def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Ke
         if each.is_persisted:
             generate(twin, where, own if each._node_needs == "all" else None)
         else:
-            own = own if each._node_needs == "all" else _whatever_comes(each, where, load)
+            own = own if each._node_needs == "all" else _those_that_can_be_had(each, where, load)
             given[each.key] = Original(generate(twin, where, own), each.key)
         for key in own:
             users[key] -= 1
@@ -58,7 +58,7 @@ def _taken_by(node: Node) -> list[Any]:
 
 
 def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:
-    """URL of the store and place of those that have a record, where there are so many that it pays to ask for all at once."""
+    """URL of the store and place of those that have a record, where there are at least `MANY`: to ask for all at once pays then."""
     if len(nodes) < MANY:
         return set()
     by_store: dict[str, tuple[Store, list[Place]]] = {}
@@ -93,7 +93,7 @@ def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
     return found
 
 
-def _whatever_comes(node: Node, store: Store, load: Load) -> dict[Key, Any]:
+def _those_that_can_be_had(node: Node, store: Store, load: Load) -> dict[Key, Any]:
     """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
     given: dict[Key, Any] = {}
     for upstream in node.upstream.values():

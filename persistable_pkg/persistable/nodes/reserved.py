@@ -24,7 +24,7 @@ _ASKED = {"_generate_payload": {"persist"}, "_post_generate": {"persist"}, "_pos
 
 
 def check(cls: type, root: type) -> None:
-    """Raise ReservedName if `cls`, a class that somebody has written, defines something under a name that every node has."""
+    """Raise ReservedName if `cls`, a class of a user, defines something under a name that every node has."""
     if cls.__module__.partition(".")[0] == "persistable" or hasattr(cls, "_node_step"):
         return
     for name in _taken(cls, root):

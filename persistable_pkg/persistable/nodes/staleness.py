@@ -182,8 +182,8 @@ class _Head(NamedTuple):
     def of(cls, record: Record) -> _Head:
         """The facts of `record`."""
         head = record.head
-        told = head.get("made_from") or (None, None)
-        return cls(record, (head["code"] or {"quick": None})["quick"], content_of(head), told[0], told[1], len(told) > 2)
+        made_from = head.get("made_from") or (None, None)
+        return cls(record, (head["code"] or {"quick": None})["quick"], content_of(head), made_from[0], made_from[1], len(made_from) > 2)
 
 
 class _Unit:
@@ -487,8 +487,10 @@ class Judge:
             accepted = head.record.accepted_causes
             inherited = [cause for cause in inherited if cause.mark not in accepted]
         if not same_code:
-            told = [words for source in stored if source.verdict is not None for words in source.verdict.unknown]
-            unknown = tuple(dict.fromkeys((*unknown, *[words for words in told if words != NO_FACTS and not words.startswith(BY_HAND)])))
+            above_it = [words for source in stored if source.verdict is not None for words in source.verdict.unknown]
+            unknown = tuple(
+                dict.fromkeys((*unknown, *[words for words in above_it if words != NO_FACTS and not words.startswith(BY_HAND)]))
+            )
         if not (causes or inherited or unknown):
             return FRESH
         return Verdict(tuple(dict.fromkeys((*causes, *inherited))), "", not causes and bool(inherited), "", unknown)

@@ -42,7 +42,7 @@ class Status(Enum):
     other bytes: served with a warning."""
     FOREIGN = "foreign"
     """Stored, but made by another class with other code: refused, until `accept_code` takes it over. Or in a format that the node does not
-    declare and that could run code: refused, too. Or not signed by anybody whom the store trusts: refused, until it is deleted or
+    declare and that could run code: refused, too. Or not signed with a key that the store trusts: refused, until it is deleted or
     generated anew."""
 
 
@@ -201,7 +201,7 @@ class _Read:
     """The records at some places, read together; the sizes of all their files are asked for at once."""
 
     def __init__(self, store: Store, places: Sequence[Place]) -> None:
-        # without a call of each that lies under its key: there are thousands
+        # without a call for each that is stored under its key: there are thousands
         self.bases = ["/".join(place) if place.__class__ is Key else place.path for place in places]
         paths = [base + SUFFIX for base in self.bases]
         self.records = Read(store, paths) if getattr(store, "batches", False) else None

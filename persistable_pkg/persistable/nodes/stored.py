@@ -54,7 +54,7 @@ class Stored(Generic[PayloadT]):
         return found
 
     def follow(self: Node, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
-        """``(key, payload)`` of each item, as soon as it is committed by whoever generates them, in another thread or process.
+        """``(key, payload)`` of each item, as soon as it is committed, by another thread or process.
 
         Ends when all have come and are sealed; begins with those that are there. Nothing is generated here. Raises UpstreamFailed when the
         generation fails, WorkerDied when its process is gone without having finished, and TimedOut after `timeout` seconds without any
@@ -68,7 +68,7 @@ class Stored(Generic[PayloadT]):
     def members(self: Node) -> persistable.Family[Any]:
         """The items that a generating function yields, as a family. ``summary.over(node.members)`` has one node for each.
 
-        Before they are sealed only those are members that are committed by the time somebody looks; `run` of anything made from it
+        Before they are sealed only those are members that are committed when they are listed; `run` of anything made from it
         generates this node first.
         """
         import persistable
@@ -83,9 +83,9 @@ class Stored(Generic[PayloadT]):
     @property
     def persist_filepath(self: Node) -> Path:
         """The path of the payload in its store, without suffix. In a store that is no local folder: the path inside it."""
-        lies = self.key.path if self._node_to is None else self._node_to
-        path = self._node_use().local_path(lies)
-        return path if path is not None else Path(lies)
+        path_inside = self.key.path if self._node_to is None else self._node_to
+        path = self._node_use().local_path(path_inside)
+        return path if path is not None else Path(path_inside)
 
     @property
     def payload_io(self: Node) -> FileIO[PayloadT]:

@@ -50,7 +50,7 @@ class NodeBase:
 
 
 class Node(Protocol):
-    """A node: `Persistable`, of whatever payload and params. What begins with an underscore is for the modules of `persistable.nodes`."""
+    """A node: `Persistable`, of any payload and params. What begins with an underscore is for the modules of `persistable.nodes`."""
 
     key: Key
     payload_name: str

@@ -38,14 +38,14 @@ def _evaluated(maker: Any, owner: Any) -> Mapping[str, Any]:
         return {}
     try:
         return exact_dict(maker(1)) or {}  # their values: what was done at the definition, before Python 3.14
-    except Exception:  # noqa: BLE001  a name that is not defined yet, or whatever else stands in an annotation
+    except Exception:  # noqa: BLE001  a name that is not defined yet, or anything else in an annotation
         pass
     try:
         import annotationlib  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
 
         evaluate: Callable[..., Any] = annotationlib.call_annotate_function  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
         found = exact_dict(evaluate(maker, annotationlib.Format.FORWARDREF, owner=owner))  # pyright: ignore[reportUnknownMemberType]
-    except Exception:  # noqa: BLE001  whatever stands in an annotation
+    except Exception:  # noqa: BLE001  anything may stand in an annotation
         return {}
     return found or {}
 
@@ -100,5 +100,5 @@ def _evaluated_alias(alias: Any) -> list[Any]:
     """The type that ``type NAME = ...`` stands for: it is made when it is first asked for, and may name what is not there."""
     try:
         return [alias.__value__]
-    except Exception:  # noqa: BLE001  whatever stands in it
+    except Exception:  # noqa: BLE001  anything may stand in it
         return []

@@ -106,7 +106,7 @@ class _Opcodes:
     """Opcode numbers of this Python, the kind of each, and how far it shifts its name index."""
 
     def __init__(self) -> None:
-        from opcode import opmap  # already loaded by whoever uses dataclasses; not by us before it is needed
+        from opcode import opmap  # loaded already where dataclasses are used; not by us before it is needed
 
         self.extended = opmap["EXTENDED_ARG"]
         self.padding = bytes([0, self.extended])  # instructions that do nothing of their own: inline caches and longer arguments
@@ -150,7 +150,7 @@ def raw_steps(code: CodeType) -> list[Step]:
 
 
 def dis_steps(code: CodeType) -> list[Step]:
-    """The same, told by `dis`: slower, and right wherever its names for instructions are."""
+    """The same by `dis`: slower, and right where its names for instructions are."""
     import dis
 
     missing = [name for name in _NEEDED if name not in dis.opmap]

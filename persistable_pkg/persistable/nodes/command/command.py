@@ -67,8 +67,8 @@ class Command(Persistable[PayloadT, CommandParams]):
     ``input``, or ``inputs`` for any number, may be left open: ``node >> Command("wc -l < {{ input }} > {{ output }}")``.
 
     The script runs in a private folder, in its own process group, and ends at the first command that fails (``set -eu -o pipefail``).
-    With whatever it started it is killed when the generation is interrupted or the process that runs it dies. Its exit status and the
-    ends of its stdout and stderr are kept in the record, or in that of the failure: ``record.notes``.
+    All of that group is killed when the generation is interrupted or the process that runs it dies. Its exit status and the ends of its
+    stdout and stderr are kept in the record, or in that of the failure: ``record.notes``.
 
     Identity is the template, values, upstream, outputs and the environment named here, secrets apart.
 

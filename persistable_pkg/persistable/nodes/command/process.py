@@ -1,4 +1,4 @@
-"""One script with all the processes it starts: run to its end, stopped whole, and never left behind by whoever ran it."""
+"""One script with all the processes it starts: run to its end, stopped whole, and never left behind by the process that ran it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GRACE = 5.0
 """Seconds between asking a script to end and killing it."""
 # Begins only when told to: should its starter die before the watcher stands, it finds the pipe closed and ends.
 _GATE = 'read -r go || exit 125; exec "$@" </dev/null'
-# Lives in a session of its own, so that whatever kills its starter misses it. It hears of that by the end of the pipe.
+# Lives in a session of its own, so that what kills its starter misses it. The end of the pipe is how it notices.
 _WATCH = 'read -r said; [ "$said" = done ] && exit 0; kill -s TERM -- "-$1"; sleep 1; kill -s KILL -- "-$1"'
 
 _ends: set[int] = set()
@@ -75,7 +75,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], st
 
 
 def _ended(process: subprocess.Popen[Any]) -> int:
-    """Reap it, after killing whatever it left running: as long as it is not reaped, its number is its own."""
+    """Reap it, after killing what it left running: as long as it is not reaped, its number is its own."""
     if process.returncode is None:
         _signal(process, signal.SIGKILL)
     return process.wait()

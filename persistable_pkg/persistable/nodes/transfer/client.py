@@ -151,7 +151,7 @@ class _Exchange:
         raise problem
 
     def _guard(self, request: Any) -> None:
-        """Take from a request, also one after a redirect, what is meant for another host, or not to be told in the clear."""
+        """Take from a request, also one after a redirect, what is meant for another host, or not to be sent unencrypted."""
         origin = (request.url.scheme, request.url.host, request.url.port)
         if self._origin is None:
             self._origin = origin
@@ -229,14 +229,14 @@ class _Exchange:
         length = response.headers.get("content-length", "")
         total = offset + int(length) if length.isdecimal() else None
         self._check_size(total or 0)
-        done, told = offset, time.monotonic()
+        done, announced = offset, time.monotonic()
         with self._body.open("ab") as file:
             for piece in response.iter_raw():
                 file.write(piece)
                 done += len(piece)
                 self._check_size(done)
-                if time.monotonic() - told > 0.2:
-                    told = time.monotonic()
+                if time.monotonic() - announced > 0.2:
+                    announced = time.monotonic()
                     self._progress(done, total)
         if total is not None and done != total:
             raise self._failed(response.status_code, f"the body was cut off after {done} of {total} bytes", transient=True)
@@ -330,7 +330,7 @@ class _Exchange:
 
 
 def _strong(etag: str) -> str:
-    """`etag`, if by it bytes can be told to be the same, and not just what they mean."""
+    """`etag` if it is strong, so that equal ones mean equal bytes; else empty."""
     return "" if etag.startswith("W/") else etag
 
 
