@@ -87,7 +87,7 @@ def test_a_class_may_say_it(tmp_path: Path) -> None:
 
 def test_a_suffix_cannot_leave_the_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidName):
-        Base(tmp_path, Params(3), payload_file_suffix="/../../x").generate()
+        Base(tmp_path, Params(3), payload_file_suffix="/../../x")
     assert not list(tmp_path.parent.glob("x*"))
 
 

@@ -87,6 +87,8 @@ def test_what_is_no_node() -> None:
     for value, words in (
         (np.zeros(3), "leave out `.payload`"),
         ([1, 2], "leave out `.payload`"),
+        ({1}, "give a list"),
+        (iter([1]), "give a list"),
         ("x", "not a str"),
         (Points, r"make one, Points\(...\)"),
         (right, r"right.step\(...\)"),

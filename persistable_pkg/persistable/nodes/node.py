@@ -158,7 +158,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         if payload_io is not None:
             self.io = payload_io
         if payload_file_suffix is not None:
-            self.__dict__["payload_file_suffix"] = payload_file_suffix
+            self.__dict__["payload_file_suffix"] = released.checked_suffix(payload_file_suffix)
         self._node_upstream = {}
         fields = arguments.take_roles(self, declaration, declared)
         if tracked_persistable_dependencies is not None:

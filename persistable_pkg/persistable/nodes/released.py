@@ -42,11 +42,16 @@ def dependencies(node: Node) -> list[Any]:
     return list(node.upstream.values())
 
 
+def checked_suffix(suffix: str) -> str:
+    """`suffix`. Raises InvalidName for one that cannot end the name of a file."""
+    check_name(f"x{suffix}")
+    return suffix
+
+
 def suffix_of(node: Node, usual: str) -> str:
-    """The suffix of a payload file of `node`; `usual` where nobody says otherwise. Raises InvalidName for what is no suffix."""
+    """The suffix of a payload file of `node`; `usual` where neither it nor its class has one. Raises InvalidName as `checked_suffix`."""
     kind: Any = node.__class__
     own = node.__dict__.get("payload_file_suffix") or kind.payload_file_suffix
     if not isinstance(own, str):
         return usual
-    check_name(f"x{own}")
-    return own if own.startswith(".") else f".{own}"
+    return own if checked_suffix(own).startswith(".") else f".{own}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
@@ -99,7 +99,7 @@ def _name(cls: Any) -> str:
 def _instead_of_node(value: Any) -> str:
     if value.__class__ in (type(None), bool, int, float, str, bytes) or isinstance(value, type):
         return ""
-    return "leave out `.payload`"
+    return "give a list" if isinstance(value, Set | Iterator) else "leave out `.payload`"
 
 
 def fits(given: Any, wanted: Any) -> bool:
