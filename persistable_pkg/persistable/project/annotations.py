@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
+from persistable.params import checks
 from persistable.params.annotations import evaluated, names_for, names_of, own_annotations
 from persistable.params.fields import default_of, spec_of
 
@@ -24,25 +25,10 @@ class Fields(NamedTuple):
 
 def bare(kind: Any) -> Any:
     """The type that an annotation is about: without `Annotated` and its like, `Any` where it cannot be known."""
-    while True:
-        if kind is None:
-            return type(None)
-        if kind is inspect.Parameter.empty or isinstance(kind, str | typing.ForwardRef):
-            return Any
-        if isinstance(kind, typing.TypeVar):
-            kind = kind.__bound__ or Any
-        elif hasattr(kind, "__metadata__"):
-            kind = kind.__origin__
-        elif typing.get_origin(kind) in (typing.Final, typing.Required, typing.NotRequired):
-            kind = typing.get_args(kind)[0]
-        elif type(kind).__name__ == "InitVar":
-            kind = kind.type
-        elif type(kind).__name__ == "TypeAliasType":
-            kind = kind.__value__
-        elif hasattr(kind, "__supertype__"):
-            kind = kind.__supertype__
-        else:
-            return kind
+    return checks.bare(kind.__bound__ or Any if isinstance(kind, typing.TypeVar) else kind, _NOTHING_KNOWN)
+
+
+_NOTHING_KNOWN = checks.Scope({}, {})
 
 
 def in_words(kind: Any) -> str:
