@@ -85,7 +85,7 @@ def before(site: Site, entry: Entry) -> Entry | None:
         "SELECT n.key FROM records r JOIN nodes n ON n.id = r.node WHERE r.name = ? AND r.status = 'done' AND r.created <= ? "
         "AND n.key <> ? ORDER BY r.created DESC, r.id DESC LIMIT 1"
     )
-    if entry.key is None or entry.created is None or entry.status != "done":
+    if entry.key is None or entry.status != "done":
         return None
     rows = site.catalog.index.rows(query, (entry.name, entry.created, str(entry.key)))
     return entry_of(site, [rows[0][0]]) if rows else None
