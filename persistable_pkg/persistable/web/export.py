@@ -56,7 +56,8 @@ def export(
     try:
         for file, data in _files(site, known, progress):
             written.append(file)
-            _write(folder / file, data)
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(data)
     finally:
         (folder / MARK).write_text("\n".join([_ABOUT, *written]) + "\n", encoding="utf-8")
     return Written(folder, len(entries), len(known))
@@ -116,8 +117,3 @@ def _addresses(site: Site, entries: Entries) -> Iterator[Address]:
 def _paged(total: int, **query: str) -> Iterator[Address]:
     for page in range(2, -(-total // ROWS) + 1):
         yield Address.of(INDEX, **query, page=page)
-
-
-def _write(file: Path, data: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data)

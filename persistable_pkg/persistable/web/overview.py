@@ -57,11 +57,8 @@ def storage_page(site: Site, _: Asked) -> Page:
     savings = site.catalog.savings()
     largest = sorted(savings, key=lambda each: -each.size)
     rows = [{"name": each.name, "count": each.count, "seconds": each.seconds, "size": each.size} for each in largest]
-    store = {name: value for name, value in _info(site).items() if isinstance(value, str | int | float | bool)}
-    facts = {"store": site.catalog.store.url, "size": savings.size, "seconds": savings.seconds, "names": rows, "info": store}
-    return Page("Storage", "storage.html", facts, {})
-
-
-def _info(site: Site) -> dict[str, Any]:
     store = site.catalog.store
-    return store.info() if isinstance(store, BaseStore) else {}
+    info = store.info() if isinstance(store, BaseStore) else {}
+    plain = {name: value for name, value in info.items() if isinstance(value, str | int | float | bool)}
+    facts = {"store": store.url, "size": savings.size, "seconds": savings.seconds, "names": rows, "info": plain}
+    return Page("Storage", "storage.html", facts, {})

@@ -54,11 +54,6 @@ def digests_of(file: BinaryIO, md5: bool = False) -> tuple[str, str]:
     return hasher.hexdigest(), other.hexdigest() if other is not None else ""
 
 
-def digest_of_bytes(data: bytes | bytearray) -> str:
-    """The BLAKE3 digest, hexadecimal."""
-    return blake3(data, max_threads=max_threads()).hexdigest()
-
-
 class OtherContentError(Exception):
     """The content is not the wanted one."""
 
@@ -82,7 +77,7 @@ def load(file: BinaryIO, content: str, io: FileIO[Any], *, local: bool) -> Any:
 
 
 def _parsed(data: bytearray, content: str, io: FileIO[Any]) -> Any:
-    if digest_of_bytes(data) != content:
+    if blake3(data, max_threads=max_threads()).hexdigest() != content:
         raise OtherContentError
     return io.loads(data)
 
