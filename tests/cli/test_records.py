@@ -122,7 +122,7 @@ def test_keys_do_for_whatever_takes_targets(stored: Shell) -> None:
 
 @pytest.mark.parametrize("verb", [verb.name for verb in VERBS if verb.name not in ("demo", "init", "completion")])
 def test_every_verb_takes_a_store_and_answers_in_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    if verb in ("keys", "worker"):  # of a project, and of an executor, not of a store
+    if verb == "keys":  # of a project, not of a store
         return
     assert main([verb, "--help"]) == 0
     shown = capsys.readouterr().out

@@ -141,7 +141,6 @@ VERBS = (
     Verb("keys", "persistable.cli.keys:keys", "Write down the keys of targets, or check that none moved."),
     Verb("serve", "persistable.cli.serve:serve", "Show what is stored in a page of this machine's browser."),
     Verb("graph", "persistable.cli.graph:graph", "Draw what targets are made from."),
-    Verb("worker", "persistable.cli.worker:worker", "Perform a job that an executor has put somewhere."),
     Verb("completion", "persistable.cli.init:completion", "Write a script that completes commands in a shell."),
 )
 

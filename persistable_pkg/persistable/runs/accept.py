@@ -8,7 +8,7 @@ from typing import Any
 from persistable.nodes import loading
 from persistable.nodes.status import PORTION, look_up
 from persistable.nodes.types import own_store, upstream_of
-from persistable.runs.targets import base_of, pairs
+from persistable.runs.targets import base_of, leaves_of, pairs
 from persistable.stores.base import Store
 
 
@@ -23,8 +23,8 @@ def accept_code(*targets: Any, reason: str, store: Any = None, upstream: bool = 
 
     The value is how many records say so now; what is made from these, and was stale only because of them, needs none of it.
     """
-    base = base_of(targets, store)
-    found = pairs(targets, base)
+    leaves = leaves_of(targets)
+    found = pairs(leaves, base_of(leaves, store))
     return accept_all(_lineage(found) if upstream else found, reason)
 
 

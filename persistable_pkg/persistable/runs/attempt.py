@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent import futures
 from contextlib import suppress
@@ -32,7 +33,8 @@ class Attempt:
         self.number = number
         self.future = future
         self.started = time.time()
-        self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
+        time_limit = unit.node.resources.time if unit.node.resources is not None else None
+        self.limit: float = math.inf if time_limit is None else time_limit
         self.said: list[str] = []
         """Output that the worker has sent so far."""
         self.begun: float | None = None
@@ -51,14 +53,12 @@ class Attempt:
 class Joint:
     """One try at several units in one batch, under way. None of them asks for resources, nor is limited."""
 
-    __slots__ = ("begun", "future", "limit", "store", "units")
+    __slots__ = ("future", "store", "units")
 
     def __init__(self, units: list[Unit], store: Any, future: futures.Future[Any]) -> None:
         self.units = units
         self.store = store
         self.future = future
-        self.limit: float | None = None
-        self.begun: float | None = None
 
     def forget(self) -> None:
         """Forget the claims on these: their worker was stopped, or has died."""

@@ -40,13 +40,9 @@ class Handover:
                 if not source.node.is_persisted:
                     self._users[source] = self._users.get(source, 0) + 1
 
-    def is_wanted(self, unit: Unit) -> bool:
-        """Tell whether anybody needs what `unit` makes."""
-        return bool(self._users.get(unit)) or unit.node.key in self._targets
-
     def path(self, unit: Unit) -> str | None:
         """The path at which another process puts what `unit` makes, if it is large; None where nobody needs it."""
-        if unit.node.is_persisted or not self.is_wanted(unit):
+        if unit.node.is_persisted or not (self._users.get(unit) or unit.node.key in self._targets):
             return None
         self._through_store = True
         return f"{self._shelf}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -81,6 +82,7 @@ class Loop:
         self.run_name = os.urandom(4).hex()  # one that all parts of a run share
         self._ready: list[tuple[int, Unit]] = []  # in this thread, where one after the other has room
         self._running: dict[futures.Future[Any], Attempt | Joint] = {}
+        self._timed: dict[futures.Future[Any], Attempt] = {}  # those of the running ones whose time is limited
         self._arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
         self._tries: dict[Unit, int] = {}
@@ -376,7 +378,9 @@ class Loop:
             except Exception as error:  # noqa: BLE001 - a node that cannot be sent fails by itself
                 self._settle(unit, failed_here(error, unit, number), None)
                 continue
-            self._running[future] = Attempt(unit, number, future)
+            attempt = self._running[future] = Attempt(unit, number, future)
+            if attempt.limit < math.inf:
+                self._timed[future] = attempt
             if not self._executor.shares_memory:
                 _tell_started(unit, self._tries[unit], self._told)
             future.add_done_callback(self._arrived.put)
@@ -488,22 +492,19 @@ class Loop:
         moments = [self._delayed[0][0]] if self._delayed else []
         if self._met and self._others.moment is not None:
             moments.append(self._others.moment)
-        for attempt in self._running.values():
-            if attempt.limit is not None:
-                if attempt.begun is None and attempt.future.running():
-                    attempt.begun = time.monotonic()
-                moments.append(time.monotonic() + 0.1 if attempt.begun is None else attempt.begun + attempt.limit)
+        for attempt in self._timed.values():
+            if attempt.begun is None and attempt.future.running():
+                attempt.begun = time.monotonic()
+            moments.append(time.monotonic() + 0.1 if attempt.begun is None else attempt.begun + attempt.limit)
         return min(moments) if moments else None
 
     def _stop_overdue(self) -> None:
-        for attempt in list(self._running.values()):
-            if isinstance(attempt, Joint) or attempt.limit is None or attempt.begun is None:
-                continue
-            if time.monotonic() < attempt.begun + attempt.limit:
+        for attempt in list(self._timed.values()):
+            if attempt.begun is None or time.monotonic() < attempt.begun + attempt.limit:
                 continue
             if not self._executor.stop(attempt.future):
                 continue  # it has just ended: its own outcome counts
-            del self._running[attempt.future]
+            del self._running[attempt.future], self._timed[attempt.future]
             self._room.release(attempt.unit)
             error = TimedOut(
                 f"{attempt.unit.node.key} was stopped after {attempt.limit:g} s, the time its resources allow; give it more, or less to do",
@@ -520,6 +521,7 @@ class Loop:
         attempt = self._running.pop(future, None)
         if attempt is None:
             return  # stopped, and seen to already
+        self._timed.pop(future, None)
         if isinstance(attempt, Joint):
             self._take_together(attempt)
             return
@@ -662,6 +664,7 @@ class Loop:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
+        self._timed.clear()
 
 
 def _hear(running: Iterable[Attempt | Joint], told: tuple[events.NodeEvent, ...]) -> None:

@@ -11,7 +11,7 @@ from persistable.nodes.staleness import Judge
 from persistable.nodes.status import Status, look_up
 from persistable.records.key import Key
 from persistable.runs.planner import FOLLOW, Planner, Unit, check_stale, waited_for
-from persistable.runs.targets import base_of, makers, pairs
+from persistable.runs.targets import base_of, leaves_of, makers, pairs
 from persistable.stores.base import Store
 
 if TYPE_CHECKING:
@@ -121,10 +121,11 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "
     `store` is for nodes that name none; `failed` and `stale` are as for `run`.
     """
     check_stale(stale)
-    base = base_of(targets, store)
+    leaves = leaves_of(targets)
+    base = base_of(leaves, store)
     judge = cache(Judge)
     decided = Planner(
-        [*makers(targets, base), *pairs(targets, base)],
+        [*makers(leaves, base), *pairs(leaves, base)],
         lambda asked: look_up([(unit.node, unit.store) for unit in asked], judge),
         failed=failed,
         stale=stale,

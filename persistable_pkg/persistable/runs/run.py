@@ -20,7 +20,7 @@ from persistable.runs.loop import Loop
 from persistable.runs.phases import Staged, check_every, watched
 from persistable.runs.planner import check_stale
 from persistable.runs.result import RunResult
-from persistable.runs.targets import base_of, makers, pairs, remember
+from persistable.runs.targets import base_of, leaves_of, makers, pairs, remember
 from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
@@ -79,9 +79,10 @@ def run(
         check_number(f"limits[{name!r}]", amount)
         if not amount >= 0:
             raise ValueError(f"limits[{name!r}] is {amount:g}; give zero or more")
-    base = base_of(targets, store)
+    leaves = leaves_of(targets)
+    base = base_of(leaves, store)
     if store is not None or enclosing_store() is not None:
-        remember(targets, base)
+        remember(leaves, base)
     if watch is not None:
         check_every(watch)
     bars = _bars(progress)
@@ -97,7 +98,7 @@ def run(
 
         def loop() -> Loop | Portioned | Staged:
             whole = all_of_it()  # what is nothing to run is said before anything begins
-            ahead = makers(targets, base)
+            ahead = makers(leaves_of(targets), base)
             return Staged(carrying(ahead), all_of_it, fail_fast) if ahead else whole
 
         kept = capture.keeps.set(output)

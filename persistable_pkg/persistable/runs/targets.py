@@ -13,45 +13,52 @@ from persistable.stores.base import Store
 from persistable.stores.open import open_store
 
 
-def base_of(targets: Iterable[Any], store: Any) -> Store:
-    """The store of those of `targets` that name none: `store`, else the enclosing one, else that of their last run, else the default.
+def leaves_of(targets: Iterable[Any]) -> list[Any]:
+    """The nodes and families that `targets` mean: in lists, tuples and dicts of such, and in whatever lists its own in ``targets``.
 
-    Within the code of a node, that node's store encloses it, in whichever thread or process it is generated.
+    Raises TypeError for what is none of these.
     """
-    if store is not None:
-        return open_store(store)
-    return nearest_store() or default_store(next(filter(None, map(remembered_store, _families_and_nodes(targets))), None))
-
-
-def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
-    """The nodes that `pairs` finds, families as they are."""
     found: list[Any] = []
     for target in targets:
         kind: Any = target.__class__
         if getattr(kind, "_node_is_node", False) or getattr(kind, "_node_is_family", False):
             found.append(target)
+            continue
+        if issubclass(kind, dict | list | tuple):
+            inner: Any = target
+        elif hasattr(kind, "targets") or (not issubclass(kind, type) and hasattr(target, "targets")):
+            inner = target.targets
         else:
-            inner: Any = (
-                target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ()) if not issubclass(kind, type) else ()
-            )
-            found += _families_and_nodes(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+            what = f"call {target.__name__}.step(...) for a node of it" if getattr(target, "_is_step", False) else "give nodes"
+            raise TypeError(f"{target!r:.80} is nothing to run: {what}, lists or dicts of them, or a Pipeline")
+        found += leaves_of(inner.values() if issubclass(inner.__class__, Mapping) else inner)  # a project has names for them
     return found
+
+
+def base_of(leaves: Iterable[Any], store: Any) -> Store:
+    """The store of those of `leaves` that name none: `store`, else the enclosing one, else that of their last run, else the default.
+
+    Within the code of a node, that node's store encloses it, in whichever thread or process it is generated.
+    """
+    if store is not None:
+        return open_store(store)
+    return nearest_store() or default_store(next(filter(None, map(remembered_store, leaves)), None))
 
 
 _is_family: Callable[[Any], bool] = attrgetter("_node_is_family")
 """Tell whether a node or family is a family."""
 
 
-def remember(targets: Iterable[Any], store: Store) -> None:
-    """Let nodes among `targets` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
+def remember(leaves: Iterable[Any], store: Store) -> None:
+    """Let nodes among `leaves` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
     seen: set[int] = set()
-    stack: list[tuple[Iterable[Any], Store]] = [(_families_and_nodes(targets), store)]
+    stack: list[tuple[Iterable[Any], Store]] = [(leaves, store)]
     while stack:
         some, store = stack.pop()
         for target in some:
             where = store
             if _is_family(target):
-                upstream: Iterable[Any] = target.remember(where) if id(target) not in seen and hasattr(target, "remember") else ()
+                upstream: Iterable[Any] = target.remember(where) if id(target) not in seen else ()
             else:
                 own = own_store(target)
                 if own is None:
@@ -65,10 +72,10 @@ def remember(targets: Iterable[Any], store: Store) -> None:
                 stack.append((upstream, where))
 
 
-def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
-    """The (node, store) pairs of the nodes that make the members of families among `targets`, as far as they have not made all of them."""
+def makers(leaves: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
+    """The (node, store) pairs of the nodes that make the members of families among `leaves`, as far as they have not made all of them."""
     found: dict[Any, tuple[Any, Any]] = {}
-    for target in _families_and_nodes(targets):
+    for target in leaves:
         for source in target.sources if _is_family(target) else ():
             if hasattr(source, "is_sealed"):
                 where = own_store(target) or store
@@ -83,36 +90,23 @@ SMALLEST = 500
 
 
 def pairs(targets: Iterable[Any], store: Store, large: list[Any] | None = None) -> list[tuple[Any, Any]]:
-    """The (node, store) pairs that `targets` mean: nodes, lists and dicts of such, and whatever lists its nodes in ``targets``.
+    """The (node, store) pairs that `targets`, or the leaves of them, mean.
 
-    large: takes the `key_chunks` of large families, of which no node is made. Raises TypeError for what is none of these, InputMissing for
-    a node that is open.
+    large: takes the `key_chunks` of large families, of which no node is made. Raises TypeError for what `leaves_of` does not take,
+    InputMissing for a node that is open.
     """
     found: list[tuple[Any, Any]] = []
     looked: set[int] = set()
-    stack: list[Any] = list(reversed(list(targets)))
-    while stack:
-        target = stack.pop()
-        kind: Any = target.__class__
-        if getattr(kind, "_node_is_node", False):
-            target.key  # noqa: B018 - an open node says here what it needs
-            found.append((target, own_store(target) or store))
-        elif issubclass(kind, dict):
-            stack.extend(reversed(list(target.values())))
-        elif issubclass(kind, list | tuple):
-            stack.extend(reversed(target))
-        elif hasattr(kind, "targets") or (
-            not issubclass(kind, type) and hasattr(target, "targets")
-        ):  # asked of a family itself, it would list
-            if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
-                target.refresh_once(looked)
-                chunks = target.key_chunks if large is not None and len(target) >= SMALLEST else None
-                if large is not None and chunks is not None:
-                    large.append(chunks)
-                    continue
-            listed: Any = target.targets  # a project has names for them
-            stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))
-        else:
-            what = f"call {target.__name__}.step(...) for a node of it" if getattr(target, "_is_step", False) else "give nodes"
-            raise TypeError(f"{target!r:.80} is nothing to run: {what}, lists or dicts of them, or a Pipeline")
+    for leaf in leaves_of(targets):
+        nodes: Iterable[Any] = (leaf,)
+        if _is_family(leaf):
+            leaf.refresh_once(looked)  # members come and go with what it follows, and all targets see the same
+            chunks = leaf.key_chunks if large is not None and len(leaf) >= SMALLEST else None
+            if large is not None and chunks is not None:
+                large.append(chunks)
+                continue
+            nodes = leaf.targets
+        for node in nodes:
+            node.key  # noqa: B018 - an open node says here what it needs
+            found.append((node, own_store(node) or store))
     return found

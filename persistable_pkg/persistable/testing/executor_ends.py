@@ -17,7 +17,9 @@ class EndingContract:
     """The tests, see `ExecutorContract`."""
 
     patience: ClassVar[float] = 60.0
+    """Seconds after which something that should happen counts as never happening."""
     immediate: ClassVar[bool] = False
+    """`submit` returns when the task is done, so none is ever waiting or running."""
     rounds: ClassVar[int] = 20
     """Number of times that a task is stopped which may be about to end."""
 

@@ -67,10 +67,6 @@ class ExecutorContract(EndingContract):
     """Number of tiny tasks that are many."""
     deadly: ClassVar[int] = 200
     """Number of tasks under way when one of them takes its process down."""
-    patience: ClassVar[float] = 60.0
-    """Seconds after which something that should happen counts as never happening."""
-    immediate: ClassVar[bool] = False
-    """`submit` returns when the task is done, so none is ever waiting or running."""
     at_least_once: ClassVar[bool] = False
     """Tasks that a worker has performed may be performed again when it dies before all that it was given is answered."""
     knows_exit_status: ClassVar[bool] = True

@@ -21,8 +21,8 @@ from persistable.executors.kubernetes.owner import HEARTBEAT, is_gone, owner_now
 from persistable.executors.kubernetes.pod import ELSEWHERE, PLACE
 from persistable.executors.kubernetes.watch import LogFollower, PodWatch
 from persistable.executors.remote.engine import Engine, Job, Report
-from persistable.executors.remote.files import JobFiles
-from persistable.executors.remote.request import ANSWERS, NOTE, REQUEST, TAKEN, Answer
+from persistable.executors.remote.files import SharedFiles
+from persistable.executors.remote.request import ANSWER, NOTE, REQUEST, TAKEN, Answer
 from persistable.executors.resources import Resources
 from persistable.stores.keys import carrying
 
@@ -54,7 +54,7 @@ class _Launched:
     name: str
     """Name of its Job and its Secret."""
     index: int | None
-    place: JobFiles | None
+    place: SharedFiles | None
     since: float = field(default_factory=time.monotonic)
     pod: str | None = None
     last: Json | None = None
@@ -78,7 +78,7 @@ class KubernetesEngine(Engine):
     takes_back: ClassVar[bool] = False
 
     def __init__(
-        self, connect: Callable[[], API], pods: manifests.Pods, slots: int, patience: float, place: Callable[[str], JobFiles] | None
+        self, connect: Callable[[], API], pods: manifests.Pods, slots: int, patience: float, place: Callable[[str], SharedFiles] | None
     ) -> None:
         self._connect = connect
         self._pods = pods
@@ -365,14 +365,14 @@ class KubernetesEngine(Engine):
     def _answers(self, entry: _Launched, files: Iterable[tuple[str, bytes]]) -> list[Answer]:
         found: list[Answer] = []
         for name, content in files:
-            data: bytes | None = content if name.startswith(ANSWERS) else None
-            if name.startswith(f"{ELSEWHERE}{ANSWERS}") and entry.place is not None:
+            data: bytes | None = content if name.startswith(ANSWER) else None
+            if name.startswith(f"{ELSEWHERE}{ANSWER}") and entry.place is not None:
                 try:
                     data = entry.place.get(name.removeprefix(ELSEWHERE))
                 except (OSError, PersistableError) as error:
                     entry.error = error
             if data is not None:
-                found += (Answer(*answer) for answer in pickle.loads(data))
+                found.append(Answer(*pickle.loads(data)))
         return found
 
     def _error(self, entry: _Launched, state: State, began: bool, output: str) -> Exception | None:

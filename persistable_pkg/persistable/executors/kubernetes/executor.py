@@ -12,7 +12,7 @@ from persistable.executors.kubernetes.api import API
 from persistable.executors.kubernetes.engine import KubernetesEngine
 from persistable.executors.kubernetes.manifests import Pods
 from persistable.executors.remote.executor import RemoteExecutor
-from persistable.executors.remote.files import FolderFiles, JobFiles, StoreFiles
+from persistable.executors.remote.files import FolderFiles, SharedFiles, StoreFiles
 from persistable.executors.remote.request import Request
 from persistable.executors.resources import Resources
 from persistable.stores.base import Store
@@ -111,7 +111,7 @@ class KubernetesExecutor(RemoteExecutor):
         return f"KubernetesExecutor({self._image!r})"
 
 
-def _place_of(files: Store | str | os.PathLike[str]) -> Callable[[str], JobFiles]:
+def _place_of(files: Store | str | os.PathLike[str]) -> Callable[[str], SharedFiles]:
     """Return what makes the files of a job from its name."""
     from persistable.stores import open_store
 
@@ -121,7 +121,7 @@ def _place_of(files: Store | str | os.PathLike[str]) -> Callable[[str], JobFiles
         return lambda name: StoreFiles(store, f".persistable/jobs/{name}")
     folder = inside.parent
 
-    def make(name: str) -> JobFiles:
+    def make(name: str) -> FolderFiles:
         place = FolderFiles(folder / name)
         place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return place

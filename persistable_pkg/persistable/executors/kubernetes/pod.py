@@ -24,12 +24,12 @@ from persistable.errors import RunError
 from persistable.executors.base import portable
 from persistable.executors.calls import pack, to_bytes
 from persistable.executors.kubernetes.log import lines_of
-from persistable.executors.remote.files import JobFiles
-from persistable.executors.remote.request import ANSWERS, DRIVER, REQUEST, TAKEN, Answer
+from persistable.executors.remote.files import JobFiles, SharedFiles
+from persistable.executors.remote.request import ANSWER, DRIVER, REQUEST, TAKEN, Answer
 from persistable.executors.remote.worker import perform
 
 PLACE = "place"
-"""Name of the file with the pickled `JobFiles` for what is too large."""
+"""Name of the file with the pickled `SharedFiles` for what is too large."""
 ELSEWHERE = "elsewhere."
 """Prefix, in the log, of the name of a file that was put there."""
 MOST = 1 << 20
@@ -48,7 +48,7 @@ class LogFiles(JobFiles):
     The driver has no way to take calls back from a running worker, so the worker releases them itself when one takes long.
     """
 
-    def __init__(self, folder: Path, place: JobFiles | None, begun: str | None = None) -> None:
+    def __init__(self, folder: Path, place: SharedFiles | None, begun: str | None = None) -> None:
         self._folder = folder
         self._place = place
         self._log = os.dup(1)  # a call may close or redirect the one that everybody has
@@ -61,8 +61,8 @@ class LogFiles(JobFiles):
         if len(data) > MOST and self._place is not None:
             self._place.put(name, data)
             name, data = f"{ELSEWHERE}{name}", b""
-        elif len(data) > MOST and name.startswith(ANSWERS):
-            data = pickle.dumps([tuple(_small(Answer(*answer))) for answer in pickle.loads(data)], 5)
+        elif len(data) > MOST and name.startswith(ANSWER):
+            data = pickle.dumps(tuple(_small(Answer(*pickle.loads(data)))), 5)
         for line in lines_of(name, data):
             os.write(self._log, line)
 
@@ -99,9 +99,6 @@ class LogFiles(JobFiles):
 
     def names(self) -> Collection[str]:
         return ()
-
-    def remove(self) -> None:
-        """Leave them: they are gone with the pod."""
 
 
 def _small(answer: Answer) -> Answer:

@@ -1,4 +1,4 @@
-"""`python -m persistable.executors.remote JOB`: perform a job, as `persistable worker JOB` does, which needs the extra ``cli``."""
+"""`python -m persistable.executors.remote FOLDER`: perform the job in that folder."""
 
 import sys
 

@@ -8,16 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 from uuid import uuid4
 
 from persistable.stores.base import Store
 
 
 class JobFiles(ABC):
-    """Small files by name. Each is whole from the moment it is there."""
-
-    flush_after: float = 0.0
-    """Seconds for which a worker gathers answers before it writes them."""
+    """Small files by name, as the worker of a job has them. Each is whole from the moment it is there."""
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
@@ -34,10 +32,6 @@ class JobFiles(ABC):
     @abstractmethod
     def names(self) -> Collection[str]:
         """List the names of all files."""
-
-    @abstractmethod
-    def remove(self) -> None:
-        """Remove all files; harmless if there are none."""
 
 
 class FolderFiles(JobFiles):
@@ -82,30 +76,30 @@ class FolderFiles(JobFiles):
         return []
 
     def remove(self) -> None:
+        """Remove all files; harmless if there are none."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class StoreFiles(JobFiles):
+class StoreFiles:
     """Files under a prefix in a store, for workers that share no file system with their driver."""
-
-    flush_after = 0.5
 
     def __init__(self, store: Store, prefix: str) -> None:
         self.store = store
-        self.prefix = prefix.rstrip("/")
+        self.prefix = prefix
 
     def put(self, name: str, data: bytes) -> None:
+        """Write a file; one of that name is replaced."""
         self.store.put(f"{self.prefix}/{name}", data)
 
-    def create(self, name: str, data: bytes) -> bool:
-        return self.store.create(f"{self.prefix}/{name}", data)
-
     def get(self, name: str) -> bytes:
+        """Read a file. Raises FileNotFoundError."""
         return self.store.get(f"{self.prefix}/{name}")
 
-    def names(self) -> Collection[str]:
-        return [path.rpartition("/")[2] for path in self.store.list(self.prefix)]
-
     def remove(self) -> None:
+        """Remove all files; harmless if there are none."""
         for path in list(self.store.list(self.prefix)):
             self.store.delete(path)
+
+
+SharedFiles: TypeAlias = FolderFiles | StoreFiles
+"""Files that a worker and its driver both reach."""

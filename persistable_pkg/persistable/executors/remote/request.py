@@ -2,7 +2,7 @@
 
 request        what to do: a line that names the versions of its sender, then a pickle
 taken.NUMBER   who has a call, `WORKER` to perform it or `DRIVER` to take it back: created exclusively, so that one of them has it
-answers.POSITIONthe answers to some calls, in the order in which they were written
+answer.POSITION the answer to a call, in the order in which they were written
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from persistable.executors.remote.files import JobFiles
 
 REQUEST = "request"
 TAKEN = "taken."
-ANSWERS = "answers."
+ANSWER = "answer."
 WORKER, DRIVER = b"worker", b"driver"
 """Contents of a file of `TAKEN`."""
 
@@ -94,8 +94,8 @@ def misfit(here: Versions, there: Versions, executor: str, place: str) -> Execut
 def answers_in(files: JobFiles, names: Iterable[str], known: set[str]) -> list[Answer]:
     """Return the answers in those of `names` that are not among `known`, to which they are added."""
     found: list[Answer] = []
-    for name in sorted((name for name in names if name.startswith(ANSWERS) and name not in known), key=_number):
-        found += (Answer(*answer) for answer in pickle.loads(files.get(name)))
+    for name in sorted((name for name in names if name.startswith(ANSWER) and name not in known), key=_number):
+        found.append(Answer(*pickle.loads(files.get(name))))
         known.add(name)
     return found
 

@@ -19,7 +19,7 @@ from persistable.executors import cores, notes
 from persistable.executors.calls import flush_output, pack, perform_to_bytes, to_bytes
 from persistable.executors.remote import reach
 from persistable.executors.remote.files import FolderFiles, JobFiles
-from persistable.executors.remote.request import ANSWERS, NOTE, REFUSED, REQUEST, TAKEN, WORKER, Answer, Request, answers_in, read
+from persistable.executors.remote.request import ANSWER, NOTE, REFUSED, REQUEST, TAKEN, WORKER, Answer, Request, answers_in, read
 
 _PAUSE = 0.5
 """Seconds between two notes."""
@@ -44,9 +44,7 @@ def perform(files: JobFiles) -> int:
 class _Worker:
     def __init__(self, files: JobFiles) -> None:
         self._files = files
-        self._gathered: list[Answer] = []
         self._written = -1
-        self._written_at = time.monotonic()
         self._stopped = False
         self._process = os.getpid()
         self._writing = threading.Lock()
@@ -59,21 +57,20 @@ class _Worker:
     def perform(self) -> None:
         process = os.getpid()
         names = list(self._files.names())
-        self._written = max((int(name.rpartition(".")[2]) for name in names if name.startswith(ANSWERS)), default=-1)
+        self._written = max((int(name.rpartition(".")[2]) for name in names if name.startswith(ANSWER)), default=-1)
         answered = {answer.number for answer in answers_in(self._files, names, set())}
         try:
             request = read(self._files.get(REQUEST))
             reach.check_files(request.seen)
             _prepare(request)
         except Exception as error:  # noqa: BLE001 - all its calls fail with it
-            self._gathered.append(_refusal(error))
-            self._write()
+            self._put(_refusal(error))
             return
         for index, parts in enumerate(request.calls):
             if index in answered or not self._take(index):
                 continue
             start, imported = time.perf_counter(), len(sys.modules)
-            with notes.sent_by(notes.Sender(self._note, max(_PAUSE, self._files.flush_after), leaves_files=True)):
+            with notes.sent_by(notes.Sender(self._note, _PAUSE, leaves_files=True)):
                 went_well, answer = perform_to_bytes(parts)
             seconds = time.perf_counter() - start if len(sys.modules) == imported else None
             if os.getpid() != process:
@@ -81,32 +78,23 @@ class _Worker:
             if self._stopped:
                 raise KeyboardInterrupt
             flush_output()
-            self._gathered.append(Answer(index, seconds, went_well, answer))
-            if time.monotonic() - self._written_at >= self._files.flush_after:
-                self._write()
-        self._write()
+            self._put(Answer(index, seconds, went_well, answer))
 
     def _take(self, index: int) -> bool:
         """Tell whether the call is this process's to perform, and not taken back."""
         name = f"{TAKEN}{index}"
         return self._files.create(name, WORKER) or self._files.get(name) == WORKER
 
-    def _write(self) -> None:
-        self._written_at = time.monotonic()
-        if self._gathered:
-            self._put(self._gathered)
-            self._gathered = []
-
-    def _put(self, answers: Sequence[Answer]) -> None:
+    def _put(self, answer: Answer) -> None:
         with self._writing:
             self._written += 1
-            self._files.put(f"{ANSWERS}{self._written}", pickle.dumps([tuple(answer) for answer in answers], 5))
+            self._files.put(f"{ANSWER}{self._written}", pickle.dumps(tuple(answer), 5))
 
     def _note(self, data: bytes) -> bool:
         """Send a note, from any thread, but not from what a call has forked."""
         if os.getpid() != self._process:
             return False
-        self._put([Answer(NOTE, None, True, [data])])
+        self._put(Answer(NOTE, None, True, [data]))
         return True
 
 

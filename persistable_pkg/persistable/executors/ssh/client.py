@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent import futures
 from contextlib import suppress
 from typing import Any
 
+from persistable.executors.ssh.connection import SSHConnection
 from persistable.executors.ssh.frames import Call, Decoder, Reply, encoded
 from persistable.executors.ssh.server import SILENCE
 from persistable.executors.ssh.spool import State
@@ -22,26 +22,10 @@ class Lost(ConnectionError):
     """The connection was lost."""
 
 
-class Connection(ABC):
-    """Bytes to and from a job server, which ends when this is closed or lost."""
-
-    @abstractmethod
-    def start(self, received: Callable[[bytes], None], lost: Callable[[str], None]) -> None:
-        """Connect, and start the server. `received` and `lost` are called by another thread, `lost` once, with the reason."""
-
-    @abstractmethod
-    def send(self, data: bytes) -> None:
-        """Send bytes, in this order."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close it. Harmless if it is lost or closed."""
-
-
 class Client:
     """Calls of one job server, from one thread. `wake` is called, by another, when there is news or the connection was lost."""
 
-    def __init__(self, connection: Connection, wake: Callable[[], None]) -> None:
+    def __init__(self, connection: SSHConnection, wake: Callable[[], None]) -> None:
         """Connect. Raises whatever starting the connection raises."""
         self._connection = connection
         self._wake = wake

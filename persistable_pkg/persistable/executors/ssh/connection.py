@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from persistable.errors import ExecutorUnavailable, need
 from persistable.executors.remote.request import Versions, misfit, versions
-from persistable.executors.ssh.client import Connection
 
 if TYPE_CHECKING:
     import asyncssh
@@ -27,8 +26,8 @@ _SERVE = (
 )
 
 
-class SSHConnection(Connection):
-    """Connection to a host, with one job server there. options: of `asyncssh.connect`, besides the host's name."""
+class SSHConnection:
+    """Bytes to and from a job server on a host, which ends when this is closed or lost. options: of `asyncssh.connect`."""
 
     def __init__(self, host: str, options: Mapping[str, Any], python: str, path: Sequence[str]) -> None:
         self._host = host
@@ -41,6 +40,7 @@ class SSHConnection(Connection):
         self._closed = False
 
     def start(self, received: Callable[[bytes], None], lost: Callable[[str], None]) -> None:
+        """Connect, and start the server. `received` and `lost` are called by another thread, `lost` once, with the reason."""
         try:
             _wait(self._start(received, lost))
         except BaseException:
@@ -48,9 +48,11 @@ class SSHConnection(Connection):
             raise
 
     def send(self, data: bytes) -> None:
+        """Send bytes, in this order."""
         _loop().call_soon_threadsafe(self._write, data)
 
     def close(self) -> None:
+        """Close it. Harmless if it is lost or closed."""
         self._closed = True
         _wait(self._close())
 

@@ -15,7 +15,8 @@ from persistable.errors import ExecutorUnavailable
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.folders import Adopted, Orphan, Owner
 from persistable.executors.resources import Resources, check_offers
-from persistable.executors.ssh.client import Client, Connection, Lost
+from persistable.executors.ssh.client import Client, Lost
+from persistable.executors.ssh.connection import SSHConnection
 from persistable.executors.ssh.server import Hello
 from persistable.executors.ssh.spool import State
 
@@ -27,7 +28,7 @@ class Host(NamedTuple):
     """Host of a job server: how to connect to it, the jobs it takes at a time (None: as many as it has CPUs), and its GPUs."""
 
     name: str
-    connect: Callable[[], Connection]
+    connect: Callable[[], SSHConnection]
     slots: int | None = None
     gpus: float = 0
 
