@@ -1,7 +1,11 @@
-"""A call on an engine that is stopped: an answer that came before counts, one that ending its processes brought about does not."""
+"""A call on an engine that is stopped: an answer that came before counts, one that ending its processes brought about does not.
+
+An engine that cannot be asked for a moment is asked again.
+"""
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import CancelledError
@@ -28,6 +32,7 @@ class OneJob(Engine):
         self.launched: list[Job] = []
         self.answers: list[Answer] = []
         self.killed = False
+        self.troubles: list[OSError] = []
 
     def open(self, wake: Callable[[], None]) -> None:
         pass
@@ -46,6 +51,8 @@ class OneJob(Engine):
         self.launched += jobs
 
     def poll(self, jobs: Collection[Job]) -> Iterable[Report]:
+        if self.troubles:
+            raise self.troubles.pop()
         return [Report(job, list(self.answers), True, self.killed) for job in jobs]
 
     def withdraw(self, job: Job, numbers: Sequence[int]) -> Collection[int]:
@@ -82,3 +89,20 @@ def test_an_answer_counts_if_it_came_before_the_stop(before: bool) -> None:
             with pytest.raises(CancelledError):
                 future.result(10)
         engine.killed = True
+
+
+def test_files_that_cannot_be_read_for_a_moment_are_read_later(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(OneJob, "interval", 0.02)
+    engine = OneJob()
+    engine.troubles = [OSError(errno.ESTALE, "Stale file handle"), OSError(errno.EIO, "Input/output error")]
+    with RemoteExecutor(engine, Request(())) as executor:
+        future = executor.submit(tasks.double, 4)
+        end = time.monotonic() + 10
+        while (not engine.launched or engine.troubles) and time.monotonic() < end:
+            time.sleep(0.01)
+        engine.answer()
+        assert future.result(10) == 8
+        engine.killed = True
+    assert [record.message for record in caplog.records] == [
+        "jobs of the one executor cannot be looked at, which is tried again: [Errno 5] Input/output error"
+    ]

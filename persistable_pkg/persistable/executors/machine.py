@@ -1,4 +1,4 @@
-"""Resources of this machine, and whether a task can ever have what it asks for here; and when its processes began."""
+"""Resources of this machine, and whether a task can ever have what it asks for here; and the end of a process group."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from persistable.errors import Infeasible
 from persistable.executors.resources import Resources
+from persistable.params.process import fields_of
 
 _MEMBERSHIP, _ROOT = "/proc/self/cgroup", "/sys/fs/cgroup"
 
@@ -72,21 +73,6 @@ def _of_groups(controller: str, name: str, name_in_1: str, membership: str, root
                 yield file.read()
 
 
-def started(pid: int) -> str:
-    """Return when a process was started, in its system's own measure; an empty text if there is none, or it has ended."""
-    fields = _fields_of(pid)
-    return "" if not fields or fields[0] in "ZX" else fields[19]
-
-
-def _fields_of(pid: int) -> list[str]:
-    """Return the fields of /proc of a process that follow its name: its state, parent, group, ...; none where there is no process."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
 def await_group(group: int, seconds: float) -> None:
     """Return when none of the killed processes of a group runs any more, or after `seconds`: the end of a process takes a moment."""
     end = time.monotonic() + seconds
@@ -101,7 +87,7 @@ def _runs(group: int) -> bool:
         pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     except OSError:
         return False
-    return any(len(fields) > 2 and fields[0] not in "ZX" and fields[2] == str(group) for fields in map(_fields_of, pids))
+    return any(len(fields) > 2 and fields[0] not in "ZX" and fields[2] == str(group) for fields in map(fields_of, pids))
 
 
 def check(resources: Resources | None) -> None:

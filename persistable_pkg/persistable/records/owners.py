@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import Any, Literal, cast
 from zlib import crc32
 
 from blake3 import blake3
+
+from persistable.params.process import fields_of, host
 
 State = Literal["lives", "dead", "unknown"]
 
@@ -26,7 +27,7 @@ def mine() -> bytes:
     """The bytes that this process writes into its claims; the same bytes each time."""
     global written
     if not written:
-        _me.update(host=_host(), pid=os.getpid(), start=_start_of(os.getpid()), token=os.urandom(8).hex())
+        _me.update(host=host(), pid=os.getpid(), start=_start_of(os.getpid()), token=os.urandom(8).hex())
         written = _checked(json.dumps(_me).encode())
     return written
 
@@ -71,7 +72,7 @@ def _state_here(facts: dict[str, Any]) -> State:
     pid, start = facts.get("pid"), facts.get("start")
     if not isinstance(pid, int):
         return "dead"
-    fields = _fields_of(pid)
+    fields = fields_of(pid)
     if not fields:
         there = _is_there(pid) and not os.path.exists("/proc/self/stat")  # else it is the number of a thread
         return "unknown" if there else "dead"
@@ -108,54 +109,10 @@ def _is_there_on_windows(pid: int) -> bool:
     return not told or status.value == 259  # STILL_ACTIVE
 
 
-def _host() -> str:
-    """Host, boot and process namespace: two containers may share a host name but not their process ids."""
-    import socket
-
-    parts = [socket.gethostname()]
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            parts.append(file.read().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    except OSError:
-        parts += _boot()
-    return " ".join(parts)
-
-
-def _boot() -> list[str]:
-    """The name of this boot by sysctl, where there is one; else when it was."""
-    for name in (b"kern.bootsessionuuid", b"kern.boot_id"):  # macOS, FreeBSD
-        if value := _sysctl(name):
-            return [value.rstrip(b"\0").decode("ascii", "replace")]
-    value = _sysctl(b"kern.boottime")
-    return [str(int.from_bytes(value[:8], sys.byteorder))] if value else []
-
-
-def _sysctl(name: bytes) -> bytes:
-    """The value of that name; nothing where there is none, or no sysctl."""
-    import ctypes
-
-    try:
-        call: Any = ctypes.CDLL(None).sysctlbyname
-    except (AttributeError, OSError, TypeError):
-        return b""
-    room = ctypes.create_string_buffer(256)
-    size = ctypes.c_size_t(len(room))
-    return b"" if call(name, room, ctypes.byref(size), None, ctypes.c_size_t(0)) else room.raw[: size.value]
-
-
 def _start_of(pid: int) -> str | None:
     """The time at which the process began, to tell it from a later one of the same number; None where the platform does not say."""
-    fields = _fields_of(pid)
+    fields = fields_of(pid)
     return fields[19] if fields else None
-
-
-def _fields_of(pid: int) -> list[str]:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].decode().split()
-    except OSError:
-        return []
 
 
 def _short(host: str) -> str:

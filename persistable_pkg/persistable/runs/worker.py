@@ -209,16 +209,18 @@ def unpacked_job(data: bytes) -> Job:
     """The job that a `Packer` made `data` of."""
     states, common, token, attempt, given, hand_over, waits, failures = pickle.loads(data)
     global _known
-    if _known[0] != common:
-        _known = (common, pickle.loads(common), {})
-    _, (_, store, shelf, run, listened, main, output, levels), shared = _known
+    known = _known  # another thread, which performs a job of another run, may replace it
+    if known[0] != common:
+        known = _known = (common, pickle.loads(common), {})
+    _, (_, store, shelf, run, listened, main, output, levels), shared = known
     whole: list[tuple[Any, Any]] = []
     for lot, state in states:
-        if lot not in shared:
+        found = shared.get(lot)
+        if found is None:
             if len(shared) > _DEFINITIONS:
                 shared.clear()
-            shared[lot] = pickle.loads(lot)
-        made_by, *values = shared[lot]
+            found = shared[lot] = pickle.loads(lot)
+        made_by, *values = found
         if values:
             state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
         whole.append((made_by, state))
@@ -262,11 +264,12 @@ _defined: dict[str, Any] = {}
 
 def _definition(digest: str, data: bytes) -> Any:
     """The class or function that `data` defines, made once in this process."""
-    if digest not in _defined:
+    known = _defined.get(digest)
+    if known is None:
         if len(_defined) > _DEFINITIONS:
             _defined.clear()
-        _defined[digest] = pickle.loads(data)
-    return _defined[digest]
+        known = _defined.setdefault(digest, pickle.loads(data))
+    return known
 
 
 _DEFINITIONS = 1000

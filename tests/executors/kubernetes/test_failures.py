@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from persistable.errors import ExecutorUnavailable, Infeasible, NotEnforceable, 
 from persistable.executors import KubernetesExecutor
 from persistable.executors.kubernetes.diagnosis import state_of
 from persistable.executors.kubernetes.engine import KubernetesEngine
+from persistable.executors.kubernetes.owner import is_gone, owner_now
 from persistable.executors.remote.engine import Job
 from persistable.executors.resources import Resources
 from persistable.runs.targets import SMALLEST
@@ -372,3 +375,14 @@ def test_a_large_family_is_few_jobs(new_cluster: StandIn, tmp_path: Path, monkey
 def test_a_status_that_no_signal_has_is_one(told: int, meant: int) -> None:
     pod = {"status": {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": told}}}]}}
     assert state_of(pod).exitcode == meant
+
+
+def test_a_process_of_the_same_number_in_another_container_is_not_this_one() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    mine = json.loads(owner_now(1000.0))
+    assert not is_gone(json.dumps(mine), 1000.0)
+    dead = {**mine, "pid": gone.pid}
+    assert is_gone(json.dumps(dead), 1000.0)
+    elsewhere = json.dumps({**dead, "host": platform.node()})  # a container that has the host's name, and processes of its own
+    assert not is_gone(elsewhere, 1100.0) and is_gone(elsewhere, 1200.0)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 
-from persistable.executors.machine import started
+from persistable.params.process import host, started
 
 HEARTBEAT = 20.0
 """Seconds between two renewals."""
@@ -15,16 +14,16 @@ _GONE = 6 * HEARTBEAT
 
 def owner_now(server_time: float) -> str:
     """Return the text for this process at a time of the server's clock, which all drivers share."""
-    return json.dumps({"host": platform.node(), "pid": os.getpid(), "began": started(os.getpid()), "seen": round(server_time, 1)})
+    return json.dumps({"host": host(), "pid": os.getpid(), "began": started(os.getpid()), "seen": round(server_time, 1)})
 
 
 def is_gone(owner: str, server_time: float) -> bool:
     """Tell whether that process has ended: known at once on its own host, and elsewhere from its silence."""
     try:
         found = json.loads(owner)
-        host, pid, began, seen = found["host"], int(found["pid"]), found["began"], float(found["seen"])
+        owner_host, pid, began, seen = found["host"], int(found["pid"]), found["began"], float(found["seen"])
     except (ValueError, KeyError, TypeError):
         return False  # of a later version, perhaps
     if server_time - seen > _GONE:
         return True
-    return bool(host == platform.node() and began and started(pid) != began and started(os.getpid()))
+    return bool(owner_host == host() and began and started(pid) != began and started(os.getpid()))

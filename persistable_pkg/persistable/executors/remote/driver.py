@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from uuid import uuid4
@@ -23,6 +23,7 @@ from persistable.executors.resources import Resources
 
 _LOGGER = logging.getLogger("persistable")
 _LASTING = 30.0  # seconds that the end of a job may take to be told after it was killed
+_PATIENCE = 600.0  # seconds for which files that cannot be read, as on a network that is down, are looked for again
 _LATE = 1.0  # seconds without an answer after which the calls that a job has not begun go to others
 
 
@@ -40,6 +41,7 @@ class Driver:
         self._moved: dict[Job, float] = {}
         self._adopted: dict[str, tuple[Job, int]] = {}
         self._closing = False
+        self._troubled: float | None = None
         self._at_end: list[Callable[[], object]] = [engine.close]
         self._foreign: set[Job] = set()  # adopted, and nobody has asked for any of their calls
         for job in engine.adopt():
@@ -193,7 +195,7 @@ class Driver:
             self._moved[job] = time.monotonic()
 
     def _look(self) -> None:
-        for report in self._engine.poll(list(self._tasks)):
+        for report in self._reports(list(self._tasks)):
             self._take(report)
         if any(group.waiting for group in self._groups.values()):
             return
@@ -201,6 +203,18 @@ class Driver:
             if len(tasks) > 1 and time.monotonic() - self._moved.get(job, 0.0) > _LATE and self._engine.room(job.resources, self._tasks):
                 self._moved[job] = time.monotonic()
                 self._take_back(job)
+
+    def _reports(self, jobs: Collection[Job]) -> Iterator[Report]:
+        """Give what is new of these jobs. Where that cannot be read it is read the next time, for a while."""
+        try:
+            yield from self._engine.poll(jobs)
+            self._troubled = None
+        except OSError as error:
+            if self._troubled is None:
+                self._troubled = time.monotonic()
+                _LOGGER.warning("jobs of the %s executor cannot be looked at, which is tried again: %s", self._engine.name, error)
+            if time.monotonic() - self._troubled > _PATIENCE:
+                raise
 
     def _take(self, report: Report) -> None:
         job, tasks = report.job, self._tasks.get(report.job)
@@ -280,7 +294,7 @@ class Driver:
         if held.get(last) is not task:  # a later one has begun, so this one has ended, and its answer is under way
             self._await_end(job, task)
             return task.is_stopped
-        for report in self._engine.poll([job]):  # what has been answered by now, it has done by itself
+        for report in self._reports([job]):  # what has been answered by now, it has done by itself
             self._take(report)
         if task.done():
             return task.is_stopped
@@ -295,7 +309,7 @@ class Driver:
         """Take the answers of `job` until `task` has its outcome: an engine may tell of it a while after the processes are gone."""
         end = time.monotonic() + _LASTING
         while not task.done() and time.monotonic() < end:
-            for report in self._engine.poll([job]):
+            for report in self._reports([job]):
                 self._take(report)
             if not task.done():
                 time.sleep(0.02)

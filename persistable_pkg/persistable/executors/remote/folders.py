@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from persistable.executors.machine import started
 from persistable.executors.remote.files import FolderFiles
 from persistable.executors.remote.request import DRIVER, REQUEST, TAKEN, Answer, answers_in
+from persistable.params.process import started
 
 _IDENTITIES = "identities"
 _OWNER = "owner"

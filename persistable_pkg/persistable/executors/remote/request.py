@@ -93,10 +93,9 @@ def misfit(here: Versions, there: Versions, executor: str, place: str) -> Execut
 
 def answers_in(files: JobFiles, names: Iterable[str], known: set[str]) -> list[Answer]:
     """Return the answers in those of `names` that are not among `known`, to which they are added."""
-    found: list[Answer] = []
-    for name in sorted((name for name in names if name.startswith(ANSWER) and name not in known), key=_number):
-        found.append(Answer(*pickle.loads(files.get(name))))
-        known.add(name)
+    new = sorted((name for name in names if name.startswith(ANSWER) and name not in known), key=_number)
+    found = [Answer(*pickle.loads(files.get(name))) for name in new]
+    known.update(new)  # once all of them are read: those of one that fails are read again
     return found
 
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from persistable.executors.machine import await_group, started
+from persistable.executors.machine import await_group
+from persistable.params.process import started
 
 PROCESS = "process"
 ENDED = "ended"
