@@ -21,7 +21,7 @@ from tests.families.flows import Outliers, Points, add, joined, made_of, number,
 from persistable import Family, Persistable, Retry, Status, events, formerly, omit_when, open_store, run, step, untracked
 from persistable.errors import PayloadNotFound, RunFailed
 from persistable.runs.batch import PERIOD
-from persistable.runs.chunks import PORTION
+from persistable.runs.chunks import CHUNK
 from persistable.runs.targets import SMALLEST
 from persistable.stores import SQLiteStore
 
@@ -377,9 +377,9 @@ def test_a_hundred_thousand_members_are_run_resumed_and_looked_at(tmp_path: Path
     results: list[Any] = []
     assert calls(lambda: results.append(run(family))) < 100_000 / 10
     assert results[0].counts == {"done": 70_002, "reused": 29_998, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
-    assert calls(lambda: results.append(run(family))) <= 2 * 100_000 / PORTION
+    assert calls(lambda: results.append(run(family))) <= 2 * 100_000 / CHUNK
     assert results[1].counts["reused"] == 100_000
-    assert calls(lambda: results.append(family.status())) <= 2 * 100_000 / PORTION
+    assert calls(lambda: results.append(family.status())) <= 2 * 100_000 / CHUNK
     assert results[2] == {Status.DONE: 100_000}
     assert calls(lambda: results.append(sum(payload for _, payload in family.payloads()))) <= 2 * 100_000 / 1_000
     assert results[3] == sum(range(100_000)) / 2
@@ -426,8 +426,8 @@ def after(source: int, n: int) -> int:
 def test_what_portions_share_is_performed_once_also_if_it_fails(bad: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from persistable.runs import chunks
 
-    monkeypatch.setattr(chunks, "PORTION", 200)
-    assert PORTION > 200
+    monkeypatch.setattr(chunks, "CHUNK", 200)
+    assert CHUNK > 200
     heard: list[Any] = []
     family = after.over(once.step(bad, str(tmp_path / "log")), n=range(SMALLEST + 100))
     result = run(family, errors="return", hooks=[heard.append])

@@ -20,7 +20,7 @@ from rich.console import Console
 from persistable import run, step
 from persistable.events import Event, RunStarted
 from persistable.records.key import Key
-from persistable.runs.estimate import DurationEstimate
+from persistable.runs.estimate import DurationEstimate, QueueDepth
 from persistable.runs.progress import Bar, in_words
 
 
@@ -190,3 +190,12 @@ def test_events_before_a_run_and_after_it_are_passed_over() -> None:
 
     bar: Any = Bar()
     bar(Started(key=Key("a", "0" * 32), attempt=1))
+
+
+def test_many_calls_are_under_way_as_soon_as_one_was_short() -> None:
+    depth = QueueDepth()
+    assert depth.depth(2) == 3
+    depth.saw(0.0001)
+    assert depth.depth(2) > 100
+    depth.saw(1.0)
+    assert depth.depth(2) == 3

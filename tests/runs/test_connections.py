@@ -196,7 +196,7 @@ def test_a_forked_worker_that_outlives_the_run_closes_its_own_and_nothing_of_the
 
 @pytest.mark.parametrize("executor", ["inline", "threads"])
 def test_a_run_of_a_large_family_opens_it_once_for_all_its_chunks(executor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "PORTION", 300)
+    monkeypatch.setattr(chunks, "CHUNK", 300)
     log = tmp_path / "log"
     run(load.over(n=range(700), db=connection(connect, str(log))), executor=executor, store=MemoryStore())
     assert (marks(log).count("open"), marks(log).count("use"), marks(log).count("close")) == (1, 700, 1)

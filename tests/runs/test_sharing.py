@@ -250,7 +250,7 @@ def test_what_has_failed_in_another_run_since_it_was_planned_is_left(executor: s
 def test_what_has_failed_of_a_large_family_in_another_run_is_left(
     executor: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "PORTION", 200)  # in a folder, each is planned when its turn comes
+    monkeypatch.setattr(chunks, "CHUNK", 200)  # in a folder, each is planned when its turn comes
     with opened(kind, tmp_path) as store:
         family = odd_fail.over(n=range(600))
         for _ in range(2):  # also where it has failed already

@@ -42,7 +42,7 @@ class Executor(futures.Executor, ABC):
     """True if the executor itself finds room for the resources that a task asks for; else `run` counts them against this machine's."""
 
     worth: float = 0.0
-    """Seconds of work that are worth a task, where handing one over is dear: short nodes share one then, whatever their store."""
+    """Seconds of work that a call should hold where sending one costs much: short nodes share calls then, in any store."""
 
     adopts: ClassVar[bool] = False
     """True if tasks go on when this process ends, and `submit_as` takes over those that still wait or run."""

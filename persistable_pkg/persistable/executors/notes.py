@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 
 class Sender(NamedTuple):
-    """A way to send. send: sends a packed note; False where it cannot, or not from this process. pause: seconds between two of a task, at
-    least; more where each leaves a file: see `pause_after`."""
+    """Sends the notes of a task.
+
+    send: sends a packed note; returns False where it cannot be sent, such as from a process that the task has forked. pause: least seconds
+    between two notes. leaves_files: each note leaves a file, so that the pauses grow, see `pause_after`.
+    """
 
     send: Callable[[bytes], bool]
     pause: float = 0.1

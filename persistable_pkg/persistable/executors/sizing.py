@@ -4,16 +4,14 @@ from __future__ import annotations
 
 
 class MovingAverage:
-    """Exponential moving average of the seconds that calls take.
-
-    weight: share of what was seen last. seconds: the average before anything was seen; None where the first becomes the average.
-    """
+    """Exponential moving average of the seconds that calls take. weight: share of the last one."""
 
     __slots__ = ("_weight", "seconds")
 
-    def __init__(self, weight: float, seconds: float | None = None) -> None:
+    def __init__(self, weight: float) -> None:
         self._weight = weight
-        self.seconds = seconds
+        self.seconds: float | None = None
+        """The average; None before the first call."""
 
     def saw(self, seconds: float) -> None:
         """Take into account a call that took `seconds`."""

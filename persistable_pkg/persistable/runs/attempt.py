@@ -51,7 +51,7 @@ class Attempt:
 
 
 class Joint:
-    """One try at several units in one batch, under way. None of them asks for resources, nor is limited."""
+    """One try at several units in one batch, under way. None of them asks for resources, so none has a time limit."""
 
     __slots__ = ("future", "store", "units")
 

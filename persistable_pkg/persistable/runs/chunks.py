@@ -33,12 +33,12 @@ from persistable.records.record import SUFFIX
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.estimate import expected_seconds
-from persistable.runs.failures import Spot
+from persistable.runs.failures import Location
 from persistable.runs.others import failed_elsewhere
-from persistable.runs.result import RunResult, Share
+from persistable.runs.result import FamilyResult, RunResult
 from persistable.runs.worker import Packer, check_keys, failed
 
-PORTION = 5000
+CHUNK = 5000
 """Members that are planned together, and begin before any after them does."""
 CLOSER = 1000
 """Members that may be stale of which nodes are made at once."""
@@ -47,29 +47,29 @@ _TRIES = 2
 """Times that members which a worker gives back are sent together with others once more."""
 
 Wanted = list[tuple[Any, Any]]
-Member = tuple[Share, int]
+Member = tuple[FamilyResult, int]
 
 
-class Lot(NamedTuple):
+class MemberGroup(NamedTuple):
     """Some members of a family, by number, which are performed together. tries: how often they were given back before."""
 
-    share: Share
+    family: FamilyResult
     numbers: Sequence[int]
     tries: int = 0
 
 
-class Portioned:
-    """Carries out what is wanted: single nodes, and families of which only what is not stored is ever made a node of.
+class ChunkedRun:
+    """Runs single nodes, and large families, of which only members that are not stored are made nodes.
 
-    loop: gives what carries out (node, store) pairs by `executor`, told which nodes failed before. families: the `KeyChunks` of each. base:
-    the store of those that name none.
+    loop: gives what carries out (node, store) pairs by `executor`, told which nodes failed before. key_chunks: the `KeyChunks` of each
+    family. base: the store of those that name none.
     """
 
     def __init__(
         self,
-        loop: Callable[[Wanted, dict[Spot, Any]], Any],
+        loop: Callable[[Wanted, dict[Location, Any]], Any],
         wanted: Wanted,
-        families: Iterable[Any],
+        key_chunks: Iterable[Any],
         base: Any,
         executor: Executor,
         fail_fast: bool,
@@ -81,52 +81,52 @@ class Portioned:
         self._wanted = wanted
         self._executor = executor
         self.result = RunResult(base)
-        self._shares: list[Share] = []
-        for lots in families:
-            share = Share(lots, lots.store if lots.store is not None else base)
-            if not any(map(share.equals, self._shares)):
-                self._shares.append(share)
-        self._failed: dict[Spot, Any] = {}
-        self._attempts: dict[Share, dict[int, int]] = {share: {} for share in self._shares}
+        self._families: list[FamilyResult] = []
+        for chunks in key_chunks:
+            family = FamilyResult(chunks, chunks.store if chunks.store is not None else base)
+            if not any(map(family.equals, self._families)):
+                self._families.append(family)
+        self._failed: dict[Location, Any] = {}
+        self._attempts: dict[FamilyResult, dict[int, int]] = {family: {} for family in self._families}
         """Number of the last attempt at each member whose failure was recorded when the run began."""
         self._begun = False
         self._fail_fast = fail_fast
-        self._straights: dict[Share, Any] = {}
+        self._generators: dict[FamilyResult, Any] = {}
         self._pace = Pace()
-        self._queue: deque[Lot] = deque()
-        self._slow: Counter[Share] = Counter()
+        self._queue: deque[MemberGroup] = deque()
+        self._slow: Counter[FamilyResult] = Counter()
         self._packer = Packer(executor)
         self.run_name = os.urandom(4).hex()
 
     def run(self, failed: str) -> RunResult:
         """Look at all, then carry out one chunk after the other."""
         start = time.perf_counter()
-        self.result.outcomes.shares.extend(self._shares)
-        for share in self._shares:
-            check_keys(self._executor, share.store, share.lots.model.key)
-            self._look(share)
+        self.result.outcomes.families.extend(self._families)
+        for family in self._families:
+            check_keys(self._executor, family.store, family.chunks.model.key)
+            self._look(family)
         if self._stale == "raise":
             self.result.stale.refuse()
             if self._wanted:
                 self._loop(self._wanted, {}).check_stale(failed)
-        missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
-        portions = [missing] if missing is not None else self._portions()
+        missing = [(family, number) for family in self._families for number in family.numbers("cancelled")] if self._few() else None
+        chunks = [missing] if missing is not None else self._chunks()
         if failed == "retry" and not self._executor.worth:  # else a call is dear, and the loop knows how much it has to be worth
-            missing_some = [share for share in self._shares if share.count("cancelled")]
+            missing_some = [family for family in self._families if family.count("cancelled")]
             if not self._executor.shares_memory:
-                for share in missing_some:
-                    self._executor.check_store(share.store)
-            fit = {share: format_check.refusal(share.lots.model) is None for share in missing_some}
-            self._straights = {share: share.lots.direct_generator(share.store) if fit[share] else None for share in missing_some}
-        # the loop over a single portion knows best what there is to do, unless there is nothing that it does
-        quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
+                for family in missing_some:
+                    self._executor.check_store(family.store)
+            fit = {family: format_check.refusal(family.chunks.model) is None for family in missing_some}
+            self._generators = {family: family.chunks.direct_generator(family.store) if fit[family] else None for family in missing_some}
+        # the loop over a single chunk knows best what there is to do, unless there is nothing that it does
+        quiet = missing is None or (not self._wanted and bool(self._generators) and all(self._generators.values()))
         told = events.listened() and quiet
         if told:
             self._announce()
         try:
             with connections.leading(self.run_name):
-                for portion in portions:
-                    if not self._carry_out(portion, failed, quiet):
+                for chunk in chunks:
+                    if not self._carry_out(chunk, failed, quiet):
                         break
         finally:
             self.result.seconds = time.perf_counter() - start
@@ -136,63 +136,65 @@ class Portioned:
         return self.result
 
     def _few(self) -> bool:
-        return sum(share.count("cancelled") for share in self._shares) <= PORTION
+        return sum(family.count("cancelled") for family in self._families) <= CHUNK
 
-    def _look(self, share: Share) -> None:
+    def _look(self, family: FamilyResult) -> None:
         """Find out what is there already, and what of it is stale."""
-        made_by, format_ = self._made_by(share), format_in_records(share.lots.model.payload_io)
-        for numbers in share.lots:
-            bases: list[str] = share.lots.bases(numbers)
-            there = present(share.store, bases, format_)
+        made_by, format_ = self._made_by(family), format_in_records(family.chunks.model.payload_io)
+        for numbers in family.chunks:
+            bases: list[str] = family.chunks.bases(numbers)
+            there = present(family.store, bases, format_)
             if len(there) == len(bases) and made_by is not None and set(there.values()) == {made_by}:
-                share.set_all(numbers, "reused")
+                family.set_all(numbers, "reused")
                 continue
             absent = {base: number for number, base in zip(numbers, bases, strict=True) if base not in there}
-            failures = failed_attempts(share.store, list(absent)) if absent else {}
-            self._attempts[share].update((absent[base], attempt) for base, attempt in failures.items())
+            failures = failed_attempts(family.store, list(absent)) if absent else {}
+            self._attempts[family].update((absent[base], attempt) for base, attempt in failures.items())
             same = [number for number, base in zip(numbers, bases, strict=True) if made_by is not None and there.get(base) == made_by]
-            share.set_all(same, "reused")
+            family.set_all(same, "reused")
             known = set(same)
-            self._look_closer(share, [number for number, base in zip(numbers, bases, strict=True) if base in there and number not in known])
+            self._look_closer(
+                family, [number for number, base in zip(numbers, bases, strict=True) if base in there and number not in known]
+            )
 
-    def _made_by(self, share: Share) -> bytes | None:
+    def _made_by(self, family: FamilyResult) -> bytes | None:
         """The bytes in which the records of all members agree where nothing has changed, if it is the same for all."""
-        return None if share.lots.factory.upstream_families else made_by(self._judging().expected(share.lots.model, share.store))
+        return None if family.chunks.factory.upstream_families else made_by(self._judging().expected(family.chunks.model, family.store))
 
-    def _look_closer(self, share: Share, numbers: list[int]) -> None:
+    def _look_closer(self, family: FamilyResult, numbers: list[int]) -> None:
         """Judge these members, which are there, but perhaps not as the code as it is now would make them."""
         for first in range(0, len(numbers), CLOSER):
             some = numbers[first : first + CLOSER]
-            nodes = [share.lots.nodes[number] for number in some]
-            for number, node, found in zip(some, nodes, look_up([(node, share.store) for node in nodes], self._judging), strict=True):
+            nodes = [family.chunks.nodes[number] for number in some]
+            for number, node, found in zip(some, nodes, look_up([(node, family.store) for node in nodes], self._judging), strict=True):
                 if not found.stored or found.verdict.refused or (found.verdict.causes and self._stale == "generate"):
                     continue  # a matter for the loop
-                share.set(number, "reused")
+                family.set(number, "reused")
                 if found.verdict.causes:
-                    self.result.stale.add(node, share.url, found.verdict)
+                    self.result.stale.add(node, family.url, found.verdict)
 
-    def _portions(self) -> Iterator[list[Member]]:
-        missing = ((share, number) for share in self._shares for number in share.numbers("cancelled"))
-        while portion := list(itertools.islice(missing, PORTION)):
-            yield portion
+    def _chunks(self) -> Iterator[list[Member]]:
+        missing = ((family, number) for family in self._families for number in family.numbers("cancelled"))
+        while chunk := list(itertools.islice(missing, CHUNK)):
+            yield chunk
 
-    def _carry_out(self, portion: list[Member], failed: str, quiet: bool) -> bool:
+    def _carry_out(self, chunk: list[Member], failed: str, quiet: bool) -> bool:
         """Run one chunk; whether to go on with the next."""
-        if any(self._straights.values()):
-            portion = self._straightaway(portion)
+        if any(self._generators.values()):
+            chunk = self._perform_directly(chunk)
             if self._fail_fast and self._failed:
                 return False
-        if failed == "retry" and (self._begun or any(self._straights.values())):
-            portion = self._left_to_others(portion)
-            if not portion and not self._wanted:
+        if failed == "retry" and (self._begun or any(self._generators.values())):
+            chunk = self._left_to_others(chunk)
+            if not chunk and not self._wanted:
                 return True
         self._begun = True
-        members: dict[Spot, list[Member]] = {}
+        members: dict[Location, list[Member]] = {}
         wanted, self._wanted = self._wanted, []
-        for share, number in portion:
-            node = share.lots.nodes[number]
-            members.setdefault((share.url, node.place), []).append((share, number))
-            wanted.append((node, share.store))
+        for family, number in chunk:
+            node = family.chunks.nodes[number]
+            members.setdefault((family.url, node.place), []).append((family, number))
+            wanted.append((node, family.store))
         loop = self._loop(wanted, self._failed)
         loop.quiet, loop.run_name = quiet, self.run_name
         try:
@@ -201,55 +203,55 @@ class Portioned:
             self._take(loop.result, members)
         return not loop.stopped
 
-    def _left_to_others(self, portion: list[Member]) -> list[Member]:
+    def _left_to_others(self, chunk: list[Member]) -> list[Member]:
         """Note as failed what another run has failed at since this one began, as often as its `Retry` says; the rest is returned."""
         rest: list[Member] = []
-        for share, members in itertools.groupby(portion, key=itemgetter(0)):
+        for family, members in itertools.groupby(chunk, key=itemgetter(0)):
             numbers = [number for _, number in members]
-            last = failed_attempts(share.store, share.lots.bases(numbers))
+            last = failed_attempts(family.store, family.chunks.bases(numbers))
             if not last:
-                rest += [(share, number) for number in numbers]
+                rest += [(family, number) for number in numbers]
                 continue
-            retry = share.lots.model.retry
+            retry = family.chunks.model.retry
             enough = retry.attempts if retry is not None else 1
-            for number, key in zip(numbers, share.lots.keys(numbers), strict=True):
-                since = last.get(key.path, 0) - self._attempts[share].get(number, 0)
-                is_own = (share.url, key) in self._failed
-                failure = find_failure(share.store, key) if since >= enough and not is_own else None
+            for number, key in zip(numbers, family.chunks.keys(numbers), strict=True):
+                since = last.get(key.path, 0) - self._attempts[family].get(number, 0)
+                is_own = (family.url, key) in self._failed
+                failure = find_failure(family.store, key) if since >= enough and not is_own else None
                 if failure is None:
-                    rest.append((share, number))
+                    rest.append((family, number))
                 else:
-                    self._note(share, [number], [(0, failed_elsewhere(failure), failure.traceback, failure.seconds)])
+                    self._note(family, [number], [(0, failed_elsewhere(failure), failure.traceback, failure.seconds)])
         return rest
 
-    def _straightaway(self, portion: list[Member]) -> list[Member]:
+    def _perform_directly(self, chunk: list[Member]) -> list[Member]:
         """Generate what is generated without its node, in this thread or, many at a time, by the executor; the rest is returned."""
         rest: list[Member] = []
-        groups = itertools.groupby(portion, key=itemgetter(0))
-        self._queue.extend(Lot(share, [number for _, number in members]) for share, members in groups)
+        groups = itertools.groupby(chunk, key=itemgetter(0))
+        self._queue.extend(MemberGroup(family, [number for _, number in members]) for family, members in groups)
         with connections.within(self.run_name):
             if isinstance(self._executor, InlineExecutor):
-                while (lot := self._next(rest)) is not None:
-                    self._perform(lot, rest)
+                while (group := self._next(rest)) is not None:
+                    self._perform(group, rest)
             else:
                 self._send(rest)
         return rest
 
     def _send(self, rest: list[Member]) -> None:
         """Have workers perform what `_next` gives, many members to a call; whatever ends this early leaves nothing running."""
-        executor, running = self._executor, dict[futures.Future[Any], Lot]()
+        executor, running = self._executor, dict[futures.Future[Any], MemberGroup]()
         arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         with notes.received_at(self.run_name, arrived.put):
             try:
                 while True:
-                    while len(running) < self._pace.at_once(executor.workers) and (lot := self._next(rest)) is not None:
+                    while len(running) < self._pace.at_once(executor.workers) and (group := self._next(rest)) is not None:
                         try:
-                            function, argument = self._task(lot)
+                            function, argument = self._task(group)
                             future = executor.submit_for(None, function, argument)
                         except Exception as error:  # noqa: BLE001 - each of them is tried alone, and told apart
-                            self._arrived(rest, lot, error)
+                            self._arrived(rest, group, error)
                             continue
-                        running[future] = lot
+                        running[future] = group
                         future.add_done_callback(arrived.put)
                     if not running:
                         return
@@ -265,7 +267,7 @@ class Portioned:
             finally:
                 self._end(running)
 
-    def _end(self, running: dict[futures.Future[Any], Lot]) -> None:
+    def _end(self, running: dict[futures.Future[Any], MemberGroup]) -> None:
         """End calls that are under way, and forget the claims of those workers that were stopped."""
         for future in running:
             future.cancel()
@@ -273,119 +275,119 @@ class Portioned:
             if self._executor.stops:
                 self._executor.stop(future)
         futures.wait(running)
-        for share, numbers, _ in running.values():
+        for family, numbers, _ in running.values():
             with suppress(StoreError):  # they are taken over by whoever comes next
-                claim_watch.forget_dead(share.store, share.lots.bases(numbers))
+                claim_watch.forget_dead(family.store, family.chunks.bases(numbers))
 
     def _goes_on(self) -> bool:
         return not (self._fail_fast and self._failed)
 
-    def _next(self, rest: list[Member]) -> Lot | None:
+    def _next(self, rest: list[Member]) -> MemberGroup | None:
         """Some that are performed together, one after the other; what is not goes to `rest`."""
         while self._queue and self._goes_on():
-            share, numbers, tries = self._queue.popleft()
-            if self._straights.get(share) is None:
-                rest += [(share, number) for number in numbers]
+            family, numbers, tries = self._queue.popleft()
+            if self._generators.get(family) is None:
+                rest += [(family, number) for number in numbers]
                 continue
             if self._failed:  # some of these may be among what failed earlier in this run
-                spots = [(share.url, key) for key in share.lots.keys(numbers)]
-                rest += [(share, number) for number, spot in zip(numbers, spots, strict=True) if spot in self._failed]
-                numbers = [number for number, spot in zip(numbers, spots, strict=True) if spot not in self._failed]
+                locations = [(family.url, key) for key in family.chunks.keys(numbers)]
+                rest += [(family, number) for number, location in zip(numbers, locations, strict=True) if location in self._failed]
+                numbers = [number for number, location in zip(numbers, locations, strict=True) if location not in self._failed]
             some, later = numbers[: self._pace.size], numbers[self._pace.size :]
             if later:
-                self._queue.appendleft(Lot(share, later, tries))
+                self._queue.appendleft(MemberGroup(family, later, tries))
             if some:
-                return Lot(share, some, tries)
+                return MemberGroup(family, some, tries)
         return None
 
-    def _perform(self, lot: Lot, rest: list[Member]) -> None:
-        share, numbers, _ = lot
-        keys = share.lots.keys(numbers)
-        batch: Batch = self._straights[share].batch(keys, share.lots.rows(numbers), self._attempts_at(lot, keys))
+    def _perform(self, group: MemberGroup, rest: list[Member]) -> None:
+        family, numbers, _ = group
+        keys = family.chunks.keys(numbers)
+        batch: Batch = self._generators[family].batch(keys, family.chunks.rows(numbers), self._attempts_at(group, keys))
         try:
             batch.perform(lambda: not self._fail_fast)
         finally:
-            self._note(share, numbers, [(each.number, each.error, "", each.seconds) for each in batch.ended])
+            self._note(family, numbers, [(each.number, each.error, "", each.seconds) for each in batch.ended])
         if batch.late:
-            self._queue.appendleft(Lot(share, [numbers[place] for place in sorted(batch.late)]))
-        rest += [(share, numbers[place]) for place in batch.left if place not in batch.late]
-        self._pace.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), share.store, batch.seconds)
+            self._queue.appendleft(MemberGroup(family, [numbers[place] for place in sorted(batch.late)]))
+        rest += [(family, numbers[place]) for place in batch.left if place not in batch.late]
+        self._pace.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), family.store, batch.seconds)
 
-    def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:
-        share, numbers, _ = lot
-        generator, keys, rows = self._straights[share], share.lots.keys(numbers), share.lots.rows(numbers)
-        attempts = self._attempts_at(lot, keys)
+    def _task(self, group: MemberGroup) -> tuple[Callable[..., Any], Any]:
+        family, numbers, _ = group
+        generator, keys, rows = self._generators[family], family.chunks.keys(numbers), family.chunks.rows(numbers)
+        attempts = self._attempts_at(group, keys)
         if self._executor.shares_memory:
             in_thread: tuple[Callable[..., Any], Any] = generator.thread_request(keys, rows, attempts, self.run_name)
             return in_thread
         elsewhere: tuple[Callable[..., Any], Any] = generator.request(keys, rows, attempts, self._packer, self.run_name)
         return elsewhere
 
-    def _attempts_at(self, lot: Lot, keys: Sequence[Key]) -> dict[str, int]:
-        """Number of the last attempt, by digest, at those of a lot whose failure was recorded when the run began."""
-        known = self._attempts[lot.share]
-        return {key.digest: known[number] for number, key in zip(lot.numbers, keys, strict=True) if number in known} if known else {}
+    def _attempts_at(self, group: MemberGroup, keys: Sequence[Key]) -> dict[str, int]:
+        """Number of the last attempt, by digest, at those of a group whose failure was recorded when the run began."""
+        known = self._attempts[group.family]
+        return {key.digest: known[number] for number, key in zip(group.numbers, keys, strict=True) if number in known} if known else {}
 
-    def _arrived(self, rest: list[Member], lot: Lot, parcel: Any) -> None:
-        share, numbers, tries = lot
-        if isinstance(parcel, Exception):
-            rest += [(share, number) for number in numbers]
+    def _arrived(self, rest: list[Member], group: MemberGroup, answer: Any) -> None:
+        family, numbers, tries = group
+        if isinstance(answer, Exception):
+            rest += [(family, number) for number in numbers]
             return
-        relay.tell_all(parcel.told, None, self._executor.workers > 1)
-        self._note(share, numbers, parcel.ended)
-        self._pace.saw(len(parcel.ended), sum(seconds for *_, seconds in parcel.ended), share.store, parcel.seconds)
-        left: list[int] = [numbers[place] for place in parcel.left]
+        relay.tell_all(answer.told, None, self._executor.workers > 1)
+        self._note(family, numbers, answer.ended)
+        self._pace.saw(len(answer.ended), sum(seconds for *_, seconds in answer.ended), family.store, answer.seconds)
+        left: list[int] = [numbers[place] for place in answer.left]
         if not tries:
-            self._judge(share, len(left) > len(parcel.ended))
+            self._judge(family, len(left) > len(answer.ended))
         if left and tries < _TRIES:
-            self._queue.append(Lot(share, left, tries + 1))
+            self._queue.append(MemberGroup(family, left, tries + 1))
         else:
-            rest += [(share, number) for number in left]
+            rest += [(family, number) for number in left]
 
-    def _judge(self, share: Share, slow: bool) -> None:
+    def _judge(self, family: FamilyResult, slow: bool) -> None:
         """Send members one by one where they take so long that most of them are given back; the first ones of a worker may."""
-        self._slow[share] = self._slow[share] + 1 if slow else 0
-        if self._slow[share] > self._executor.workers + 2:
-            self._straights[share] = None
+        self._slow[family] = self._slow[family] + 1 if slow else 0
+        if self._slow[family] > self._executor.workers + 2:
+            self._generators[family] = None
 
-    def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
+    def _note(self, family: FamilyResult, numbers: Sequence[int], ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
         """Keep how these ended: each its place among `numbers`, error, where that came from elsewhere its traceback, and seconds."""
         told, shown = events.listened(level=10), events.nodes_wanted()
-        for place, error, lines, seconds in all_ended:
+        for place, error, lines, seconds in ended:
             number = numbers[place]
             status = "done" if error is None else "failed"
-            if isinstance(error, ClaimLost) and share.store.exists(share.lots.bases([number])[0] + SUFFIX):
+            if isinstance(error, ClaimLost) and family.store.exists(family.chunks.bases([number])[0] + SUFFIX):
                 status = "reused"  # whoever took it over has stored it
-            share.set(number, status, seconds, 1)
+            family.set(number, status, seconds, 1)
             if error is not None and status == "failed":
-                self._fail(share, number, failed(error, None, 1, seconds).error, lines, seconds)
+                self._fail(family, number, failed(error, None, 1, seconds).error, lines, seconds)
             if told:
                 said = "" if error is None or status != "failed" else f"{type(error).__name__}: {message_of(error)}"
-                node = bound_to(share.lots.nodes[number], share.store) if shown else None
-                key = share.lots.keys([number])[0]
+                node = bound_to(family.chunks.nodes[number], family.store) if shown else None
+                key = family.chunks.keys([number])[0]
                 events.emit(events.Performed(key=key, outcome=status, seconds=seconds, error=said, is_target=True, node=node))
 
-    def _fail(self, share: Share, number: int, error: Exception | None, lines: str, seconds: float) -> None:
+    def _fail(self, family: FamilyResult, number: int, error: Exception | None, lines: str, seconds: float) -> None:
         assert error is not None
-        node = bound_to(share.lots.nodes[number], share.store)
+        node = bound_to(family.chunks.nodes[number], family.store)
         self.result.failures.add(node, error, lines, 1, seconds)
-        self._failed[share.url, node.place] = node.key
+        self._failed[family.url, node.place] = node.key
 
-    def _take(self, part: RunResult, members: dict[Spot, list[Member]]) -> None:
+    def _take(self, part: RunResult, members: dict[Location, list[Member]]) -> None:
         """Add the results of one chunk."""
-        for spot, ending in part.outcomes.own().items():
-            for share, number in members.get(spot, ()):
-                share.set(number, *ending[2:])
-            if spot not in members and spot not in self.result.outcomes.own():
-                self.result.outcomes.put(spot, ending)
+        for location, ending in part.outcomes.own().items():
+            for family, number in members.get(location, ()):
+                family.set(number, *ending[2:])
+            if location not in members and location not in self.result.outcomes.own():
+                self.result.outcomes.put(location, ending)
             if ending.status in ("failed", "skipped"):
-                self._failed[spot] = spot[1].key
+                self._failed[location] = location[1].key
         self.result.take(part)
 
     def _announce(self) -> None:
         jobs = Counter(node.payload_name for node, _ in self._wanted)
         stores = {node.payload_name: own_store(node) or store for node, store in self._wanted if node.is_persisted}
-        for share in self._shares:
-            jobs[share.lots.model.payload_name] += share.count("cancelled")
-            stores[share.lots.model.payload_name] = share.store
+        for family in self._families:
+            jobs[family.chunks.model.payload_name] += family.count("cancelled")
+            stores[family.chunks.model.payload_name] = family.store
         events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected_seconds(stores)))

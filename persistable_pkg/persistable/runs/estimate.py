@@ -52,7 +52,7 @@ class QueueDepth:
     """Number of calls to keep under way: more of them the shorter they are, so that no worker waits for the next."""
 
     def __init__(self) -> None:
-        self._average = MovingAverage(weight=0.1, seconds=1.0)
+        self._average = MovingAverage(weight=0.1)
 
     def saw(self, seconds: float) -> None:
         """Take into account a call that took `seconds`."""
@@ -60,8 +60,8 @@ class QueueDepth:
 
     def depth(self, workers: int) -> int:
         """Return how many calls may be under way on that number of workers."""
-        seconds = self._average.seconds or 0.0
-        if seconds > 0.05:
+        seconds = self._average.seconds
+        if seconds is None or seconds > 0.05:
             return workers + 1
         if seconds > 0.005:
             return workers * 4

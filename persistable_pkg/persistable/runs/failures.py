@@ -17,7 +17,7 @@ from persistable.records.key import Key, Place
 if TYPE_CHECKING:
     from persistable.nodes.node import Persistable
 
-Spot = tuple[str, Place]
+Location = tuple[str, Place]
 """The location of a node: the URL of its store, and its place there. Nodes of one key may stand at several."""
 
 SHOWN_WHOLE = 3
@@ -48,7 +48,7 @@ class NodeFailure:
         return self.node.key
 
     @property
-    def spot(self) -> Spot:
+    def location(self) -> Location:
         """The location of the node."""
         return self.node.store.url, self.node.place
 
@@ -143,11 +143,11 @@ class Failures(list[NodeFailure]):
         store = own_store(place) if is_node(place) else None
         found = [failure for failure in self if failure.key == key]
         if store is not None:
-            found = [failure for failure in found if failure.spot == (store.url, place.place)]
+            found = [failure for failure in found if failure.location == (store.url, place.place)]
         if not found:
             raise KeyError(f"{key} is not among the failures of this run")
         own = getattr(place, "place", key)
-        return next((failure for failure in found if failure.spot[1] == own), found[0])
+        return next((failure for failure in found if failure.location[1] == own), found[0])
 
 
 def kinds(failures: Sequence[NodeFailure]) -> str:

@@ -40,7 +40,7 @@ from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
 from persistable.runs.others import Others, failed_elsewhere, failure_since, forgive, is_stored
 from persistable.runs.planner import GIVEN_UP, Decision, Planner, Start, Unit
-from persistable.runs.queue import Room
+from persistable.runs.queue import ReadyQueue
 from persistable.runs.result import Ending, RunResult
 from persistable.runs.worker import (
     Job,
@@ -69,7 +69,7 @@ class Loop:
         self._stale = stale
         self._judging: Callable[[], Judge] | None = cache(Judge)
         self.stopped = False  # whether it ended at the first failure
-        self.quiet = False  # whether somebody else announces beginning and end
+        self.quiet = False  # whether the caller announces beginning and end
         self._given_up = given_up
         self._executor = executor
         self._inline = isinstance(executor, InlineExecutor)
@@ -92,12 +92,12 @@ class Loop:
         self._failed: set[Unit] = set()
         self._done: set[Unit] = set()
         self._handover: Handover | None = None  # where something is not persisted
-        self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
+        self._whole: set[type] = set()  # classes whose code asks for upstream of its upstream: they are sent all of it
         self._batching: batch_calls.Batching | None = None  # where a store commits several at once
         self._met = False  # whether another run was ever met: before that, nothing is to be expected of others
         self._hooks = events.own_hooks()
         if not self._inline:
-            self._room = Room(executor, limits)
+            self._queue = ReadyQueue(executor, limits)
             self._depth = QueueDepth()
         self._heard = events.listened(level=10)
         self._targets = {node.key for node, _ in wanted} if self._heard and events.nodes_wanted() else None
@@ -166,7 +166,7 @@ class Loop:
             if start.more:
                 self._expect(start.more)
             for unit in start.units:
-                self._queue(unit)
+                self._push(unit)
             for unit, cause in start.skipped:
                 self._skip(unit, cause)
             # a failure of this run ends it; what failed in an earlier run and is left as it is does not
@@ -250,7 +250,7 @@ class Loop:
                 return ended
             if self._running:
                 self._wait()
-            elif not (self._ready if self._inline else self._room.waiting):
+            elif not (self._ready if self._inline else self._queue.waiting):
                 if self._met:
                     self._others.expect()
                 until = self._next_moment()
@@ -258,16 +258,16 @@ class Loop:
                     return []
                 time.sleep(max(0.0, until - time.monotonic()))
 
-    def _queue(self, unit: Unit) -> None:
-        """`unit` is ready."""
+    def _push(self, unit: Unit) -> None:
+        """Queue a unit that is ready."""
         if self._inline:
             heappush(self._ready, (unit.order, unit))
         else:
-            self._room.queue(unit)
+            self._queue.push(unit)
 
     def _wake(self) -> None:
         while self._delayed and self._delayed[0][0] <= time.monotonic():
-            self._queue(heappop(self._delayed)[2])
+            self._push(heappop(self._delayed)[2])
         if not self._met:
             return
         seen = self._others.look()
@@ -276,7 +276,7 @@ class Loop:
         for unit in seen.failed:
             self._leave_to_others(unit, "failed")
         for unit in seen.free:
-            self._queue(unit)
+            self._push(unit)
 
     def _is_elsewhere(self, unit: Unit) -> bool:
         """Tell whether somebody else has generated `unit`, or is at it: then there is nothing to begin."""
@@ -292,7 +292,7 @@ class Loop:
         elif found == "failed" and (failure := failure_since(unit)) is not None:
             self._fail(unit, Outcome(False, failure.seconds, failed_elsewhere(failure), failure.traceback, attempt=failure.attempt))
         elif found == "failed":
-            self._queue(unit)
+            self._push(unit)
         else:
             self._others.add(unit)
 
@@ -328,7 +328,7 @@ class Loop:
                 unit = units[ended.number]
                 self._settle(unit, batch_calls.outcome_of(ended, unit.node, self._tries[unit]), None)
         for unit in batching.left(units, batch.left, batch.late):
-            self._queue(unit)
+            self._push(unit)
         batching.here.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
@@ -353,19 +353,19 @@ class Loop:
 
     def _submit(self) -> None:
         workers, batching = self._executor.workers, self._batching
-        while (unit := self._room.take(len(self._running), self._depth.depth(workers))) is not None:
+        while (unit := self._queue.pop(len(self._running), self._depth.depth(workers))) is not None:
             if self._met and self._is_elsewhere(unit):
-                self._room.release(unit)
+                self._queue.release(unit)
                 continue
             at_once, most = workers + 1, 1
             if batching is not None:
                 pace = batching.pace(unit)
-                at_once, most = pace.at_once(workers), pace.share(self._room.waiting, workers)
+                at_once, most = pace.at_once(workers), pace.share(self._queue.waiting, workers)
             if batching is not None and most > 1 and batching.suits(unit, unit.store):
                 if len(self._running) >= at_once:  # the longer it waits, the more go together
-                    self._room.queue(unit)
+                    self._queue.push(unit)
                     return
-                self._submit_together([unit, *self._room.take_more(most - 1, batching.is_like(unit))], batching)
+                self._submit_together([unit, *self._queue.pop_more(most - 1, batching.is_like(unit))], batching)
                 continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
             resources = unit.node.resources if self._executor.places else None
@@ -397,13 +397,13 @@ class Loop:
                 packed = batching.pack(units, lambda unit: self._task(unit, self._tries[unit])[1])
                 more = range(len(packed), len(units))
                 for unit in batching.left(units, more, more):
-                    self._queue(unit)
+                    self._push(unit)
                 del units[len(packed) :]
                 order = (packed, self._fail_fast, 2 * self._executor.worth)
                 future = self._executor.submit_as(batch_calls.identity_of(units), None, batch_calls.perform_packed, order)
         except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
             for unit in batching.left(units, range(len(units)), ()):
-                self._queue(unit)
+                self._push(unit)
             return
         self._running[future] = Joint(units, store, future)
         for unit in units if not self._executor.shares_memory else ():
@@ -418,7 +418,7 @@ class Loop:
         except Exception:  # noqa: BLE001 - the executor's own
             joint.forget()
             for unit in self._batching.left(joint.units, range(len(joint.units)), ()):
-                self._queue(unit)
+                self._push(unit)
             return
         loggers: dict[object, Any] = {unit.node.key: given_logger(unit.node) for unit in joint.units}
         for event in answer.events:
@@ -426,7 +426,7 @@ class Loop:
         for number, outcome in answer.outcomes:
             self._settle(joint.units[number], outcome, None)
         for unit in self._batching.left(joint.units, answer.left, answer.late):
-            self._queue(unit)
+            self._push(unit)
         self._batching.pace(joint.units[0]).saw(len(answer.outcomes), answer.performed_seconds, joint.store, answer.seconds)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
@@ -505,7 +505,7 @@ class Loop:
             if not self._executor.stop(attempt.future):
                 continue  # it has just ended: its own outcome counts
             del self._running[attempt.future], self._timed[attempt.future]
-            self._room.release(attempt.unit)
+            self._queue.release(attempt.unit)
             error = TimedOut(
                 f"{attempt.unit.node.key} was stopped after {attempt.limit:g} s, the time its resources allow; give it more, or less to do",
                 key=attempt.unit.node.key,
@@ -525,7 +525,7 @@ class Loop:
         if isinstance(attempt, Joint):
             self._take_together(attempt)
             return
-        self._room.release(attempt.unit)
+        self._queue.release(attempt.unit)
         payload: Any = None
         outcome: Outcome
         try:
@@ -536,9 +536,11 @@ class Loop:
                 outcome, payload = found
         except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
             outcome = died(attempt, error)
-        self._depth.saw(outcome.seconds)
-        if self._batching is not None and not outcome.elsewhere:
-            self._batching.saw_alone(attempt.unit, outcome.seconds)
+        else:
+            if not outcome.elsewhere:
+                self._depth.saw(outcome.seconds)
+                if self._batching is not None:
+                    self._batching.saw_alone(attempt.unit, outcome.seconds)
         if outcome.events:
             relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
@@ -556,7 +558,7 @@ class Loop:
             self._tries[unit] -= 1
             if outcome.elsewhere == "beyond":
                 self._whole.add(unit.node.__class__)
-                self._queue(unit)
+                self._push(unit)
                 return
             self._leave_to_others(unit, outcome.elsewhere)
             return
@@ -588,7 +590,7 @@ class Loop:
         except Exception:  # noqa: BLE001 - then the unit fails with what it had to say
             return False
         self._tries[unit] -= 1
-        self._queue(unit)
+        self._push(unit)
         return True
 
     def _note(self, unit: Unit, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
@@ -701,7 +703,7 @@ def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, floa
                     executor=name,
                     wanted=f"time={resources.time:g}",
                 )
-            Room(executor, limits).check(unit.node.key, resources)
+            ReadyQueue(executor, limits).check(unit.node.key, resources)
         if not executor.shares_memory and id(unit.store) not in reached:
             reached.add(id(unit.store))
             check_keys(executor, unit.store, unit.node.key)

@@ -1,4 +1,4 @@
-"""Runs in several stages: in two, where the payload of some nodes decides which others there are; and again and again, to watch inputs."""
+"""Runs in several phases: in two, where the payload of some nodes decides which others there are; and again and again, to watch inputs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from persistable.nodes import connections
 from persistable.runs.result import RunResult
 
 
-class Staged:
-    """Carries out what makes the members of families first, and then all that is wanted: two stages, announced as one run.
+class PhasedRun:
+    """Carries out what makes the members of families first, and then all that is wanted: two phases, announced as one run.
 
-    first: carries out the first stage. then: gives what carries out the second, asked
+    first: carries out the first phase. then: gives what carries out the second, asked
     for when the first has ended. What failed in the first does not keep the second from what can be done, unless `fail_fast`.
     """
 
@@ -54,14 +54,14 @@ class Staged:
             if self._begun:
                 events.emit(self.result.finished())
 
-    def _carry_out(self, stage: Any, failed: str) -> RunResult:
-        self._current = stage
-        stage.run_name = self._run_name
-        result: RunResult = stage.run(failed)
+    def _carry_out(self, phase: Any, failed: str) -> RunResult:
+        self._current = phase
+        phase.run_name = self._run_name
+        result: RunResult = phase.run(failed)
         return result
 
     def _as_one(self, event: events.Event) -> events.Event | None:
-        """The event to emit for an event of a stage: that the second begins is more to do, and the end is told when all has ended."""
+        """The event to emit for an event of a phase: that the second begins is more to do, and the end is told when all has ended."""
         if isinstance(event, events.RunFinished):
             return None
         if not isinstance(event, events.RunStarted):

@@ -16,8 +16,8 @@ from persistable.records.key import Key
 from persistable.runs.planner import Unit
 
 
-class Room:
-    """The amounts of each resource, what is in use, and who waits for it.
+class ReadyQueue:
+    """Queue of the nodes that are ready; each leaves it when the resources that it asks for are free.
 
     Executors that place tasks by themselves see to processors and memory; here only the limits named by the caller are counted then.
     """
@@ -58,16 +58,16 @@ class Room:
                     stacklevel=depth_of_user(),
                 )
 
-    def queue(self, unit: Unit) -> None:
-        """`unit` is ready."""
+    def push(self, unit: Unit) -> None:
+        """Add a unit that is ready."""
         queue = self._queues.get(unit.node.resources)
         if queue is None:
             queue = self._queues[unit.node.resources] = []
         heappush(queue, (unit.order, unit))
         self.waiting += 1
 
-    def take(self, running: int, window: int = 1) -> Unit | None:
-        """The first unit in the order of the plan that may begin now; its resources are in use until `release`."""
+    def pop(self, running: int, window: int = 1) -> Unit | None:
+        """Remove and return the first unit in the order of the plan that may begin now; its resources are in use until `release`."""
         best: list[tuple[int, Unit]] | None = None
         for resources, queue in self._queues.items():
             if queue and (best is None or queue[0][0] < best[0][0]) and self._fits(resources, running, window):
@@ -79,8 +79,8 @@ class Room:
         self._count(unit, 1.0)
         return unit
 
-    def take_more(self, most: int, suits: Callable[[Unit], bool]) -> list[Unit]:
-        """The next ones that ask for no resources, as long as they suit."""
+    def pop_more(self, most: int, suits: Callable[[Unit], bool]) -> list[Unit]:
+        """Remove and return the next ones that ask for no resources, as long as they suit."""
         queue, taken = self._queues.get(None, []), list[Unit]()
         while queue and len(taken) < most and suits(queue[0][1]):
             taken.append(heappop(queue)[1])
@@ -88,7 +88,7 @@ class Room:
         return taken
 
     def release(self, unit: Unit) -> None:
-        """`unit` has ended."""
+        """Free the resources of a unit that has ended."""
         self._count(unit, -1.0)
 
     def _fits(self, resources: Resources | None, running: int, window: int) -> bool:

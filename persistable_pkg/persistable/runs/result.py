@@ -18,7 +18,7 @@ from persistable.records.access import parsed
 from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, Record
-from persistable.runs.failures import SHOWN_WHOLE, Failures, NodeFailure, Spot, kinds
+from persistable.runs.failures import SHOWN_WHOLE, Failures, Location, NodeFailure, kinds
 from persistable.runs.stale import Stale
 
 if TYPE_CHECKING:
@@ -40,34 +40,34 @@ class Ending(NamedTuple):
     attempts: int
 
     @property
-    def spot(self) -> Spot:
+    def location(self) -> Location:
         """The location."""
         return self.store.url, self.node.place
 
 
-class Share:
+class FamilyResult:
     """Outcomes of the members of one family, by number; at first, all are cancelled.
 
-    lots: gives keys and nodes by number, see `persistable.families.keys.KeyChunks`. store: where all of them lie.
+    chunks: gives keys and nodes by number, see `persistable.families.keys.KeyChunks`. store: where all of them lie.
     """
 
-    def __init__(self, lots: Any, store: Any) -> None:
-        self.lots = lots
+    def __init__(self, chunks: Any, store: Any) -> None:
+        self.chunks = chunks
         self.store = store
         self.url: str = store.url
-        self._statuses = bytearray(len(lots))
-        self._attempts = bytearray(len(lots))
-        self._seconds = array("f", bytes(4 * len(lots)))
+        self._statuses = bytearray(len(chunks))
+        self._attempts = bytearray(len(chunks))
+        self._seconds = array("f", bytes(4 * len(chunks)))
         self._numbers: dict[str, int] | None = None
 
     def __len__(self) -> int:
         return len(self._statuses)
 
-    def equals(self, other: Share) -> bool:
+    def equals(self, other: FamilyResult) -> bool:
         """Tell whether both are about the same members in the same store. Where they are not, that is mostly seen at the first of them."""
-        if (self.url, len(self), self.lots.model.payload_name) != (other.url, len(other), other.lots.model.payload_name):
+        if (self.url, len(self), self.chunks.model.payload_name) != (other.url, len(other), other.chunks.model.payload_name):
             return False
-        return all(self.lots.keys(numbers) == other.lots.keys(numbers) for numbers in (range(1), *self.lots))
+        return all(self.chunks.keys(numbers) == other.chunks.keys(numbers) for numbers in (range(1), *self.chunks))
 
     def set(self, number: int, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         """Keep how this member ended."""
@@ -98,12 +98,12 @@ class Share:
 
     def keys(self) -> Iterator[Key]:
         """All keys, in order."""
-        for numbers in self.lots:
-            yield from self.lots.keys(numbers)
+        for numbers in self.chunks:
+            yield from self.chunks.keys(numbers)
 
     def find(self, key: Key) -> int | None:
         """The number of the member of that key. The first call makes an index of all."""
-        if key.name != self.lots.model.payload_name:
+        if key.name != self.chunks.model.payload_name:
             return None
         if self._numbers is None:
             self._numbers = {each.digest: number for number, each in enumerate(self.keys())}
@@ -112,9 +112,9 @@ class Share:
     def ending(self, number: int) -> Ending:
         """The outcome of this member."""
         status = STATUSES[self._statuses[number]]
-        return Ending(self.lots.nodes[number], self.store, status, self._seconds[number], self._attempts[number])
+        return Ending(self.chunks.nodes[number], self.store, status, self._seconds[number], self._attempts[number])
 
-    def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
+    def facts(self) -> Iterator[tuple[Location, str, float, int]]:
         """The location of each, its status, seconds and attempts, without its node."""
         url = self.url
         for key, status, seconds, attempts in zip(self.keys(), self._statuses, self._seconds, self._attempts, strict=True):
@@ -125,68 +125,68 @@ class Outcomes:
     """Outcomes by location."""
 
     def __init__(self) -> None:
-        self._own: dict[Spot, Ending] = {}
+        self._own: dict[Location, Ending] = {}
         self._urls: dict[str, None] = {}
-        self._placed: dict[Key, list[Spot]] = {}
-        self.shares: list[Share] = []
+        self._placed: dict[Key, list[Location]] = {}
+        self.families: list[FamilyResult] = []
 
-    def put(self, spot: Spot, ending: Ending) -> None:
-        """Keep how the node at `spot` ended, which is in no share."""
-        if spot not in self._own:
-            self._urls[spot[0]] = None
-            if isinstance(spot[1], Placed):
-                self._placed.setdefault(spot[1].key, []).append(spot)
-        self._own[spot] = ending
+    def put(self, location: Location, ending: Ending) -> None:
+        """Keep how the node at `location` ended, which is in no family."""
+        if location not in self._own:
+            self._urls[location[0]] = None
+            if isinstance(location[1], Placed):
+                self._placed.setdefault(location[1].key, []).append(location)
+        self._own[location] = ending
 
     def at(self, url: str, place: Place) -> Ending | None:
         """The outcome of the node at that location; None where this run has none there."""
         if (url, place) in self._own:
             return self._own[url, place]
-        shared = self._shared(url, place)
-        return shared[0].ending(shared[1]) if shared is not None else None
+        member = self._in_family(url, place)
+        return member[0].ending(member[1]) if member is not None else None
 
     def of(self, key: Key, url: str) -> Iterator[Ending]:
         """Outcomes of the nodes of that key; those in the store of that URL come first, then those under their key."""
-        urls = dict.fromkeys([url, *self._urls, *(share.url for share in self.shares)])
+        urls = dict.fromkeys([url, *self._urls, *(family.url for family in self.families)])
         found = (self.at(each, key) for each in urls)
         yield from (ending for ending in found if ending is not None)
-        yield from (self._own[spot] for spot in sorted(self._placed.get(key, ()), key=lambda spot: spot[0] != url))
+        yield from (self._own[location] for location in sorted(self._placed.get(key, ()), key=lambda location: location[0] != url))
 
-    def __iter__(self) -> Iterator[Spot]:
-        for share in self.shares:
-            yield from zip(repeat(share.url), share.keys())
+    def __iter__(self) -> Iterator[Location]:
+        for family in self.families:
+            yield from zip(repeat(family.url), family.keys())
         yield from self._own
 
     def __len__(self) -> int:
-        return len(self._own) + sum(map(len, self.shares))
+        return len(self._own) + sum(map(len, self.families))
 
     def endings(self) -> Iterator[Ending]:
         """All outcomes, in the order of iteration."""
-        for share in self.shares:
-            yield from map(share.ending, range(len(share)))
+        for family in self.families:
+            yield from map(family.ending, range(len(family)))
         yield from self._own.values()
 
-    def _shared(self, url: str, place: Place) -> tuple[Share, int] | None:
-        for share in self.shares:
-            number = share.find(place) if share.url == url and isinstance(place, Key) else None
+    def _in_family(self, url: str, place: Place) -> tuple[FamilyResult, int] | None:
+        for family in self.families:
+            number = family.find(place) if family.url == url and isinstance(place, Key) else None
             if number is not None:
-                return share, number
+                return family, number
         return None
 
     def put_first(self, earlier: Outcomes) -> None:
         """Add what `earlier` holds as well, which counts where both hold something."""
-        for spot, ending in earlier._own.items():
-            shared = self._shared(*spot)
-            if shared is None:
-                self.put(spot, ending)
+        for location, ending in earlier._own.items():
+            member = self._in_family(*location)
+            if member is None:
+                self.put(location, ending)
             else:
-                shared[0].set(shared[1], *ending[2:])
-        for own in [spot for spot in self._own if earlier._shared(*spot) is not None]:
+                member[0].set(member[1], *ending[2:])
+        for own in [location for location in self._own if earlier._in_family(*location) is not None]:
             del self._own[own]
-        self.shares = [*earlier.shares, *(share for share in self.shares if not any(map(share.equals, earlier.shares)))]
+        self.families = [*earlier.families, *(family for family in self.families if not any(map(family.equals, earlier.families)))]
 
-    def own(self) -> Mapping[Spot, Ending]:
-        """The nodes that are in no share, each with how it ended."""
+    def own(self) -> Mapping[Location, Ending]:
+        """The nodes that are in no family, each with how it ended."""
         return MappingProxyType(self._own)
 
     def counts(self) -> dict[str, int]:
@@ -196,15 +196,15 @@ class Outcomes:
             if not (ending.status == "reused" and ending.node.is_external):  # an input, which no run makes
                 counts[ending.status] += 1
         for status in counts:
-            counts[status] += sum(share.count(status) for share in self.shares)
+            counts[status] += sum(family.count(status) for family in self.families)
         return counts
 
-    def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
+    def facts(self) -> Iterator[tuple[Location, str, float, int]]:
         """The location of each, its status, seconds and attempts."""
-        for share in self.shares:
-            yield from share.facts()
-        for spot, (_, _, status, seconds, attempts) in self._own.items():
-            yield spot, status, seconds, attempts
+        for family in self.families:
+            yield from family.facts()
+        for location, (_, _, status, seconds, attempts) in self._own.items():
+            yield location, status, seconds, attempts
 
 
 def _not_here(target: object, why: str) -> UnknownKey:
@@ -215,7 +215,7 @@ def _not_here(target: object, why: str) -> UnknownKey:
 class Records(dict[Key, Record]):
     """Records by key, the first where one key stands at several places; also found by node, which finds that of its own place."""
 
-    def __init__(self, found: Mapping[Spot, Record], ending: Callable[[Any], Ending | None]) -> None:
+    def __init__(self, found: Mapping[Location, Record], ending: Callable[[Any], Ending | None]) -> None:
         super().__init__()
         for (_, place), record in found.items():
             self.setdefault(place.key, record)
@@ -228,16 +228,16 @@ class Records(dict[Key, Record]):
 
     def __missing__(self, node: Node | Key) -> Record:
         ending = None if isinstance(node, Key) else self._ending(node)
-        if ending is None or ending.spot not in self._found:
+        if ending is None or ending.location not in self._found:
             raise _not_here(node, "is no node of this run" if ending is None else f"has no record; its outcome is {ending.status}")
-        return self._found[ending.spot]
+        return self._found[ending.location]
 
 
 _AT_ONCE = 5000
 """Records that are in memory together, where they are not kept."""
 
 
-def _read(endings: Iterable[Ending]) -> Iterator[tuple[Spot, Record]]:
+def _read(endings: Iterable[Ending]) -> Iterator[tuple[Location, Record]]:
     """The records that there are of these, each store asked once for thousands."""
     stores: dict[str, tuple[Any, list[Place]]] = {}
     for node, store, *_ in endings:
@@ -273,8 +273,8 @@ class RunResult(Mapping[Any, Any]):
         self._store = store
         self.outcomes = Outcomes()
         """The outcome of each node."""
-        self._held: dict[Spot, Any] = {}
-        self._waits: dict[Spot, Key] = {}
+        self._held: dict[Location, Any] = {}
+        self._waits: dict[Location, Key] = {}
         self.failures = Failures()
         self.seconds = 0.0
 
@@ -293,14 +293,14 @@ class RunResult(Mapping[Any, Any]):
         self.seconds += earlier.seconds
         return self
 
-    def skip(self, spot: Spot, node: Node, store: Any, cause: Key) -> None:
-        """Keep that the node at `spot` was not tried, and the key of what failed; its own if it failed in an earlier run and was left."""
-        self.outcomes.put(spot, Ending(node, store, "skipped", 0.0, 0))
-        self._waits[spot] = cause
+    def skip(self, location: Location, node: Node, store: Any, cause: Key) -> None:
+        """Keep that the node there was not tried, and the key of what failed; its own if it failed in an earlier run and was left."""
+        self.outcomes.put(location, Ending(node, store, "skipped", 0.0, 0))
+        self._waits[location] = cause
 
     def left(self, failure: NodeFailure) -> bool:
         """Tell whether the node of that failure, one of an earlier run, was left as it was."""
-        return self._waits.get(failure.spot) == failure.key
+        return self._waits.get(failure.location) == failure.key
 
     @property
     def skipped(self) -> dict[Key, Key]:
@@ -309,11 +309,11 @@ class RunResult(Mapping[Any, Any]):
 
     def take(self, part: RunResult) -> None:
         """Add failures and payloads of a part of the same run, whose outcomes are noted already."""
-        told = {failure.spot for failure in self.failures}
+        told = {failure.location for failure in self.failures}
         self._held.update(part._held)
         self.failures.extend(part.failures)
         self.stale.take(part.stale)
-        self._waits.update({spot: cause for spot, cause in part._waits.items() if spot not in told})
+        self._waits.update({location: cause for location, cause in part._waits.items() if location not in told})
 
     def finished(self) -> RunFinished:
         """The event at the end."""
@@ -354,8 +354,8 @@ class RunResult(Mapping[Any, Any]):
 
     def _bound(self, ending: Ending, node: Node) -> Any:
         bound = bound_to(node, ending.store)
-        if ending.spot in self._held:
-            held = self._held[ending.spot]
+        if ending.location in self._held:
+            held = self._held[ending.location]
             hold(bound, held.copy(writable=True) if held.__class__ is Original else held)
         return bound
 
@@ -407,23 +407,25 @@ class RunResult(Mapping[Any, Any]):
         errors = self._errors()
         return [
             {
-                "name": spot[1].name,
-                "key": str(spot[1].key),
+                "name": location[1].name,
+                "key": str(location[1].key),
                 "status": status,
                 "seconds": seconds,
                 "attempts": attempts,
-                "error": errors.get(spot),
-                "store": spot[0],
-                "at": spot[1].to if isinstance(spot[1], Placed) else None,
+                "error": errors.get(location),
+                "store": location[0],
+                "at": location[1].to if isinstance(location[1], Placed) else None,
             }
-            for spot, status, seconds, attempts in self.outcomes.facts()
+            for location, status, seconds, attempts in self.outcomes.facts()
         ]
 
-    def _errors(self) -> dict[Spot, str]:
+    def _errors(self) -> dict[Location, str]:
         """The error of each node that failed, and for each that was not tried the node that it waits for, in words."""
-        found = {failure.spot: failure.text for failure in self.failures}
+        found = {failure.location: failure.text for failure in self.failures}
         causes = {failure.key: failure.describe() for failure in self.failures}
-        return found | {spot: f"waits for {causes.get(cause) or f'{cause}, which failed before'}" for spot, cause in self._waits.items()}
+        return found | {
+            location: f"waits for {causes.get(cause) or f'{cause}, which failed before'}" for location, cause in self._waits.items()
+        }
 
     def to_frame(self) -> Any:
         """`rows` as a pandas DataFrame."""
@@ -457,7 +459,7 @@ class RunResult(Mapping[Any, Any]):
                 ending.node.label,
                 badge(ending.status),
                 number(duration_in_words(ending.seconds) if ending.attempts else ""),
-                errors.get(ending.spot, ""),
+                errors.get(ending.location, ""),
                 digest(ending.node.key),
             )
             for ending in self._first(_SHOWN)
@@ -468,7 +470,7 @@ class RunResult(Mapping[Any, Any]):
 
     def _first(self, number: int) -> list[Ending]:
         """The first that ended so, failures before all others."""
-        failed = [ending for failure in self.failures[:number] if (ending := self.outcomes.at(*failure.spot)) is not None]
+        failed = [ending for failure in self.failures[:number] if (ending := self.outcomes.at(*failure.location)) is not None]
         others = (ending for ending in self.outcomes.endings() if ending.status != "failed")
         return [*failed, *islice(others, number - len(failed))]
 

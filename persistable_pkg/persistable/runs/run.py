@@ -15,9 +15,9 @@ from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import check_number
 from persistable.nodes import capture
-from persistable.runs.chunks import Portioned
+from persistable.runs.chunks import ChunkedRun
 from persistable.runs.loop import Loop
-from persistable.runs.phases import Staged, check_every, watched
+from persistable.runs.phases import PhasedRun, check_every, watched
 from persistable.runs.planner import check_stale
 from persistable.runs.result import RunResult
 from persistable.runs.targets import base_of, leaves_of, makers, pairs, remember
@@ -91,15 +91,15 @@ def run(
         def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
             return Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
 
-        def all_of_it() -> Loop | Portioned:
+        def all_of_it() -> Loop | ChunkedRun:
             large: list[Any] = []
             wanted = pairs(targets, base, large)
-            return Portioned(carrying, wanted, large, base, carrier, fail_fast, stale) if large else carrying(wanted)
+            return ChunkedRun(carrying, wanted, large, base, carrier, fail_fast, stale) if large else carrying(wanted)
 
-        def loop() -> Loop | Portioned | Staged:
+        def loop() -> Loop | ChunkedRun | PhasedRun:
             whole = all_of_it()  # what is nothing to run is said before anything begins
             ahead = makers(leaves_of(targets), base)
-            return Staged(carrying(ahead), all_of_it, fail_fast) if ahead else whole
+            return PhasedRun(carrying(ahead), all_of_it, fail_fast) if ahead else whole
 
         kept = capture.keeps.set(output)
         try:
