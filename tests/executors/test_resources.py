@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -40,10 +41,13 @@ def test_impossible_retries_are_refused(wrong: dict[str, float]) -> None:
         ("attempts", 2.5, "a whole number"),
         ("delay", "1s", "a number"),
         ("on", "OSError", "exception types, or a function that is given the error"),
+        ("on", ("OSError",), "exception types, or a function that is given the error"),
+        ("on", (OSError, print), "exception types, or a function that is given the error"),
+        ("on", dict, "exception types, or a function that is given the error"),
     ],
 )
 def test_a_retry_of_the_wrong_type_is_refused_by_name(name: str, value: Any, wanted: str) -> None:
-    with pytest.raises(TypeError, match=f"^Retry.{name} is {value!r}; give {wanted}$"):
+    with pytest.raises(TypeError, match=f"^{re.escape(f'Retry.{name} is {value!r}; give {wanted}')}$"):
         Retry(**{name: value})
 
 

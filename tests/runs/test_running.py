@@ -199,6 +199,17 @@ def test_fail_fast_ends_for_no_failure_of_an_earlier_run(executor: Any) -> None:
     assert (result.counts["skipped"], result.counts["done"]) == (1, 3)
 
 
+@step(retry=Retry(3, on=lambda error: error.errno == 5))
+def without_errno(n: int) -> int:
+    raise ValueError(n)
+
+
+def test_a_failure_says_that_the_predicate_of_its_retry_failed(executor: Any) -> None:
+    (failure,) = run(without_errno.step(1), executor=executor, errors="return").failures
+    assert failure.attempts == 1
+    assert "AttributeError: 'ValueError' object has no attribute 'errno'" in "".join(failure.error.__notes__)
+
+
 @step(retry=Retry(3, delay=0.01))
 def flaky(log: str, good: int) -> int:
     mark(log)

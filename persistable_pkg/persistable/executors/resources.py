@@ -35,7 +35,9 @@ class Retry:
             raise TypeError(f"Retry.attempts is {self.attempts!r}; give a whole number")
         for name in ("delay", "backoff", "jitter"):
             check_number(f"Retry.{name}", getattr(self, name))
-        if not callable(self.on) and type(self.on) is not tuple:
+        kinds: Any = self.on if type(self.on) is tuple else (self.on,)
+        are_types = all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds)
+        if not are_types and (not callable(self.on) or isinstance(self.on, type)):
             raise TypeError(f"Retry.on is {self.on!r}; give exception types, or a function that is given the error")
         if self.attempts < 1:
             raise ValueError(f"Retry.attempts is {self.attempts}; at least one try is needed, so give 1 or more")

@@ -117,13 +117,17 @@ def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: flo
 
 
 def wants_again(error: BaseException, retry: Retry | None) -> bool:
-    """Tell whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was."""
+    """Tell whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was.
+
+    A predicate that fails has not asked for another try, and the error gets a note of that.
+    """
     if retry is None or retry.attempts <= 1:
         return False
     on: Any = retry.on
     try:
         return isinstance(error, on) if isinstance(on, type | tuple) else bool(on(error))
-    except Exception:  # noqa: BLE001 - a predicate that fails has not asked for another try
+    except Exception as second:  # noqa: BLE001 - whatever somebody's predicate does
+        error.add_note(f"it was not tried again, since its Retry.on failed when asked: {type(second).__name__}: {second}")
         return False
 
 
