@@ -1,4 +1,4 @@
-"""`Catalog`: everything that is asked of the records of a store."""
+"""`Catalog`: queries and operations on the records of a store."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """The records of a store, found by class, name, params and facts; an index of them is brought up to date at each question.
+    """The records of a store, searched by class, name, params and facts in an index that each query brings up to date.
 
     store: a path, URL or store; without one the enclosing or default store. index: a file for the index instead of that in the user's
     cache folder, ``"store"`` for one in the store's own folder, or None to keep it in memory. The index can be deleted at any time.
-    `key`, as an argument of its calls, is all that ``catalog[...]`` takes: a key or its text, a path, an entry or a node.
+    Arguments called `key` take the same as ``catalog[...]``: a key or its text, a path, an entry or a node.
     """
 
     def __init__(self, store: Any = None, *, index: str | os.PathLike[str] | Literal["store"] | None = "") -> None:
@@ -77,7 +77,7 @@ class Catalog:
         """The entries of a class, a step or a name that match, newest first; without any argument every record.
 
         Params given by keyword must be equal, type included: 100 is not 100.0. With a class or step they are converted as at construction;
-        a node stands for the upstream in that role. params: the same, for names that are arguments here, and for nested ones by their
+        a node matches the upstream in that role. params: the same, for names that are arguments here, and for nested ones by their
         dotted path. status: ``"done"``, ``"corrupt"``, ``"untrusted"``, or ``"failed"`` for failures without a record. where: an SQL
         expression over params (dotted), ``upstream.<role>.<param>``, and the facts key, name, status, size, seconds, created, host, class
         and made; facts win over params of the same name, which ``params.size`` reaches.
@@ -91,11 +91,11 @@ class Catalog:
         return found
 
     def __getitem__(self, text: Target) -> Entry:
-        """The entry of a key, the beginning of one or of a digest, or the path of a stored file. Raises UnknownKey."""
+        """The entry of a key, of the beginning of a key or digest, or of the path of a stored file. Raises UnknownKey."""
         return lookup.entry(self, text)
 
     def names(self) -> list[str]:
-        """The names of all that is recorded, in order."""
+        """The names of all payloads with a record or a failure, in order."""
         return lookup.names(self.current())
 
     def __iter__(self) -> Iterator[Entry]:
@@ -110,17 +110,17 @@ class Catalog:
     # lineage
 
     def lineage(self, key: Target) -> list[Entry]:
-        """Everything upstream of it, nearest first; what is not stored has the status ``"absent"``. Raises UnknownKey."""
+        """The entries upstream, nearest first; those that are not stored have the status ``"absent"``. Raises UnknownKey."""
         return lookup.ancestors(self, [str(self[key].key)])
 
     def downstream(self, key: Target) -> list[Entry]:
-        """Everything stored that was made from it, through whatever was between, nearest first. Raises UnknownKey."""
+        """The stored entries downstream, direct and indirect, nearest first. Raises UnknownKey."""
         return lookup.downstream(self, self[key])
 
     # differences
 
     def nearest(self, node: Persistable[Any, Any]) -> Nearest | None:
-        """The stored payload of the same name that differs from `node` in the fewest params, upstream ones included, and in which.
+        """The stored payload of the same name that differs from `node` in the fewest params, upstream ones included, and these differences.
 
         None where nothing of its name is stored.
         """
@@ -141,11 +141,11 @@ class Catalog:
     # nodes
 
     def node(self, key: Target, trusted: bool = False) -> Persistable[Any, Any]:
-        """The node itself, from its record alone: its class or step imported, params and upstream made again, its key the same.
+        """The node, rebuilt from its record alone: class or step imported, params and upstream rebuilt, and with the same key.
 
-        trusted: execute the source that records keep of scripts and notebooks (``source=True``), and take formats of commands and downloads
-        that run code: what whoever can write to the store has chosen. In a store with ``trust=`` it is so anyway, for what it reads is
-        signed.
+        trusted: execute the source that records keep of scripts and notebooks (``source=True``), and accept formats of commands and
+        downloads that run code; anyone who can write to the store can choose both. Stores with ``trust=`` are always trusted, since the
+        records they read are signed.
 
         Raises UnknownKey, and NotRebuildable, which says what is missing or has changed.
         """
@@ -154,7 +154,7 @@ class Catalog:
         return nodes.node(self, self[key], trusted)
 
     def code(self, key: Target, trusted: bool = False) -> str:
-        """Python text that imports what it needs and leaves the node in `node`. trusted: as for `node`.
+        """Python text that rebuilds the node, imports included, and assigns it to `node`. trusted: as for `node`.
 
         Raises UnknownKey, NotRebuildable.
         """
@@ -165,8 +165,8 @@ class Catalog:
     def reproduce(self, key: Target, recursive: bool = False, rtol: float = 0.0, atol: float = 0.0, progress: bool = False) -> Reproduction:
         """Generate a stored payload again, from its record alone and without storing it, and compare.
 
-        recursive: begin at the sources, make everything upstream again too, and name the first that diverges. rtol, atol: relative and
-        absolute difference up to which two numbers count as equal. progress: show a bar. Raises UnknownKey.
+        recursive: begin at the sources, generate everything upstream again too, and name the first payload that diverges. rtol, atol:
+        relative and absolute difference up to which two numbers count as equal. progress: show a bar. Raises UnknownKey.
         """
         from persistable.catalog.reproduce import nodes
 
@@ -185,13 +185,13 @@ class Catalog:
         where: str | None = None,
         undo: str | None = None,
     ) -> Renaming:
-        """Plan a renaming, for its `apply` to do it: keys move, also of all that was made from it.
+        """Plan a renaming, which its `apply` carries out: keys change, also those of everything downstream.
 
-        Payloads are not read, records keep everything else. name: payload name, old and new; only what has the old one is renamed at all.
-        params: old name to new one, nested ones by their dotted path, ``{"optimizer.rate": "optimizer.lr"}``; ``*`` in it stands for every
-        item. classes: of params classes, enums and whatever else params name, and of nodes: ``{"Svm": "SupportVectors"}``, or by path,
-        ``{"old.module:Svm": "new.module:Svm"}``, ``{"old.module:": "new.module:"}``. what, where: only what `find` finds by them.
-        undo: instead of all these, the stamp of a renaming: what would give everything its old key back.
+        Payloads are not read, and records keep everything else. name: payload name, old and new; only payloads of the old name are renamed
+        at all. params: old name to new one, nested ones by their dotted path, ``{"optimizer.rate": "optimizer.lr"}``; ``*`` in it matches
+        every item. classes: of nodes, params classes, enums and other classes that params name: ``{"Svm": "SupportVectors"}``, or by path,
+        ``{"old.module:Svm": "new.module:Svm"}``, ``{"old.module:": "new.module:"}``. what, where: only records that `find` finds by them.
+        undo: instead of all these, the stamp of a renaming; the plan restores the old keys.
 
         Raises InvalidName, ValueError, InvalidQuery, and UnknownKey for an unknown stamp.
         """
@@ -209,14 +209,14 @@ class Catalog:
         replace: bool = False,
         move: bool = False,
     ) -> Entry:
-        """Make a file that was made elsewhere the payload of `node`; its record says ``made="adopted"``, and the file's name in its notes.
+        """Store a file made elsewhere as the payload of `node`; its record has ``made="adopted"``, and the file's name in its notes.
 
-        file: a path or URL, of a folder for formats of several files. It is found readable and valid, and copied byte for byte. io: its
-        format; without it that of the node where that writes such files, else that of the suffix. replace: take it where a payload is
-        there. move: take the file itself, where it lies on the same file system.
+        file: a path or URL, of a folder for formats of several files. It is read and validated, and copied byte for byte. io: its format;
+        without it that of the node if that writes files with this suffix, else that of the suffix. replace: replace a stored payload. move:
+        move the file instead of copying it, if it is on the same file system.
 
-        Raises PayloadExists, UnknownFormat, FileNotFoundError, StoreError for a node that keeps no payload, and what reading or
-        `_validate_payload` raises.
+        Raises PayloadExists, UnknownFormat, FileNotFoundError, StoreError for a node that keeps no payload, and the errors of reading and
+        `_validate_payload`.
         """
         from persistable.catalog.evolve.adoption import adopt
 
@@ -229,12 +229,12 @@ class Catalog:
         *,
         replace: bool = False,
     ) -> ImportedReleased:
-        """Bring what persistable 1.1 to 1.3 wrote into a folder under the keys that `classes` give it today; the folder stays as it is.
+        """Import payloads that persistable 1.1 to 1.3 wrote into a folder, under the keys that `classes` give them today.
 
-        Its payloads are pickles, and reading one runs what it says: only of a folder whose writers you trust. Each is validated, and
-        written in the format of its class; its record says ``made="adopted"``. Files of no class given, and those whose params do not fit,
-        are told in the result. classes: as a dict where payloads have other names than their classes. replace: take it where a payload
-        is there. Raises FileNotFoundError where there is no such folder.
+        The payloads are pickles, and reading one can run code: import only folders whose writers you trust. Each is validated, and written
+        in the format of its class; its record has ``made="adopted"``. The folder stays as it is. The result lists files of no given class,
+        and files whose params do not fit. classes: as a dict where payloads have other names than their classes. replace: replace stored
+        payloads. Raises FileNotFoundError where there is no such folder.
         """
         from persistable.catalog.evolve.released import import_released
 
@@ -251,16 +251,16 @@ class Catalog:
         name: str | None = None,
         max_size: int | float | str | None = None,
     ) -> Collection:
-        """Plan a cleaning-up: what would go and why, with sizes; nothing is touched until its `apply` moves it to the trash.
+        """Plan a cleanup: the payloads to remove, with reason and size; nothing changes until its `apply` moves them to the trash.
 
-        The reasons add up, and what crashes left is always among them. Nothing goes that something which stays was made from, at any
-        remove, nor what is pinned, being generated, or younger than what is being generated; layers that may only be read are left alone.
+        The reasons add up; being left by a crash is always one. Nothing is removed that is upstream of a payload that stays, at any
+        distance, is pinned, is being generated, or is younger than a running generation; read-only layers are left alone.
 
-        keep: nodes, families, pipelines, classes, keys, names, or a collection of such: whatever neither they are nor were made from goes.
-        superseded: what newer code or a newer version stands for. failed: failures. older_than: a timedelta, ``"30d"``, seconds, or a date:
-        only what was made before; by itself a reason. name: only payloads of that name; by itself a reason. max_size: bytes, or
-        ``"10 GB"``: payloads go, those first that take most bytes for each second of making, until what remains is no more than that;
-        what was put in by hand does not.
+        keep: nodes, families, pipelines, classes, keys, names, or a collection of such: everything is removed but these and their upstream.
+        superseded: payloads that newer code or a newer version replaces. failed: failures. older_than: a timedelta, ``"30d"``, seconds, or
+        a date: only payloads made before; by itself a reason. name: only payloads of that name; by itself a reason. max_size: bytes, or
+        ``"10 GB"``: payloads are removed, those with the most bytes per second of generation first, until the rest takes no more than that;
+        payloads put in by hand stay.
 
         Raises UnknownKey, ValueError, TypeError.
         """
@@ -269,40 +269,40 @@ class Catalog:
         return collect(self, rules(self, keep, superseded, failed, older_than, name, max_size))
 
     def trash(self) -> Trash:
-        """The trash: what cleaning-ups have taken, until it is removed for good."""
+        """The trash: everything that cleanups removed, until it is deleted for good."""
         from persistable.catalog.cleanup.trashed import Trash
 
         return Trash(self)
 
     def restore(self, *what: Target) -> Restored:
-        """Bring back what is in the trash: all of it, or what these keys, names or stamps of cleaning-ups stand for.
+        """Restore payloads from the trash: all of them, or those of these keys, names or stamps of cleanups.
 
-        What was made anew since stays in the trash. Raises UnknownKey for what is not in the trash.
+        A payload that was made anew since stays in the trash. Raises UnknownKey for one that is not in the trash.
         """
         from persistable.catalog.cleanup.trashed import Trash
 
         return Trash(self).restore(*what)
 
     def empty_trash(self, older_than: timedelta | date | str | float | None = None) -> Emptied:
-        """Remove for good what is in the trash. older_than: only what was taken before, see `gc`."""
+        """Delete the content of the trash for good. older_than: only payloads removed before, see `gc`."""
         from persistable.catalog.cleanup.trashed import Trash
 
         return Trash(self).empty(older_than)
 
     def verify(self, recompute: float = 0.0, progress: Callable[[int, int], None] | None = None) -> Verification:
-        """Read every payload, copies in layers too, and compare it with the sizes and digests in its record; the index is made anew before.
+        """Rebuild the index, read every payload, copies in layers too, and compare it with the sizes and digests in its record.
 
-        recompute: the part of all payloads, 0 to 1, that is also made again and compared; see `reproduce`. progress: is called with the
-        records that are done, and how many there are. Raises ValueError, and what the store raises.
+        recompute: the fraction of all payloads, 0 to 1, that is also generated again and compared; see `reproduce`. progress: is called
+        with the numbers of records done and in all. Raises ValueError, and the errors of the store.
         """
         from persistable.catalog.cleanup.verify import verify
 
         return verify(self, recompute, progress)
 
     def pin(self, key: Target, reason: str) -> Pin:
-        """Pin a payload: cleaning up takes neither it nor anything upstream of it; `reason` is shown by `pins`.
+        """Pin a payload: cleanups remove neither it nor anything upstream of it; `reason` is shown by `pins`.
 
-        Raises UnknownKey for what is not stored.
+        Raises UnknownKey for a payload that is not stored.
         """
         from persistable.catalog.cleanup import pins
 
@@ -315,13 +315,13 @@ class Catalog:
         return pins.unpin(self, lookup.key_in(self, key))
 
     def pins(self) -> list[Pin]:
-        """All pins: key, reason, since when and by which host."""
+        """All pins: key, reason, time and host."""
         from persistable.catalog.cleanup import pins
 
         return pins.pins(self.store)
 
     def savings(self) -> Savings:
-        """The seconds that making took and the bytes kept, by name, from records alone: nothing is counted when a payload is used."""
+        """The seconds that generation took and the bytes stored, by name, from records alone; uses of a payload are not counted."""
         from persistable.catalog.cleanup.savings import savings
 
         return savings(self)
@@ -341,16 +341,16 @@ class Catalog:
         license: str | None = None,  # noqa: A002 - the word of RO-Crate
         progress: Callable[[int, int], None] | None = None,
     ) -> Exported:
-        """Write records, all they were made from, and their payloads into one zip archive, or a folder to be published.
+        """Write records, everything upstream of them, and their payloads into one zip archive, or a folder to be published.
 
         to: a path, URL, UPath or store; an archive if it ends in ``.zip``, else a folder, in which an earlier export is replaced.
-        nodes: a node, family, pipeline, key, entry, what `find` gave, or a list of such; without them every record. payloads:
-        ``"sources"`` are downloads, what was put in by hand and, upstream of nodes, the inputs that a `Source` reads: what the rest can be
-        made again from. anonymous: leave host, platform, project, untracked params, notes and folders out of the records; signed ones stay.
-        name, description, author, license (a URL): for the RO-Crate. progress: is called with the bytes written, and how many there are.
+        nodes: a node, family, pipeline, key, entry, the result of `find`, or a list of such; without them every record. payloads:
+        ``"sources"`` are downloads, payloads put in by hand and, upstream of nodes, the inputs that a `Source` reads: the rest can be
+        generated again from them. anonymous: leave host, platform, project, untracked params, notes and folders out of the records; signed
+        ones stay. name, description, author, license (a URL): for the RO-Crate. progress: is called with the bytes written and in all.
 
-        Raises UnknownKey for what is not stored, PayloadCorrupted for what is damaged, and StoreError for a folder that holds something
-        else; an archive then does not appear.
+        Raises UnknownKey for a payload that is not stored, PayloadCorrupted for a damaged one, and StoreError for a folder that holds other
+        files; no archive is left then.
         """
         from persistable.catalog.share.bundle import export
 
@@ -366,13 +366,13 @@ class Catalog:
         sign: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Imported:
-        """Bring everything of a bundle, a published folder or another store into this one; what is there stays.
+        """Import everything of a bundle, a published folder or another store into this one; payloads already here stay.
 
-        replace: take what comes where other bytes are there. verify: read everything once and compare digests before anything is written;
-        False leaves that to the moment at which each payload is copied. sign: sign, by the key of this store, what it does not trust.
-        progress: is called with the bytes done, and how many there are.
+        replace: overwrite payloads here that have other bytes. verify: read everything once and compare digests before anything is written;
+        False compares them only as each payload is copied. sign: sign untrusted records with the key of this store. progress: is called
+        with the bytes done and in all.
 
-        Raises MalformedBundle for what is damaged or made to do harm, and PayloadUntrusted; nothing is then written.
+        Raises MalformedBundle for a damaged or malicious source, and PayloadUntrusted; nothing is then written.
         """
         from persistable.catalog.share.imports import import_
 
@@ -388,15 +388,15 @@ class Catalog:
         where: str | None = None,
         dry_run: bool = False,
     ) -> View:
-        """Make a folder of links to payload files, whose names are made of params; the same call makes it anew and removes what is stale.
+        """Make a folder of links to payload files, named after params; the same call updates it and removes stale links.
 
-        what: a class, step or name, what `find` gave, or a list of entries; without it everything. where: as for `find`. by: the path of
-        each, with params in braces, dotted where they are deeper: ``"{alpha}/{upstream.points.n}"``; also ``{name}``, ``{key}``,
-        ``{digest}``, ``{status}`` and ``{made}``, and ``{alpha:.2f}`` as in `format`. The suffix of the file comes behind it. Characters
-        that a file name cannot have become ``-``, what would have one name is told apart by its digest. Where links cannot be made, they
-        are hard links or copies. dry_run: only say what would be done.
+        what: a class, step or name, the result of `find`, or a list of entries; without it all entries. where: as for `find`. by: the path
+        of each link, with params in braces, dotted where they are nested: ``"{alpha}/{upstream.points.n}"``; also ``{name}``, ``{key}``,
+        ``{digest}``, ``{status}`` and ``{made}``, and ``{alpha:.2f}`` as in `format`. The suffix of the file is appended. Characters that a
+        file name cannot have become ``-``; part of the digest is added to equal names. Where links are impossible, hard links or copies are
+        made. dry_run: only return the result, without any change.
 
-        Raises InvalidQuery, and StoreError for a store without files of this machine, and for a folder that holds anything else.
+        Raises InvalidQuery, and StoreError for a store without files on this machine, and for a folder that holds other files.
         """
         from persistable.catalog.share.view import view
 
@@ -408,7 +408,7 @@ class Catalog:
 
     @classmethod
     def known(cls, store: Store) -> Catalog | None:
-        """The catalog of `store`, where its usual index is there and as the store is now; None where it would have to be made first."""
+        """The catalog of `store`, if its default index exists and is up to date; None if that would have to be built first."""
         catalog = cls(store)
         return catalog if catalog.index.is_there() and is_current(catalog.index, catalog.store) else None
 
@@ -418,9 +418,9 @@ class Catalog:
         return self.index
 
     def rebuild(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Make the index anew from the records alone. Until it is whole, the one that was there is used, and it stays where this fails.
+        """Rebuild the index from the records alone. The old one is used until the new one is complete, and stays if this fails.
 
-        progress: is called with the records read, and how many there are.
+        progress: is called with the numbers of records read and in all.
         """
         with self.index.anew() as index:
             refresh(index, self.store, progress)

@@ -1,6 +1,6 @@
 """The criteria of `find`: a class, step or name, params that are equal, a status, and an expression; as one condition over an index."""
 
-# Values and classes of every type pass through here, so pyright may find what it does not know.
+# Values and classes of every type pass through here, so pyright may find unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STATES = (DONE, CORRUPT, FAILED, UNTRUSTED)
 
 
 class Maker(NamedTuple):
-    """The class or step whose payloads are asked for: its reference, and the name that its payloads have by themselves.
+    """The class or step whose payloads are queried: its reference, and the default name of its payloads.
 
     thing: the class, or the `Step`.
     """
@@ -41,9 +41,9 @@ class Maker(NamedTuple):
 
 
 class Criteria(NamedTuple):
-    """Criteria, before the index is looked at.
+    """Criteria of a query, not yet resolved against an index.
 
-    maker: the class or step, if that was given. equal: what each param must be equal to. roles: what must be upstream, by role.
+    maker: the class or step, if one was given. equal: the value that each param must have, or the node in a role, by path.
     """
 
     maker: Maker | None
@@ -54,7 +54,7 @@ class Criteria(NamedTuple):
 
 
 def criteria(what: Any, name: str | None, status: str | None, where: str | None, equal: Mapping[str, Any]) -> Criteria:
-    """The criteria that these arguments of `find` are. Raises InvalidQuery, InvalidName, UnknownParam, MistypedParam."""
+    """The criteria of these arguments of `find`. Raises InvalidQuery, InvalidName, UnknownParam, MistypedParam."""
     if status is not None and status not in STATES:
         raise InvalidQuery(
             f"status={status!r:.80}: records tell of {', '.join(STATES)}; what is stale, running or absent is told by node.status",
@@ -83,7 +83,7 @@ def condition(asked: Criteria, index: Index) -> Condition:
     parts = [_equal(path, value) for path, value in asked.equal.items()]
     if asked.where is not None:
         parts.append(parse(asked.where, _columns(asked, index)))
-    name = "+r.name" if any(part.few for part in parts) else "r.name"  # with a sign before it, an index of names is not begun with
+    name = "+r.name" if any(part.few for part in parts) else "r.name"  # the sign keeps SQLite from starting with names
     if asked.name is not None:
         parts.append(Condition(f"{name} = ?", (asked.name,)))
     if asked.maker is not None:
@@ -117,7 +117,7 @@ def _maker(what: Any) -> Maker:
 
 
 def _of_maker(maker: Maker, index: Index) -> Condition:
-    """The condition of a class: itself, or one of its name that has moved since and makes payloads of the same name."""
+    """The condition that a class made a record: itself, or one of its name that has moved since and makes payloads of the same name."""
     from persistable.nodes.code import is_same_place
 
     own = maker.reference.partition(":")[2]
@@ -132,7 +132,7 @@ def _of_maker(maker: Maker, index: Index) -> Condition:
 
 
 def _converted(maker: Maker, equal: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Name in identity and value of each param, converted as at construction."""
+    """Yield the name in identity and the value of each param, converted as at construction."""
     for name, value in equal.items():
         if encoding.is_node(type(value)) or "." in name:
             yield name, value
@@ -152,7 +152,7 @@ def _checked(check: Any, value: Any, place: str) -> Any:
 
 
 class _LeftOut(Enum):
-    """Stands for a value with which a param is left out of identity."""
+    """Marker of a value with which a param is left out of identity."""
 
     LEFT_OUT = "left out"
 
@@ -189,18 +189,18 @@ def _unknown(maker: Maker, name: str, accepted: list[str]) -> UnknownParam:
 
 
 def _equal(path: str, value: Any) -> Condition:
-    """Nodes whose param at `path` is `value`, type included; or that have the node `value` in the role `path`."""
+    """The condition that the param at `path` equals `value`, type included, or that the node `value` has the role `path`."""
     if encoding.is_node(type(value)):
         return Condition("n.id IN (SELECT node FROM edges WHERE role = ? AND target = ?)", (path, str(value.key)), few=True)
     own = "SELECT node FROM params WHERE path = (SELECT id FROM paths WHERE path = ?)"
     if value is _LeftOut.LEFT_OUT:
         return Condition(f"n.id NOT IN ({own})", (path,))
-    kind, content = exact(tree([value], path)[0])  # in a list, as what stands at a path: by itself, params are their fields
+    kind, content = exact(tree([value], path)[0])  # in a list, as a value at a path: alone, params become fields
     return Condition(f"n.id IN ({own} AND value IS ? AND kind = ?)", (path, content, kind), few=True)
 
 
 def _columns(asked: Criteria, index: Index) -> Columns:
-    """The columns of all that may be found."""
+    """The columns of all records that may match."""
     names = [asked.name] if asked.name is not None else None
     if names is None and asked.maker is not None:
         own = asked.maker.reference.partition(":")[2]

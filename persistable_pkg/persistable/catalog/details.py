@@ -1,4 +1,4 @@
-"""The details of payloads, as JSON has them, for the command line and the local page alike: in a list, and all that a record tells."""
+"""The details of payloads as JSON, for the command line and the local page alike: rows of a list, and whole records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from persistable.stores.base import Store
 
 
 def details(store: Store, place: Place, record: Record) -> dict[str, Any]:
-    """Everything that `record` tells, as JSON has it, with credentials among the params masked."""
+    """The facts of `record` as JSON, with credentials among the params masked."""
     all_facts = record.to_dict()
     return {
         "key": str(record.key),

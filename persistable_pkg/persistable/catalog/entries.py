@@ -1,4 +1,4 @@
-"""The entries that `find` gives: those that match, looked up when they are asked for."""
+"""`Entries`, the result of `find`: the matching entries, queried at each access."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORDERS = {
 
 
 class Entries(Sequence[Entry]):
-    """The entries that match, newest first. Each question is answered from what is stored then."""
+    """The matching entries, newest first. Each access queries the store as it is then."""
 
     def __init__(self, catalog: Catalog, asked: Criteria, first: int = 0, stop: int | None = None, order: str = "age") -> None:
         self._catalog = catalog
@@ -60,7 +60,7 @@ class Entries(Sequence[Entry]):
         return bool(self[:1]._ids())
 
     def __iter__(self) -> Iterator[Entry]:
-        ids = self._ids()  # all at once: while pages of them are asked for, others may come and go
+        ids = self._ids()  # all at once: entries may come and go while pages are read
         for first in range(0, len(ids), PAGE):
             yield from self._of_ids(ids[first : first + PAGE])
 
@@ -97,16 +97,17 @@ class Entries(Sequence[Entry]):
         return [found[number] for number in ids if number in found]
 
     def page(self, first: int, many: int) -> tuple[list[Entry], int]:
-        """The entries from `first` on, and how many there are in all: of thousands, `where` is asked once and few are read whole."""
+        """The entries from `first` on, at most `many`, and the total number; the query runs once, and only these are read whole."""
         ids = self._ids()
         return self._of_ids(ids[first : first + many]), len(ids)
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """The columns `COLUMNS` of all of them: for lists of thousands, which need no objects."""
+        """The columns `COLUMNS` of all entries, as plain rows: for lists of thousands, which need no objects."""
         return self._rows(COLUMNS, self._first, self._stop)
 
     def to_frame(self, backend: str = "pandas") -> Any:
-        """A table of them, of pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted names.
+        """A data frame of the entries, in pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted
+        names.
 
         Halves of surrogate pairs in text, which neither library can hold, are written as escapes.
         """
@@ -129,7 +130,7 @@ class Entries(Sequence[Entry]):
         return "\n".join([f"<{number} {'entry' if number == 1 else 'entries'} in {self._catalog.store.url}{none}>", *lines, *more])
 
     def _none(self) -> str:
-        """The reason why nothing matches, where it is the name."""
+        """The reason why nothing matches, if that is the name."""
         name, names = self._asked.name, self._catalog.names()
         return "" if name is None or name in names else f"; nothing is called {name!r}{did_you_mean(name, names)}"
 

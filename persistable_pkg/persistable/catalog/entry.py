@@ -1,4 +1,4 @@
-"""One record, or a failure without one: what the index knows of it, and the way to the rest."""
+"""One record, or a failure without one: its facts in the index, and access to the rest."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ABSENT = "absent"
 
 
 class Entry:
-    """One payload as its record tells, whether or not its files are still there.
+    """One payload according to its record, whether or not its files are still there.
 
     key: its key; None where a damaged record at a custom path hides it. name: of the payload. status: ``"done"``,
-    ``"corrupt"`` (the record is damaged), ``"untrusted"`` (nobody whom the store trusts has signed it), ``"failed"`` (a failure without a
-    record) or ``"absent"`` (something upstream that is not stored). size: bytes of its files. seconds: that its generation took. created:
-    when it ended, seconds since 1970 in UTC. host: the machine. class_reference: ``module:qualname`` of what made it. made:
-    ``"generated"``, ``"put"`` by hand, or ``"adopted"`` from a file made elsewhere.
+    ``"corrupt"`` (the record is damaged), ``"untrusted"`` (no signer that the store trusts has signed it), ``"failed"`` (a failure without
+    a record) or ``"absent"`` (upstream of an entry, but not stored). size: bytes of its files. seconds: that its generation took. created:
+    when it ended, seconds since 1970 in UTC. host: the machine. class_reference: ``module:qualname`` of the class or function that made it.
+    made: ``"generated"``, ``"put"`` by hand, or ``"adopted"`` from a file made elsewhere.
     """
 
     __slots__ = (
@@ -62,7 +62,7 @@ class Entry:
 
     @property
     def at(self) -> str | None:
-        """The path in the store that somebody chose for the payload; None for one that is stored under its key."""
+        """The custom path of the payload in the store; None for one that is stored under its key."""
         return self._at or None
 
     @property
@@ -74,12 +74,12 @@ class Entry:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The node's own params by name, as Python values; what cannot be made again from a record is as the record has it."""
+        """The node's own params by name, as Python values; a value that cannot be rebuilt from the record is left as recorded."""
         return {name: value_of(tree) for name, tree in self.params_tree.items()}
 
     @property
     def params_tree(self) -> dict[str, Any]:
-        """The node's own params as the record has them."""
+        """The node's own params by name, as recorded."""
         found: dict[str, Any] = json.loads(self._params) if self._params else {}
         return found
 
@@ -108,32 +108,33 @@ class Entry:
 
     @property
     def payload(self) -> Any:
-        """The payload, loaded by its node; where the class cannot be imported, by a format that is safe, else raises PayloadUntrusted."""
+        """The payload, loaded by its node, or by a safe format if the class cannot be imported. Raises PayloadUntrusted for an unsafe
+        one."""
         from persistable.catalog.reproduce.nodes import payload
 
         return payload(self._catalog, self)
 
     def node(self) -> Persistable[Any, Any]:
-        """The node itself, from its record alone. Raises NotRebuildable, which says why not."""
+        """The node, rebuilt from its record alone. Raises NotRebuildable, with the reason."""
         return self._catalog.node(self)
 
     @property
     def upstream(self) -> dict[str, Entry]:
-        """The entries that it was made from, by role."""
+        """The entries directly upstream, by role."""
         from persistable.catalog.lookup import upstream_of_all
 
         return upstream_of_all(self._catalog, [self])[0]
 
     @property
     def downstream(self) -> list[Entry]:
-        """The entries that were made directly from it."""
+        """The entries directly downstream."""
         from persistable.catalog.lookup import downstream
 
         return downstream(self._catalog, self, levels=1)
 
     @property
     def label(self) -> str:
-        """Name and params as one would write them, with what is directly upstream: ``outliers(k=2.0, points=points(n=100))``."""
+        """Name, params and direct upstream, as in code: ``outliers(k=2.0, points=points(n=100))``."""
         return label(self.name, self.params_tree, {} if self.key is None else self.upstream)
 
     def __eq__(self, other: object) -> bool:
@@ -153,7 +154,7 @@ class Entry:
 
 
 def value_of(tree: Any) -> Any:
-    """The value of a tree; the tree where there is no making it again."""
+    """The value of a tree, or the tree itself if it cannot be converted."""
     if tree.__class__ is not dict and tree.__class__ is not list:
         return tree
     try:
@@ -175,7 +176,7 @@ def params_and_sources(params: Mapping[str, Any], sources: Mapping[str, str]) ->
 
 
 def sources_in_words(upstream: Mapping[str, Entry]) -> dict[str, str]:
-    """The name and params of what is directly upstream, by role; of several nodes in one role those of the first, and their number."""
+    """The name and params of the entries directly upstream, by role; of several in one role those of the first, and their number."""
     roles: dict[str, list[Entry]] = {}
     for role, entry in upstream.items():
         roles.setdefault(role.partition(".")[0], []).append(entry)

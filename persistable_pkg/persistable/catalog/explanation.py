@@ -1,4 +1,4 @@
-"""The reason why a payload is or is not there, and everything upstream of it: by its node, or by what records tell."""
+"""The reasons why a payload and everything upstream of it are stored or not: from its node, or from records alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from persistable.records.key import Key, Place
 from persistable.stores.base import Store
 
 NOT_KEPT = "unkept"
-"""The state of a payload that is generated whenever it is needed, and stored nowhere."""
+"""The state of a payload that is never stored, but generated whenever it is needed."""
 
 
 def places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
@@ -28,7 +28,7 @@ def places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
 
 
 def state_of(node: Node, state: State) -> str:
-    """The state as a word; `NOT_KEPT` for what is generated whenever it is needed."""
+    """The state as a word; `NOT_KEPT` for a node that is generated whenever it is needed."""
     return state.status.value if node.is_persisted or node.is_external else NOT_KEPT
 
 
@@ -69,7 +69,7 @@ _REASONS = {
 
 
 def of_record(place: Place, store: Store) -> dict[str, Any]:
-    """The same, as far as records alone tell: nothing is imported, and code is not compared."""
+    """The result of `of_node`, from records alone: nothing is imported, and code is not compared."""
     record = access.peek(store, place)
     upstream: list[dict[str, Any]] = []
     if record is access.UNTRUSTED:

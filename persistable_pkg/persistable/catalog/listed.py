@@ -1,4 +1,4 @@
-"""A sequence that tells more than its items: base of what the catalog proposes and what it has counted."""
+"""`Listed`: a sequence with further facts, the base of plans and counts of the catalog."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ItemT = TypeVar("ItemT")
 
 
 class Listed(Sequence[ItemT]):
-    """These items, in their order."""
+    """A sequence of items, in their order."""
 
     def __init__(self, items: Iterable[ItemT]) -> None:
         self._items = list(items)

@@ -1,4 +1,4 @@
-"""Entries by key, by the beginning of one, by the path of a file, and by what they were made from."""
+"""Lookup of entries by key, by the beginning of one, by the path of a file, and by lineage."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def key_of(entry: Entry) -> Key:
 
 
 def key_in(catalog: Catalog, text: Any) -> Key:
-    """The key that `text` is, has or stands for, whether or not it is stored. Raises UnknownKey."""
+    """The key that `text` is, has or identifies, whether or not it is stored. Raises UnknownKey."""
     key: Any = getattr(text, "key", text)
     if isinstance(key, Key):
         return key
@@ -74,7 +74,7 @@ def contains(catalog: Catalog, text: object) -> bool:
 
 
 def _within(catalog: Catalog, path: str) -> str | None:
-    """`path` as one in the store: what is in its folder, or is relative to it; None for a file elsewhere."""
+    """The path in the store of `path`: a URL or path in its folder, or a relative path; None for a file elsewhere."""
     if "://" in path:
         before = catalog.store.url.partition(TRUSTING)[0].rstrip("/") + "/"
         return path.removeprefix(before) if path.startswith(before) else None
@@ -88,14 +88,14 @@ def _within(catalog: Catalog, path: str) -> str | None:
 
 
 def _of_path(catalog: Catalog, index: Index, path: str) -> list[Entry]:
-    """The entry of the file at `path` in the store: its record, a file of its payload, or something in a folder that is one."""
+    """The entry of the file at `path` in the store: a record, a file of a payload, or a file in the folder of one."""
     own = _OF_KEY.fullmatch(path)
     if own is not None:
         return [each for each in by_keys(catalog, index, [own[1]]) if each.status != ABSENT]
     for ending in ENDINGS:
         path = path.removesuffix(ending)
     path = path.removeprefix(PLACED + "/")
-    while path:  # the folder of a payload that is several files is some folder above this one
+    while path:  # a payload of several files is a folder somewhere above
         folder, _, name = f"{PLACED}/{path}".rpartition("/")
         for ending in ENDINGS:
             where = Condition("p.path = ? AND r.file = ?", (folder, name + ending))
@@ -109,7 +109,7 @@ def _of_path(catalog: Catalog, index: Index, path: str) -> list[Entry]:
 
 
 def names(index: Index) -> list[str]:
-    """The names of all that has a record or a failure, in order; found from one to the next, however many there are of each."""
+    """The names that have a record or a failure, in order; one lookup per name, however many records each has."""
     found: list[str] = []
     while True:
         last = found[-1] if found else ""
@@ -120,7 +120,7 @@ def names(index: Index) -> list[str]:
 
 
 def beginning(catalog: Catalog, text: str) -> Entry:
-    """The entry whose key, or whose digest, begins with `text`; no path is looked at. Raises UnknownKey where there is none, or several."""
+    """The entry whose key or digest begins with `text`; paths are not searched. Raises UnknownKey where there is none, or several."""
     return _beginning(catalog, catalog.current(), text)
 
 
@@ -147,7 +147,7 @@ def _keys_from(index: Index, among: Iterable[str], digest: str, most: int) -> li
 
 
 def _unknown(index: Index, text: str, why: str) -> UnknownKey:
-    """The error for what is not there, with the nearest that is."""
+    """The error for an unknown key, with the nearest known ones."""
     name, _, digest = text.rpartition("/")
     known = names(index)
     if name and name not in known:
@@ -176,7 +176,7 @@ _BEST = "CASE r.status WHEN 'done' THEN 0 WHEN 'corrupt' THEN 1 WHEN 'untrusted'
 
 
 def by_keys(catalog: Catalog, index: Index, keys: Iterable[str]) -> list[Entry]:
-    """An entry for each of these keys, in their order: of its record, else of its failure, else one that is absent."""
+    """An entry for each of these keys, in their order: of its record, else of its failure, else an absent one."""
     wanted = list(dict.fromkeys(keys))
     among = "SELECT value FROM json_each(?)"
     found: dict[str, Entry] = {}
@@ -195,7 +195,7 @@ def by_rows(catalog: Catalog, index: Index, numbers: Sequence[int]) -> dict[int,
 
 
 def _absent(catalog: Catalog, row: tuple[Any, ...]) -> Entry:
-    """The entry of a key of which there is no record: `row` has what its description tells, if there is one."""
+    """The entry of a key without a record; `row` has the facts of its description, if there is one."""
     return Entry(catalog, (*row[:4], row[0].rpartition("/")[0], None, ABSENT, *row[7:]))
 
 
@@ -215,7 +215,7 @@ def roles_of(index: Index, keys: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def upstream_of_all(catalog: Catalog, entries: Iterable[Entry]) -> list[dict[str, Entry]]:
-    """The entries that each of `entries` was made from, by role: asked for all at once."""
+    """The entries directly upstream of each of `entries`, by role, read together."""
     keys = [str(entry.key) for entry in entries]
     roles = roles_of(catalog.index, keys)
     sources = [target for each in roles.values() for target in each.values()]
@@ -224,30 +224,30 @@ def upstream_of_all(catalog: Catalog, entries: Iterable[Entry]) -> list[dict[str
 
 
 def ancestors(catalog: Catalog, keys: Iterable[str]) -> list[Entry]:
-    """Everything upstream of `keys` that is none of them, nearest first."""
+    """The entries upstream of `keys`, without those of `keys`, nearest first."""
     return by_keys(catalog, catalog.index, upstream_keys(catalog.index, keys))
 
 
 def upstream_keys(index: Index, keys: Iterable[str]) -> list[str]:
-    """The keys of everything that `keys` were made from, stored or only known from lineages, nearest first; `keys` are not in it."""
+    """The keys upstream of `keys`, stored or only known from lineages, nearest first, without `keys`."""
     query = "SELECT DISTINCT target FROM edges WHERE node IN (SELECT id FROM nodes WHERE key IN (SELECT value FROM json_each(?)))"
     return _levels(index, keys, query)
 
 
 def downstream(catalog: Catalog, entry: Entry, levels: int | None = None) -> list[Entry]:
-    """Everything stored that was made from `entry`, nearest first. levels: how far to go; without it all the way."""
+    """The stored entries downstream of `entry`, nearest first. levels: steps downstream at most; None for all."""
     found = by_keys(catalog, catalog.index, downstream_keys(catalog.index, [str(entry.key)], levels))
     return [each for each in found if each.status != ABSENT]
 
 
 def downstream_keys(index: Index, keys: Iterable[str], levels: int | None = None) -> list[str]:
-    """The keys of everything made from `keys`, stored or only known from lineages, nearest first; `keys` themselves are not in it."""
+    """The keys downstream of `keys`, stored or only known from lineages, nearest first, without `keys`. levels: as for `downstream`."""
     query = "SELECT key FROM nodes WHERE id IN (SELECT node FROM edges WHERE target IN (SELECT value FROM json_each(?)))"
     return _levels(index, keys, query, levels)
 
 
 def _levels(index: Index, keys: Iterable[str], query: str, levels: int | None = None) -> list[str]:
-    """The keys that `query` leads to from `keys`, level by level, without those themselves."""
+    """The keys that `query` reaches from `keys`, level by level, without `keys`."""
     level = list(dict.fromkeys(keys))
     seen, first = dict.fromkeys(level), len(level)
     while level and (levels is None or levels > 0):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
 
 COMPARED = 2000
-"""Relatives that are compared one by one; of more of them those that agree in the most params of their own."""
+"""Relatives compared one by one, at most; of more, those that agree in the most params of their own."""
 _OF_ONE_PARAM = 20_000
 
 
@@ -59,14 +59,14 @@ def _candidates(index: Index, wanted: Description) -> list[str]:
 
 
 class Descriptions:
-    """Descriptions that an index has, with everything upstream of them, by key."""
+    """The descriptions in an index, by key, loaded with everything upstream of them."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self.of: dict[str, Description] = {}
 
     def load(self, keys: Iterable[str]) -> None:
-        """Read those of `keys` and of everything upstream."""
+        """Load the descriptions of `keys` and of everything upstream."""
         level = [key for key in keys if key not in self.of]
         while level:
             self._read(level)

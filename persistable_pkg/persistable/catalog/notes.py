@@ -17,7 +17,7 @@ def checked(facts: Mapping[str, Any]) -> bytes:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The facts of a note. Raises ValueError, TypeError, RecursionError for one that is damaged."""
+    """The facts of a note. Raises ValueError, TypeError, RecursionError for a damaged one."""
     text, _, check = data.rpartition(_CHECK)
     if check != b'%08x"}\n' % crc32(text):
         raise ValueError("the note is damaged")

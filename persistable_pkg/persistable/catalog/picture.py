@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def picture(catalog: Catalog, entry: Entry, downstream: bool = False) -> Graph:
-    """`entry` and everything upstream of it, or downstream, in the colours of what records tell."""
+    """The graph of `entry` and everything upstream of it, or downstream, with the statuses in the records."""
     around = lookup.downstream(catalog, entry) if downstream else lookup.ancestors(catalog, [str(entry.key)])
     entries = {str(each.key): each for each in (entry, *around)}
     found = lookup.roles_of(catalog.index, entries)

@@ -1,6 +1,6 @@
 """`where=`: an SQL expression over params and facts, parsed, checked, and written anew with every value bound.
 
-Nothing of the text reaches SQLite: of what the parser finds, each part that is known here is written in words of our own.
+The text itself never reaches SQLite: each supported part of the parsed expression is written as SQL of our own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FACTS = {
     "class": "r.class",
     "made": "r.made",
 }
-"""Facts that can be asked for, and where an index has them. created: seconds since 1970 in UTC, compared with dates as text too."""
+"""Facts that can be queried, and their columns in an index. created: seconds since 1970 in UTC, compared with dates as text too."""
 LEAVES = "coalesce({0}.leaves, {0}.params)"
 
 
@@ -36,30 +36,30 @@ class Condition(NamedTuple):
     sql: str
     values: tuple[Any, ...] = ()
     few: bool = False
-    """True if few descriptions fulfil it, and SQLite is to begin with them: it knows no numbers."""
+    """True if few descriptions match, so that SQLite should start with them: it has no statistics."""
 
     def __and__(self, other: Condition) -> Condition:
         return Condition(f"{self.sql} AND {other.sql}", self.values + other.values, self.few or other.few)
 
     @property
     def source(self) -> str:
-        """The tables, so joined that SQLite begins with the descriptions where those are few."""
+        """The tables, joined so that SQLite starts with the descriptions if few match."""
         return "FROM nodes n CROSS JOIN records r ON r.node = n.id" if self.few else "FROM records r LEFT JOIN nodes n ON n.id = r.node"
 
 
 class Columns(NamedTuple):
-    """The columns that there are: params by their path, and roles; None for those of which nothing is known."""
+    """The known columns: params by their path, and roles. params: None where nothing is known of them."""
 
     params: frozenset[str] | None
     roles: frozenset[str]
     of_roles: Callable[[str], Columns]
-    """The columns of what is upstream in a role."""
+    """The columns of the nodes upstream in a role."""
     of_all: Callable[[], Columns] | None = None
-    """The columns of whatever there is, where these are of some: by another's column, which is null, some find nothing."""
+    """The columns of all records, if these are of some only: a column of other records is null, not an error."""
 
 
 def parse(text: str, columns: Columns) -> Condition:
-    """The condition of `text`. Raises InvalidQuery for what cannot be read, names no column, or is no expression over one record."""
+    """The condition of `text`. Raises InvalidQuery for text that cannot be parsed, names no column, or is no expression over one record."""
     sqlglot: Any = need("sqlglot", "sqlglot", "find", "where=")
     if not text.strip():
         raise InvalidQuery(f'where={text!r:.80}: give an expression, such as where="n > 50"', where=str(text), part="")
@@ -81,7 +81,7 @@ _NUMBERED = re.compile(r"(?<=[\w\"])\[(\d+)\]")
 
 
 def _readable(text: str) -> str:
-    """`text` with elements of lists, as in ``betas[1]`` or ``betas.1``, as the parser takes them; what is quoted stays."""
+    """`text` with elements of lists, as in ``betas[1]`` or ``betas.1``, in the parser's syntax; quoted text stays."""
     if text[:1] in ("'", '"'):
         return text
     text = _DOTTED.sub(lambda name: ".".join(f'"{part}"' if part[0].isdigit() else part for part in name[0].split(".")), text)
@@ -120,12 +120,12 @@ class _Writer:
         self._kinds.update({kind: partial(self._call, name=name) for kind, name in functions.items()})
 
     def condition(self, expr: Any) -> Condition:
-        """The whole expression, and before it all that the index of values tells at once."""
+        """The whole expression, preceded by the conditions that the index of values answers."""
         whole = self._around("(", self._write(expr, 0), ")")
         return all_of([*self._indexed(expr), whole])
 
     def _indexed(self, expr: Any) -> Iterator[Condition]:
-        """Conditions that follow from `expr`, and for which the index of values is made."""
+        """Conditions that follow from `expr`, and that the index of values answers."""
         exp = self._exp
         while isinstance(expr, exp.Paren):
             expr = expr.this
@@ -139,7 +139,7 @@ class _Writer:
             return
         value = self._literal(expr.expression, 0).values[0]
         if isinstance(value, str) and (sign != "=" or len(value) > LONGEST):
-            return  # of longer texts the index has none
+            return  # longer texts are not in the index
         inner = self._named(expr.this, parts, self._columns, "n")
         paths = [each[3:-1] for each in inner.values if each.startswith('$."')]
         if len(paths) != 1 or len(inner.values) > 2:
@@ -174,12 +174,12 @@ class _Writer:
         return self._around("(", found, ")")
 
     def _chain(self, expr: Any, depth: int, sign: str) -> Condition:
-        """All that one word joins in one pair of brackets: SQLite follows those a hundred deep."""
+        """The parts of a chain of ANDs or ORs in one pair of brackets: SQLite allows a hundred nested ones."""
         parts = [self._write(each, depth) for each in _joined(expr)]
         return self._around("(", Condition(f" {sign} ".join(part.sql for part in parts), _values(parts)), ")")
 
     def _of_kind(self, value: Condition, bound: Any) -> Condition:
-        """The condition that a number is compared with a number, text with text: in SQLite all text is above all numbers."""
+        """The condition that a number is compared with a number, text with text: in SQLite all text sorts above all numbers."""
         while isinstance(bound, self._exp.Neg | self._exp.Paren):
             bound = bound.this
         if not isinstance(bound, self._exp.Literal):
@@ -215,7 +215,7 @@ class _Writer:
         return Condition("?", (value if isinstance(value, float) or -(1 << 63) <= value < 1 << 63 else float(value),))
 
     def _dated(self, expr: Any, other: Any) -> Any:
-        """`expr`, as seconds where it is the text of a date that `created` is compared with."""
+        """`expr`, or its seconds if it is the text of a date that `created` is compared with."""
         if not (isinstance(expr, self._exp.Literal) and expr.is_string and self._name(other) == ["created"]):
             return expr
         from datetime import datetime
@@ -268,7 +268,7 @@ class _Writer:
         return Condition(f"(SELECT {inner.sql} FROM nodes {table}u WHERE {table}u.key = {target})", (*inner.values, role))
 
     def _name(self, expr: Any) -> list[str] | None:
-        """The parts of a column's name; None for what is none."""
+        """The parts of a column's name; None for an expression that is no column."""
         exp = self._exp
         if isinstance(expr, exp.Column):
             return [part.name for part in expr.parts]
@@ -285,7 +285,7 @@ class _Writer:
     def _refusal(self, expr: Any, why: str) -> InvalidQuery:
         try:
             part = expr.sql(dialect="sqlite")[:200]
-        except Exception:  # noqa: BLE001 - what it stumbles over in a tree that is no SQL
+        except Exception:  # noqa: BLE001 - writing fails for some trees that are no SQL
             part = type(expr).__name__
         return InvalidQuery(f"where={self._text!r:.200}: {part} {why}", where=self._text, part=part)
 
@@ -308,11 +308,11 @@ _ARGUMENTS = {
     "this", "expression", "expressions", "negate", "low", "high", "decimals", "quoted", "is_string", "table", "db", "catalog", "offset",
     "typed", "safe", "query",
 }  # fmt: skip
-"""The arguments that parts of an expression may have. Of those that are not written anew here, none changes the meaning of what is."""
+"""The arguments that parts of an expression may have. Those that are not written anew here do not change the meaning of the rest."""
 
 
 def _role(parts: list[str], columns: Columns) -> str | None:
-    """The role that stands at the beginning of a column's name."""
+    """The longest role at the beginning of a column's name."""
     return next((name for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in columns.roles), None)
 
 
@@ -329,7 +329,7 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
 
 
 def counting(condition: Condition, layered: bool) -> Condition:
-    """`condition`, and where several layers have a record only of the one that counts."""
+    """`condition`, and where several layers have a record, that it is the one of the first."""
     if not layered:
         return condition
     return condition & Condition(

@@ -37,7 +37,7 @@ def entry_html(entry: Entry) -> str:
 
 
 def entries_html(entries: Sequence[Entry], upstream: Sequence[Mapping[str, Entry]], total: int, none: str) -> str:
-    """A table of these entries of `total`. upstream: what each was made from, by role. none: what is said where there are none."""
+    """An HTML table of these entries, of `total` in all. upstream: the entries upstream of each, by role. none: the text if empty."""
     head, rows = entries_table(entries, upstream, lambda entry: html(entry.name))
     return listing(head, rows, total - len(entries), [] if entries else [none])
 
@@ -49,7 +49,7 @@ def entries_table(
 
     Entries of one name have a column for each param and each role, where these are few; else all of them are in one.
 
-    upstream: what each entry was made from, by role. named: gives the first cell of an entry.
+    upstream: the entries directly upstream of each, by role. named: returns the first cell of an entry.
     """
     sources = [sources_in_words(each) for each in upstream]
     trees = [

@@ -1,4 +1,4 @@
-"""A cleaning-up planned: the reasons that were asked for, less what something that stays was made from."""
+"""Planning of a cleanup: records with a requested reason to go, except those upstream of records that stay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
 
 BEFORE = 60.0
-"""Seconds before the oldest generation that runs began: what was made since then may be what it was begun for."""
+"""Seconds before the start of the oldest running generation: payloads made since then may have been made for it."""
 
 UNREACHED = "not needed by what is kept"
 FAILURE = "its last attempt failed"
@@ -44,7 +44,7 @@ KEPT, PINNED, RUNNING, NEEDED, YOUNG = (
 
 
 class Rules(NamedTuple):
-    """Rules. kept: keys, with all upstream; None where everything may stay. before: the moment before which it was made."""
+    """The rules of a cleanup. kept: keys, with all upstream; None where everything may stay. before: only records made before that time."""
 
     kept: frozenset[str] | None
     superseded: bool
@@ -56,7 +56,7 @@ class Rules(NamedTuple):
 
     @property
     def has_reason(self) -> bool:
-        """Tell whether anything but age and name was asked for."""
+        """Tell whether a reason other than age and name was given."""
         return self.kept is not None or self.superseded or self.failed or self.max_size is not None
 
 
@@ -77,14 +77,14 @@ class Stored(NamedTuple):
 
     @property
     def base(self) -> str:
-        """The beginning of the names of its record, failure and claim."""
+        """The path prefix of its record, failure and claim."""
         return self.path.removesuffix(SUFFIX).removesuffix(FAILED_SUFFIX)
 
 
 def rules(
     catalog: Catalog, keep: Any, superseded: bool, failed: bool, older_than: Any, name: str | None, max_size: int | float | str | None
 ) -> Rules:
-    """The rules that these arguments of `Catalog.gc` are. Raises ValueError, TypeError, UnknownKey."""
+    """The rules of these arguments of `Catalog.gc`. Raises ValueError, TypeError, UnknownKey."""
     kept: frozenset[str] | None = None
     if keep is not None:
         catalog.current()
@@ -94,15 +94,15 @@ def rules(
 
 
 def collect(catalog: Catalog, asked: Rules, *, everywhere: bool = False) -> Collection:
-    """The collection that `asked` takes from the store of `catalog` as it is now; nothing is touched.
+    """The collection by the rules `asked`, of the store of `catalog` as it is now; nothing is touched.
 
-    everywhere: tell also what crashes left in layers that may only be read.
+    everywhere: include leftovers of crashes in read-only layers.
     """
     return _Plan(catalog, asked).collection(everywhere)
 
 
 class _Plan:
-    """One look at a store, and what follows from it."""
+    """The plan of a cleanup, from one snapshot of a store."""
 
     def __init__(self, catalog: Catalog, asked: Rules) -> None:
         self._catalog = catalog
@@ -112,12 +112,12 @@ class _Plan:
         self._index = catalog.current()
         self._rows = self._read()
         self._stays: dict[str, str] = {}
-        """Keys that stay whatever is asked for, and why."""
+        """Keys that stay despite any reason to remove them, and why."""
         self._protect()
         self._kept: dict[str, int] = {}
 
     def collection(self, everywhere: bool) -> Collection:
-        """The things to take, the largest first."""
+        """The items to remove, the largest first."""
         reasons = self._reasons()
         self._keep_upstream(reasons)
         if self._asked.max_size is not None:
@@ -129,7 +129,7 @@ class _Plan:
         freed_later = any(not trash.renames(self._stores[item.part][0]) for item in items)
         return Collection(self._catalog, self._asked, items, self._kept, freed_later)
 
-    # ---------------------------------------------------------------- what there is
+    # ---------------------------------------------------------------- claims and records
 
     def _claims(self) -> Claimed:
         found = [leftovers.claimed(store) for store, readonly in self._stores if not readonly]
@@ -146,7 +146,7 @@ class _Plan:
         return [_stored(*row) for row in self._index.rows(query, where.values)]
 
     def _protect(self) -> None:
-        """Note what stays whatever is asked for."""
+        """Note the keys that stay despite any reason to remove them."""
         claimed = {row.key for row in self._rows if row.base in self._taken.live and row.key}
         claimed |= {base for base in self._taken.live if leftovers.key_of(base) is not None}
         for keys, why in ((claimed, RUNNING), ({str(pin.key) for pin in pins(self._catalog.store)}, PINNED)):
@@ -157,7 +157,7 @@ class _Plan:
     # ---------------------------------------------------------------- reasons
 
     def _reasons(self) -> dict[int, str]:
-        """Number of a row to the reason to take it, before what stays is thought of."""
+        """The reason to remove each row, by its number, before the upstream of rows that stay is excluded."""
         asked = self._asked
         newer = superseded(self._catalog, self._made()) if asked.superseded else {}
         found: dict[int, str] = {}
@@ -186,14 +186,14 @@ class _Plan:
         return "; ".join(found)
 
     def _may_go(self, row: Stored) -> bool:
-        """Tell whether age, name and layer let it go."""
+        """Tell whether age, name and layer of a record permit its removal."""
         asked = self._asked
         if self._stores[row.part][1] or (asked.name is not None and row.name != asked.name):
             return False
         return asked.before is None or (row.created is not None and row.created < asked.before)
 
     def _is_kept(self, row: Stored) -> str | None:
-        """The reason why it stays, whatever the reason to remove it; None where it may go."""
+        """The reason why a record stays despite any reason to remove it; None where it may go."""
         if row.base in self._taken.live:
             return RUNNING
         why = self._stays.get(row.key)
@@ -202,7 +202,7 @@ class _Plan:
         return why
 
     def _keep_upstream(self, reasons: dict[int, str]) -> None:
-        """Take back what something that stays was made from."""
+        """Exclude records upstream of one that stays."""
         if not reasons:
             return
         stays = {row.key for number, row in enumerate(self._rows) if number not in reasons and row.status != FAILED and row.key}
@@ -214,7 +214,7 @@ class _Plan:
                 self._count(NEEDED)
 
     def _fit(self, reasons: dict[int, str], most: int) -> None:
-        """Add reasons so that what remains, of the name that was asked for, is at most `most` bytes."""
+        """Add reasons until the records that stay, of the requested name, have at most `most` bytes."""
         counted = [number for number, row in enumerate(self._rows) if number not in reasons and row.status != FAILED]
         stored: dict[str, Cost] = {}
         barred: set[str] = set()

@@ -1,9 +1,9 @@
 """Leftovers of crashes in a store: files that no record names, claims of processes that are gone, checkpoints, and unfinished writes.
 
-Nothing of a key that somebody is generating is looked at. A file that no record names may be on its way: a copy from another store has
-no claim, and puts the record last. So it counts only where a claim says that its maker is gone, or after an hour; where a store does not
-tell the age of files, the trash lets that hour pass. What the next attempt would go on from, checkpoints and items of an attempt that was
-cut off, counts once the payload is stored, or after a week.
+Files of a key that is being generated do not count. A file that no record names may belong to a write in progress: a copy from another
+store has no claim, and writes the record last. So it counts only where a claim shows that its writer is gone, or after an hour; where a
+store does not report the age of files, the trash waits for that hour. Checkpoints and items of a killed attempt, from which the next one
+would resume, count once the payload is stored, or after a week.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from persistable.stores.local import LocalStore
 DAY = 86400.0
 """Seconds without a change after which a write counts as abandoned."""
 RESUMED = 7 * DAY
-"""Seconds for which what the next attempt would go on from is kept."""
+"""Seconds for which files are kept that the next attempt would resume from."""
 
 CUT_OFF = "left by an attempt that was killed"
 UNNAMED = "files that no record names"
@@ -52,11 +52,11 @@ _OF_KEY = re.compile(r"\.([0-9a-f]{32})\.")
 
 
 class Leftover(NamedTuple):
-    """The leftovers of one crash of one payload. base: the beginning of the names of its record and claim; "" for what belongs to none.
+    """The leftovers of one crash of one payload. base: the path prefix of its record and claim; "" for files of no payload.
 
-    paths: in the store, or on this machine. age: seconds since the last of it was written, None where the
-    store does not tell. sure: False for what somebody may still be about to name. moves: False for what is removed, not moved to the trash:
-    it would be of no use to anybody. here: True where paths are of this machine, and not in the store.
+    paths: in the store, or on this machine. age: seconds since the last write, None where the store does not report it. sure: False for
+    files that a record may yet come to name. moves: False for files that are deleted, not moved to the trash, where they would be of no
+    use. here: True where paths are of this machine, and not in the store.
     """
 
     base: str
@@ -75,8 +75,8 @@ class Leftover(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """The keys with a claim. live: those that somebody is generating, or may be. dead: those of which the owner is gone. since: when the
-    oldest of the live ones was claimed, as far as that can be told, seconds since 1970; None where there is none."""
+    """The keys with a claim. live: those that are being generated, or may be. dead: those whose owner is gone. since: when the oldest live
+    claim was made, as far as known, seconds since 1970; None where there is none."""
 
     live: frozenset[str]
     dead: frozenset[str]
@@ -100,24 +100,24 @@ def claimed(store: Store) -> Claimed:
 
 
 def _is_silent(store: Store, files: Sequence[tuple[str, Stat]]) -> bool:
-    """Tell whether a claim has not been beaten for a day: its owner is on another host, or stopped, and would have lost it long ago."""
+    """Tell whether a claim has had no heartbeat for a day: its owner, on another host or stopped, would have lost it long ago."""
     times = [extended(store).modified(path) for path, _ in files]
     return all(changed is not None and time.time() - changed > DAY for changed in times)
 
 
 def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
-    """The time of the claim: by how often the owner has shown its life, or, where that is later, by the time of the file."""
+    """The time of the claim: from the number of its heartbeats, or, where that is later, from the time of the file."""
     try:
         beats = int(store.get(base + ".beat"))
     except (FileNotFoundError, ValueError):
         beats = 0
     told = time.time() - (beats + 2) * heartbeat.beat_of(store)
     times = [changed for path, stat in files if ".claim" in path and (changed := changed_at(store, stat)) is not None]
-    return max([told, *times[:1]])  # of one that is older and has beaten less often, the owner is gone with its host
+    return max([told, *times[:1]])  # the owner of an older claim with fewer heartbeats is gone with its host
 
 
 def changed_at(store: Store, stat: Stat) -> float | None:
-    """The time of the last write of a file, in seconds since 1970; None where its listing does not tell that."""
+    """The time of the last write of a file, in seconds since 1970; None where its listing does not have that."""
     if isinstance(bare(store), LocalStore) and isinstance(stat.stamp, tuple):
         stamp: tuple[Any, ...] = stat.stamp  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         return float(stamp[3]) / 1e9
@@ -126,7 +126,7 @@ def changed_at(store: Store, stat: Stat) -> float | None:
 
 @dataclass(eq=False, slots=True)
 class _Bucket:
-    """Files that belong together: their paths, sizes, and when the last was written."""
+    """A group of files: paths, total size, and time of the last write."""
 
     paths: list[str] = field(default_factory=list[str])
     size: int = 0
@@ -144,10 +144,10 @@ class _Bucket:
 
 
 class Survey:
-    """One look at all files of one store.
+    """A survey of all files of one store.
 
-    stores: all layers, for a record in one names files in others. sizes: by base, the bytes of the payloads that records tell of; None for
-    records that are damaged. taken: the claims. resumed: seconds for which what could be resumed is kept.
+    stores: all layers, since a record in one names files in others. sizes: by base, the bytes of payloads according to their records; None
+    for damaged records. taken: the claims. resumed: seconds for which resumable files are kept.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Survey:
         self._others: dict[tuple[str, str], _Bucket] = {}
 
     def leftovers(self) -> Iterator[Leftover]:
-        """All that crashes left."""
+        """Yield all leftovers of crashes."""
         self._look()
         yield from self._unnamed()
         yield from self._of_claims()
@@ -189,7 +189,7 @@ class Survey:
         changed = changed_at(self._store, stat)
         found = _PAYLOAD.fullmatch(path) or _PLACED_ITEMS.fullmatch(path)
         if found is not None:
-            size = 0 if path.endswith(OUTPUT_SUFFIX) else stat.size  # of a record with its payload alone, nothing more is asked
+            size = 0 if path.endswith(OUTPUT_SUFFIX) else stat.size  # uncounted, so that a payload alone has the size in its record
             self._payloads.setdefault(found["base"], {}).setdefault(found["token"], _Bucket()).add(path, size, changed)
             return
         bucket = self._bucket_of(path)
@@ -199,7 +199,7 @@ class Survey:
             bucket.add(path, stat.size, changed)
 
     def _bucket_of(self, path: str) -> _Bucket | None:
-        """The files that the one at `path` belongs to."""
+        """The group that the file at `path` belongs to, if any."""
         found = _CLAIM.fullmatch(path)
         if found is not None:
             return self._claims.setdefault(found["base"], _Bucket())
@@ -270,12 +270,12 @@ class Survey:
         return 0 if found is None else found.size
 
     def _is_plain(self, base: str, tokens: Mapping[str, _Bucket]) -> bool:
-        """Tell whether its files are surely those of its record: of one attempt, and of as many bytes."""
+        """Tell whether the files are surely those of the record: of one attempt, and of the same number of bytes."""
         size = self._sizes.get(base)
         return len(tokens) == 1 and size is not None and size == next(iter(tokens.values())).size and base not in self._partial
 
     def _begun_folder(self, base: str) -> str | None:
-        """The folder of the items that the next attempt would go on from."""
+        """The folder of the items that the next attempt would resume from."""
         from persistable.records.partial import Unsealed
 
         if base not in self._partial:
@@ -286,7 +286,7 @@ class Survey:
         return None if begun is None else begun.folder
 
     def _is_over(self, base: str, age: float | None) -> bool:
-        """Tell whether nobody goes on from what an attempt has left: the payload is stored, or it is too old."""
+        """Tell whether no attempt resumes from leftovers of this age: the payload is stored, or they are too old."""
         return base in self._sizes or (age is not None and age > self._resumed)
 
     # ---------------------------------------------------------------- the rest
@@ -307,7 +307,7 @@ class Survey:
                 yield Leftover(base, CUT_OFF if dead else UNNAMED, tuple(bucket.paths), bucket.size, age, sure=dead)
 
     def _may_be_committed(self, base: str, token: str) -> bool:
-        """Tell whether there is a record of that attempt, whose files are moved to their place when it is next loaded."""
+        """Tell whether that attempt has a record, so that the next load moves its files to their place."""
         data = self._store.get_many([base + SUFFIX]).get(base + SUFFIX)
         try:
             return data is not None and Record.parse(data).attempt_token == token
@@ -324,7 +324,7 @@ class Survey:
                 yield Leftover(base, reason, tuple(bucket.paths), bucket.size, age, moves=not here, here=here)
 
     def elsewhere(self, folder: Path) -> Iterator[Leftover]:
-        """The checkpoints in `folder`, of this machine, that are not resumed: those of a store that keeps no files here."""
+        """Yield the checkpoints in `folder`, on this machine, that no attempt resumes: those of a store that keeps no files here."""
         self._scratch.clear()
         for root, _, names in os.walk(folder):
             for name in names:
@@ -339,7 +339,7 @@ class Survey:
         yield from self._of_scratch(here=True)
 
     def _unfinished(self, store: LocalStore) -> Iterator[Leftover]:
-        """Files of writes that were killed: paths of this machine, for a store does not list them."""
+        """Yield the files of killed writes: paths of this machine, since a store does not list them."""
         for place, found in store.unfinished():
             inside = place.relative_to(store.root).as_posix()
             if inside.startswith(trash.FOLDER + "/"):
@@ -352,7 +352,7 @@ class Survey:
 
 
 def _is_of_dead(place: Path) -> bool:
-    """Tell whether it is a file that a process made claims of which is gone."""
+    """Tell whether it is a file from the creation of a claim whose process is gone."""
     if not place.name.startswith(".create."):
         return False
     try:
@@ -362,13 +362,13 @@ def _is_of_dead(place: Path) -> bool:
 
 
 def _scratch_base(found: re.Match[str]) -> str:
-    """The beginning of the name of the claim on what has these checkpoints."""
+    """The path prefix of the claim on the payload with these checkpoints."""
     return f"{PLACED}/{found['to']}" if "/" in found["to"] else f"{found['to']}/{found['digest']}"
 
 
 def remove(store: Store, whole: Store, found: Sequence[Leftover], silent: Collection[str] = ()) -> None:
-    """Remove for good what is of no use in the trash. The caller has the claims on what belongs to a key in `whole`, of which `store` is
-    the layer with what was `found`, and lets go of them after.
+    """Delete leftovers that would be of no use in the trash. The caller holds the claims on their keys in `whole`, of which `store` is the
+    layer with `found`, and releases them afterwards.
 
     silent: the keys whose claims are of processes that are gone.
     """
@@ -378,9 +378,9 @@ def remove(store: Store, whole: Store, found: Sequence[Leftover], silent: Collec
             if each.here:
                 with suppress(OSError):
                     os.unlink(path)
-            elif each.reason != CLAIM or path.endswith((".beat", ".waits")):  # claims go with that of whoever removes them
+            elif each.reason != CLAIM or path.endswith((".beat", ".waits")):  # the caller's release removes the claims
                 store.delete(path)
-        if stood_in and each.reason == CLAIM:  # which is in another layer
+        if stood_in and each.reason == CLAIM:  # the claim is in another layer
             claim = claims.take_over(store, each.base, claims.here(), silent=each.base in silent)
             if claim is not None:
                 claim.release()

@@ -1,7 +1,7 @@
-"""Pins: payloads that a cleaning-up never takes, each with the reason that somebody gave.
+"""Pins: payloads that a cleanup never removes, each with a reason.
 
-A pin is a small file of the store, ``.persistable/pins/<name>/<digest>.json``: it goes with a copied folder, and its path alone says what
-is pinned, so that a damaged one still counts.
+A pin is a small file of the store, ``.persistable/pins/<name>/<digest>.json``: it is copied with the folder, and its path alone identifies
+the pinned key, so that a damaged one still counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOLDER = f"{HIDDEN}/pins"
 
 
 class Pin(NamedTuple):
-    """One pinned payload: its key, why, since when (seconds since 1970 in UTC; None where the file is damaged), and on which host."""
+    """One pinned payload: its key, the reason, the time (seconds since 1970 in UTC; None where the file is damaged), and the host."""
 
     key: Key
     reason: str
@@ -47,7 +47,7 @@ def unpin(catalog: Catalog, key: Key) -> bool:
 
 
 def copy(store: Store, old: Key, new: Key) -> bool:
-    """Pin `new` as well, where `old` is pinned; tell whether it is."""
+    """Pin `new` as well if `old` is pinned; return whether it is."""
     data = store.get_many([_path(old)]).get(_path(old)) if old != new else None
     if data is not None:
         store.put(_path(new), _to_bytes(_parsed(old, data)._replace(key=new)))
@@ -60,7 +60,7 @@ def drop(store: Store, key: Key) -> None:
 
 
 def pins(store: Store) -> list[Pin]:
-    """All pins, those in layers that may only be read as well, in the order of their keys."""
+    """All pins, those in read-only layers as well, in the order of their keys."""
     found: dict[Key, Pin] = {}
     for each, _ in stores_of(store):
         for made in _pins_in(each):

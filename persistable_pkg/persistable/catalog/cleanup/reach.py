@@ -1,4 +1,4 @@
-"""The reach of keys that a cleaning-up keeps: those that nodes, families, names and pins stand for, and all that is upstream of them."""
+"""The keys that a cleanup keeps: those of nodes, families, names and pins, and everything upstream of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def keys_of(catalog: Catalog, keep: Any) -> set[str]:
-    """The keys that `keep` stands for: nodes and all upstream of them, families, pipelines, classes, steps, keys, names, entries, paths.
+    """The keys of `keep`: nodes and all upstream of them, families, pipelines, classes, steps, keys, names, entries, paths.
 
     Raises UnknownKey for a text that is neither a name nor a key of something stored, TypeError for anything else.
     """
@@ -48,9 +48,9 @@ def keys_of(catalog: Catalog, keep: Any) -> set[str]:
     return found
 
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright may find unknown types.
 def flat(keep: Any) -> Iterator[Any]:
-    """The things in `keep`, a thing itself or any collection of them, such as `Catalog.find` gives, however nested."""
+    """Yield the items of `keep`: `keep` itself, or those of any collection, such as the result of `Catalog.find`, however nested."""
     stack: list[Any] = [keep]
     while stack:
         thing: Any = stack.pop()
@@ -66,13 +66,13 @@ def flat(keep: Any) -> Iterator[Any]:
 
 
 def upstream_of(index: Index, keys: Iterable[str]) -> set[str]:
-    """`keys`, and all that is upstream of them, stored or not."""
+    """`keys` and everything upstream of them, stored or not."""
     given = set(keys)
     return given.union(upstream_keys(index, given))
 
 
 def stored_downstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
-    """The places of payloads that were made from `keys`, at any remove, each after all that was made from it; `keys` are not in it."""
+    """The places of stored payloads downstream of `keys`, each after all that was made from it, without `keys`."""
     index, given = catalog.current(), set(map(str, keys))
     return _stored(index, _ordered(index, {*downstream_keys(index, given)})[::-1], given)
 
@@ -84,7 +84,7 @@ def stored_upstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
 
 
 def _ordered(index: Index, keys: set[str]) -> list[str]:
-    """`keys`, each after what it was made from."""
+    """`keys`, each after its upstream."""
     roles = roles_of(index, keys)
     graph = {key: [target for target in roles.get(key, {}).values() if target in keys] for key in sorted(keys)}
     return list(TopologicalSorter(graph).static_order())
@@ -102,21 +102,21 @@ def _stored(index: Index, keys: Sequence[str], without: set[str]) -> list[Place]
 
 
 class Cost(NamedTuple):
-    """The cost of one stored key: bytes, and seconds of making."""
+    """The cost of one stored key: bytes, and seconds of generation."""
 
     size: int
     seconds: float
 
     @property
     def bytes_per_second(self) -> float:
-        """Bytes kept for each second that making it again would take."""
+        """Bytes stored per second of generation."""
         return self.size / max(self.seconds, 1e-3)
 
 
 def dearest(index: Index, stored: Mapping[str, Cost], takeable: set[str], excess: int) -> list[str]:
-    """Keys to take so that `excess` bytes go, those with most bytes for a second of making first; as many as there are to be had.
+    """The keys to remove to free `excess` bytes, those with most bytes per second of generation first; all possible ones if too few.
 
-    stored: all that remains otherwise. takeable: those of it that may go. What something that remains was made from never goes before it.
+    stored: all keys that stay otherwise. takeable: those of them that may go. A key never goes before the keys that were made from it.
     """
     targets: dict[str, list[str]] = {}
     live = upstream_of(index, stored)
@@ -140,7 +140,7 @@ def dearest(index: Index, stored: Mapping[str, Cost], takeable: set[str], excess
 
 
 def _freed(key: str, targets: Mapping[str, list[str]], uses: dict[str, int], stored: Mapping[str, Cost]) -> Iterator[str]:
-    """The stored keys that nothing which remains was made from any more, once `key` is gone."""
+    """Yield the stored keys that no remaining key was made from any more, once `key` is gone."""
     stack = [key]
     while stack:
         for target in targets.get(stack.pop(), ()):

@@ -1,4 +1,4 @@
-"""A collection carried out: looked at once more, claimed, and moved to the trash, records first."""
+"""Removal of a collection: planned again, claimed, and moved to the trash, records first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOT_BROUGHT = "it was written while a layer was down, and has not been brought t
 
 
 def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
-    """The paths of the payload's files, in the store of `item`. record: what was read of its record, if that was done."""
+    """The paths of the payload's files, in the store of `item`. record: the content of its record, if already read."""
     entry = item.entry
     if entry is None or entry.status == FAILED:
         return ()
@@ -45,7 +45,7 @@ def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
     if place is None:
         return ()
     files = dict.fromkeys(access.files_of(item.store, place, found))
-    if isinstance(place, Placed) and isinstance(found, Record):  # at a custom path may lie a file of theirs
+    if isinstance(place, Placed) and isinstance(found, Record):  # a file of users may be at a custom path
         others = {file.path for file in found.files if not trash.is_same(item.store, file)}
         files = dict.fromkeys(path for path in files if path not in others)
     return tuple(files)
@@ -59,7 +59,7 @@ def _place_of(base: str, found: Record | access.Unusable) -> Key | Placed | None
 
 
 def apply(catalog: Catalog, asked: Rules, planned: Collection, progress: Callable[[int, int], None] | None) -> Taken:
-    """Take what was `planned`, as far as it would still be planned now."""
+    """Remove the `planned` items that would still be planned now."""
     from persistable.catalog.cleanup.collect import collect, same
 
     if not planned:
@@ -82,7 +82,7 @@ def apply(catalog: Catalog, asked: Rules, planned: Collection, progress: Callabl
 
 
 def _batches(found: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """Things of one layer, some hundreds at a time."""
+    """Yield batches of items of one layer, some hundreds at a time."""
     for part in sorted({item.part for item in found}):
         own = [item for item in found if item.part == part]
         for first in range(0, len(own), trash.BATCH):
@@ -90,7 +90,7 @@ def _batches(found: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 
 class _Removal:
-    """One cleaning-up under way. silent: the keys whose claims are of processes that are gone. stamps: by layer, the name of its folder in
+    """One running cleanup. silent: the keys whose claims are of processes that are gone. stamps: by layer, the name of its folder in
     the trash."""
 
     def __init__(self, whole: Store, writable: Sequence[Store], silent: set[str]) -> None:
@@ -103,7 +103,7 @@ class _Removal:
         self._number = 0
 
     def take(self, some: Sequence[Candidate]) -> None:
-        """Move things of one layer to its trash, those that nobody is generating."""
+        """Move items of one layer to its trash, except those that are being generated."""
         store, part = some[0].store, some[0].part
         with trash.claimed(self._whole, [_base_of(item) for item in some], claims.here(), self._silent) as mine:
             free = [item for item in some if _base_of(item) in mine]
@@ -122,7 +122,7 @@ class _Removal:
         self.taken += [*(item for item, _ in going), *(item for item, _ in lost)]
 
     def _unchanged(self, store: Store, some: Sequence[Candidate]) -> list[tuple[Candidate, Unit]]:
-        """The payloads and failures whose record is the one that was planned for, each with the files that go."""
+        """The payloads and failures whose record has not changed since the plan, each with the files to move."""
         found: list[tuple[Candidate, Unit]] = []
         data = store.get_many([item.path for item in some])
         pending = store.get_many([f"{_PENDING}/{item.path}" for item in some]) if len(self._writable) > 1 else {}
@@ -139,7 +139,7 @@ class _Removal:
         return found
 
     def _is_still(self, store: Store, item: Candidate) -> bool:
-        """Tell whether what a crash left is named by no record by now."""
+        """Tell whether a leftover is still named by no record."""
         assert item.left is not None
         if not item.left.moves or not item.left.base:
             return True
@@ -150,7 +150,7 @@ class _Removal:
         return still
 
     def _copies(self, store: Store, units: Sequence[Unit]) -> list[tuple[Store, list[str]]]:
-        """The paths of what goes, in each of the other layers that may be written: copies, which are of no use without it."""
+        """The paths of removed payloads, for each of the other writable layers: copies, which are of no use without the original."""
         paths = [path for unit in units if unit.record is not None for path in (unit.record, *unit.files)]
         return [(other, paths) for other in self._writable if other is not store and paths]
 
@@ -166,7 +166,7 @@ def _base_of(item: Candidate) -> str:
 
 
 def _is_same(item: Candidate, data: bytes) -> bool:
-    """Tell whether `data` is the record or failure that the index told of."""
+    """Tell whether `data` is the record or failure that is in the index."""
     row = row_of(item.path, data)
     if row is None or item.entry is None or row.status != item.entry.status:
         return False

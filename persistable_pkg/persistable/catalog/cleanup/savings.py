@@ -1,4 +1,4 @@
-"""The worth of keeping payloads: by name, the seconds it took to make them and the bytes that they take."""
+"""The savings by stored payloads: by name, the seconds that generation took and the bytes that they take."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """All payloads of one name: how many there are, the seconds that making them took, and their bytes."""
+    """All payloads of one name: their number, the seconds that generation took, and their bytes."""
 
     name: str
     count: int
@@ -25,16 +25,16 @@ class Saving:
 
     @property
     def seconds_per_byte(self) -> float:
-        """Seconds of making that each byte kept saves; infinite for payloads of no bytes."""
+        """Seconds of generation that each stored byte saves; infinite for payloads of no bytes."""
         return self.seconds / self.size if self.size else float("inf")
 
 
 class Savings(Listed[Saving]):
-    """The bytes that are kept and the seconds that making them took, by name; most seconds first."""
+    """The bytes stored and the seconds that generation took, by name; most seconds first."""
 
     @property
     def seconds(self) -> float:
-        """Seconds of making of all."""
+        """Seconds of generation of all."""
         return sum(row.seconds for row in self)
 
     @property

@@ -1,8 +1,8 @@
-"""Payloads that newer ones stand for: of a higher version, own or upstream, or made by later code of the same class.
+"""Payloads that newer ones supersede: of a higher version, own or upstream, or made by later code of the same class.
 
 By version: another stored payload has the same name and params, and so has everything upstream; no version, own or upstream, is lower,
-and one is higher. By code: the latest payload of the same class and Python was made by other code; what was made from one of these is
-superseded too. Code that was accepted counts as the code that accepted it.
+and one is higher. By code: the latest payload of the same class and Python was made by other code; payloads downstream of one of these are
+superseded too. Accepted code counts as the code that accepted it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Made(NamedTuple):
 
 
 def superseded(catalog: Catalog, stored: Sequence[Made]) -> dict[str, str]:
-    """Key to reason, of those of `stored` that are superseded."""
+    """The reason, by key, of those of `stored` that are superseded."""
     by_version = dict.fromkeys(_by_version(catalog.index, {made.key: made.created for made in stored}), VERSION)
     by_code = dict.fromkeys(_by_code(catalog, stored), CODE)
     keys = {made.key for made in stored}
@@ -50,7 +50,7 @@ def superseded(catalog: Catalog, stored: Sequence[Made]) -> dict[str, str]:
 
 
 class _Node(NamedTuple):
-    """A description: its version, and what is upstream by role."""
+    """A description: its version, and the keys upstream by role."""
 
     version: Any
     upstream: dict[str, str]
@@ -71,7 +71,7 @@ def _by_version(index: Index, created: Mapping[str, float]) -> Iterator[str]:
 
 
 def _described(index: Index) -> tuple[dict[str, _Node], dict[str, str]]:
-    """Every description that the index has, and its params in a form that does not depend on versions upstream."""
+    """Every description in the index, and its params in a form that does not depend on versions upstream."""
     nodes: dict[str, _Node] = {}
     params: dict[str, str] = {}
     keys: dict[int, str] = {}
@@ -86,7 +86,7 @@ def _described(index: Index) -> tuple[dict[str, _Node], dict[str, str]]:
 
 
 def _shapes(nodes: Mapping[str, _Node], params: Mapping[str, str]) -> dict[str, bytes]:
-    """Key to a digest of its name, params and everything upstream, without versions; what is not described has none."""
+    """A digest, by key, of name, params and everything upstream, without versions; keys without description have none."""
     shapes: dict[str, bytes] = {}
     stack = [(key, False) for key in nodes]
     while stack:
@@ -125,7 +125,7 @@ def _is_newer(nodes: Mapping[str, _Node], created: Mapping[str, float], one: str
 
 
 def _is_higher(version: Any, other: Any, later: bool) -> bool:
-    """Numbers are compared; of versions that are none, that of the payload that was made later is higher."""
+    """Tell whether `version` is higher: by comparing numbers; of other versions that of the later payload is higher."""
     if all(isinstance(each, int | float) and not isinstance(each, bool) for each in (version, other)):
         return bool(version > other)
     return later
@@ -135,7 +135,7 @@ def _is_higher(version: Any, other: Any, later: bool) -> bool:
 
 
 class _Code(NamedTuple):
-    """The code that made a payload, as its record tells."""
+    """The code that made a payload, according to its record."""
 
     made: Made
     class_reference: str
@@ -156,7 +156,7 @@ def _by_code(catalog: Catalog, stored: Sequence[Made]) -> Iterator[str]:
 
 
 def _codes(catalog: Catalog, stored: Sequence[Made]) -> Iterator[_Code]:
-    """The maker of each of `stored`, where the record tells that."""
+    """Yield the code that made each of `stored`, where the record has it."""
     for first in range(0, len(stored), _BATCH):
         some = {made.base + SUFFIX: made for made in stored[first : first + _BATCH]}
         for path, record in _records(catalog, some):

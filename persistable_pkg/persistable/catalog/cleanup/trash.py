@@ -1,10 +1,10 @@
-"""The trash of a store: what a cleaning-up took, until it is restored or the trash is emptied.
+"""The trash of a store: payloads and leftovers that cleanups removed, until they are restored or the trash is emptied.
 
-It lies in ``.persistable/trash/<stamp>``, one folder for each cleaning-up: below ``files`` every file under the path that it had, and in
-``<n>.json`` what was taken, with the reason. Where a store renames, the record moves first and then the files. Elsewhere the record alone
+It is in ``.persistable/trash/<stamp>``, one folder for each cleanup: below ``files`` every file under its former path, and in ``<n>.json``
+a list of the removed units, with the reasons. Where a store renames, the record moves first and then the files. Elsewhere the record alone
 moves, and the files stay where they are, named by no record but that in the trash, until the trash is emptied.
 
-The record is what makes a payload exist, so it is the first to go and the last to come back. Dying in between leaves files that only a
+A payload exists by its record, so the record is the first to go and the last to come back. A crash in between leaves files that only a
 record in the trash names: they are still restored with it, or removed with it.
 """
 
@@ -40,10 +40,10 @@ _TRIES = 10
 
 
 class Unit(NamedTuple):
-    """Files that go together and come back together.
+    """Files that are removed and restored together.
 
-    base: the beginning of the names of its record, failure and claim; "" for what belongs to no payload. record: path of the record or
-    failure; None for files that no record names. files: paths of the files. sure: False for files that somebody may still be about to name.
+    base: the path prefix of its record, failure and claim; "" for files of no payload. record: path of the record or failure; None for
+    files that no record names. files: paths of the files. sure: False for files that a record may yet come to name.
     """
 
     base: str
@@ -56,7 +56,7 @@ class Unit(NamedTuple):
 
 
 def new_stamp() -> str:
-    """The name of a folder of the trash: the time in UTC, and something by which two of one second differ."""
+    """A name for a folder of the trash: the time in UTC, and random digits that tell two of one second apart."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 
@@ -66,19 +66,19 @@ def renames(store: Store) -> bool:
 
 
 def take(store: Store, stamp: str, number: int, units: Sequence[Unit]) -> None:
-    """Move `units`, whose claims the caller has, into the trash: first the note of what is taken, then records, then files."""
+    """Move `units`, whose claims the caller holds, to the trash: first a note that lists them, then records, then files."""
     path = f"{FOLDER}/{stamp}/{number}.json"
     note = checked({"at": time.time(), "units": [unit._asdict() for unit in units]})
     store.put(path, note)
     _move(store, {unit.record: _inside(stamp, unit.record) for unit in units if unit.record is not None})
     if renames(store):
         _move(store, {path: _inside(stamp, path) for unit in units for path in unit.files})
-    if not store.exists(path):  # who restored all that had been taken by then has removed the notes
+    if not store.exists(path):  # a restoration of everything taken by then has removed the notes
         store.put(path, note)
 
 
 def _inside(stamp: str, path: str) -> str:
-    """The path of a file in the trash. Records have another ending there: whoever reads all that there are finds those that count."""
+    """The path of a file in the trash. Records have another suffix there, so that searches for records do not find them."""
     return f"{FOLDER}/{stamp}/{_FILES}/{path}{_MARK if path.endswith((SUFFIX, FAILED_SUFFIX)) else ''}"
 
 
@@ -89,7 +89,7 @@ def _outside(path: str) -> str:
 
 
 def _move(store: Store, paths: dict[str, str]) -> None:
-    """Move each file, by renaming where that can be done; what is gone by now is passed over."""
+    """Move each file, by renaming where possible; skip files that are gone."""
     if renames(store):
         for path, to in paths.items():
             with suppress(FileNotFoundError):
@@ -102,7 +102,7 @@ def _move(store: Store, paths: dict[str, str]) -> None:
 
 
 def _rename(store: Store, path: str, to: str) -> None:
-    """Rename a file, once more where somebody has removed the empty folder that it was to go into. Raises FileNotFoundError."""
+    """Rename a file; try again where its empty target folder has been removed meanwhile. Raises FileNotFoundError."""
     place = str(store.local_path(path))
     for _ in range(_TRIES):
         try:
@@ -115,11 +115,11 @@ def _rename(store: Store, path: str, to: str) -> None:
     return extended(store).adopt(place, to)
 
 
-# ------------------------------------------------------------------ what is in it
+# ------------------------------------------------------------------ content
 
 
 class Held(NamedTuple):
-    """A unit in the trash: in which cleaning-up, since when, and of its files those that are there by now."""
+    """A unit in the trash: the stamp of its cleanup, the time of that, the unit, and those of its files that are in the trash."""
 
     stamp: str
     at: float
@@ -128,12 +128,12 @@ class Held(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The key of the payload, or what else it is found by."""
+        """The key of the payload, else its path prefix, else one of its paths."""
         return self.unit.key or self.unit.base or next(iter(self.moved), "?")
 
 
 def held(store: Store) -> Iterator[Held]:
-    """The content of the trash of `store`, one cleaning-up after the other."""
+    """Yield the units in the trash of `store`, one cleanup after the other."""
     stamps: dict[str, list[str]] = {}
     for path in store.list(FOLDER):
         stamp, _, rest = path.removeprefix(FOLDER + "/").partition("/")
@@ -151,7 +151,7 @@ def _held_in(store: Store, stamp: str, paths: Iterable[str]) -> Iterator[Held]:
             inside -= own
             yield Held(stamp, at, unit, frozenset(own))
     at = _time_of(stamp)
-    records = {path for path in inside if path.endswith(SUFFIX)}  # what follows: of notes that are damaged
+    records = {path for path in inside if path.endswith(SUFFIX)}  # from here on: units whose notes are damaged
     for path, data in store.get_many([_inside(stamp, path) for path in sorted(records)]).items():
         unit = _unit_of(_outside(path.removeprefix(_inside(stamp, ""))), data)
         own = {each for each in (unit.record, *unit.files) if each in inside}
@@ -170,7 +170,7 @@ def _noted(store: Store, stamp: str, names: Sequence[str]) -> Iterator[tuple[flo
             units = [Unit(**{name: fact for name, fact in unit.items() if name in Unit._fields}) for unit in facts["units"]]
             units = [unit._replace(files=tuple(unit.files)) for unit in units]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            continue  # the files tell by their paths where they were
+            continue  # the paths in the trash show where the files were
         yield from ((at, unit) for unit in units)
 
 
@@ -192,16 +192,16 @@ def _unit_of(path: str, data: bytes) -> Unit:
 
 
 def held_files(store: Store) -> set[str]:
-    """The paths of files outside the trash that something in it may bring back."""
+    """The paths of files outside the trash that belong to a record in it."""
     return {path for each in held(store) if each.unit.record is not None for path in each.unit.files if path not in each.moved}
 
 
 @contextmanager
 def claimed(whole: Store, bases: Iterable[str], holder: FrameType, silent: Collection[str] = ()) -> Generator[set[str]]:
-    """The claims on those of `bases` that nobody is generating, while the block runs; "" stands for what needs none.
+    """Hold the claims on those of `bases` that are not being generated, while the block runs; yields these, and "", which needs no claim.
 
-    whole: the store in which claims are. holder: the call that uses them: what an interrupt leaves of them is given up when that is over.
-    silent: those whose owners have shown no life for long.
+    whole: the store of the claims. holder: the call that uses them: claims that an interrupt leaves are released when that call is over.
+    silent: those whose owners have had no heartbeat for long.
     """
     wanted = set(bases)
     held = claims.Claims(whole, wanted - {""}, holder)
@@ -224,16 +224,16 @@ def claimed(whole: Store, bases: Iterable[str], holder: FrameType, silent: Colle
 
 
 class Kept(NamedTuple):
-    """Something that stays as it is, and why."""
+    """An item that stays as it is, and the reason."""
 
     what: Any
     why: str
 
 
 def restore(store: Store, whole: Store, wanted: Sequence[Held]) -> tuple[list[Held], list[Kept]]:
-    """Bring `wanted`, from the trash of `store`, back to where it was; what was, and what stays in the trash, with the reason.
+    """Restore `wanted` from the trash of `store`; return the restored units, and those that stay in the trash, with the reason.
 
-    whole: the store in which claims are; `store` itself, or layers of which it is one.
+    whole: the store of the claims: `store` itself, or layers of which it is one.
     """
     back: list[Held] = []
     left: list[Kept] = []
@@ -253,7 +253,7 @@ def restore(store: Store, whole: Store, wanted: Sequence[Held]) -> tuple[list[He
 
 
 def _obstacle(store: Store, each: Held) -> str:
-    """The reason why it cannot come back, in words; empty where it can."""
+    """The reason why a unit cannot be restored, in words; empty where it can."""
     unit = each.unit
     there = stat_many(store, [path for path in (unit.record, *unit.files) if path is not None])
     if unit.record is not None:
@@ -272,7 +272,7 @@ def _obstacle(store: Store, each: Held) -> str:
 
 
 def _missing(store: Store, each: Held, data: bytes, there: dict[str, int]) -> str:
-    """The fault of the files of a record in the trash: one that is gone, or is another by now."""
+    """The fault of the files of a record in the trash: one that is missing, or has changed."""
     gone = [path for path in each.unit.files if path not in each.moved and path not in there]
     if gone:
         return f"{gone[0]} is gone"
@@ -295,7 +295,7 @@ def _is_placed(base: str) -> bool:
 
 
 def is_same(store: Store, file: FileFact) -> bool:
-    """Tell whether at its path is a file of its size and digest."""
+    """Tell whether the file at its path has its size and digest."""
     found = store.stat(file.path)
     if found is None or found.size != file.size:
         return False
@@ -310,7 +310,7 @@ def is_same(store: Store, file: FileFact) -> bool:
 
 
 class Emptied(NamedTuple):
-    """The number of things that were removed for good, the bytes that this freed, and those that stay for now, with the reason."""
+    """The number of units deleted for good, the bytes that this freed, and the units that stay for now, with the reason."""
 
     number: int
     size: int
@@ -318,7 +318,7 @@ class Emptied(NamedTuple):
 
 
 def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:
-    """Remove `wanted` for good: files, those that are still where they were as well, then records."""
+    """Delete `wanted` for good: files, including those that never moved to the trash, then records."""
     count = size = 0
     left: list[Kept] = []
     for first in range(0, len(wanted), BATCH):
@@ -341,18 +341,18 @@ def _is_due(each: Held) -> bool:
 
 
 def _remove(store: Store, due: Sequence[Held]) -> int:
-    """Remove all that is left of these; the bytes that this frees."""
+    """Delete all remaining files of `due`; return the bytes that this frees."""
     records = [_inside(each.stamp, each.unit.record) for each in due if each.unit.record is not None]
     files = [_inside(each.stamp, path) for each in due for path in each.moved if path != each.unit.record]
     files += [path for each in due for path in _unnamed(store, each)]
     size = sum(found.size for found in stat_many(store, [*files, *records]).values())
     partial.remove(store, files)
-    partial.remove(store, records)  # last, for they tell what else there is to remove
+    partial.remove(store, records)  # last, as they name the other files
     return size
 
 
 def _unnamed(store: Store, each: Held) -> list[str]:
-    """The files of a thing in the trash that are still where they were, and that no record names."""
+    """The files of a unit in the trash that are still at their former path, and that no record names."""
     outside = [path for path in each.unit.files if path not in each.moved]
     if not outside:
         return []
@@ -366,12 +366,12 @@ def _unnamed(store: Store, each: Held) -> list[str]:
     try:
         own = {file.path: file for file in Record.parse(data).files}
     except UNREADABLE:
-        return []  # whose the file there is cannot be told
+        return []  # the owner of the file there is unknown
     return [path for path in found if path not in own or is_same(store, own[path])]
 
 
 def named_files(store: Store, base: str) -> set[str] | None:
-    """The files that the record at `base` names, those of items as well; None where it is damaged, so that it cannot be told."""
+    """The files that the record at `base` names, those of items as well; None where it is damaged, so that they are unknown."""
     data = store.get_many([base + SUFFIX]).get(base + SUFFIX) if base else None
     if data is None:
         return set()
@@ -384,7 +384,7 @@ def named_files(store: Store, base: str) -> set[str] | None:
 
 
 def _tidy(store: Store, stamps: Collection[str]) -> None:
-    """Remove notes and folders of cleaning-ups of which nothing is left: of these, and of old ones; another may be under way."""
+    """Remove notes and folders of cleanups of which nothing is left: of these, and of old ones; a recent one may be running."""
     remaining = {each.stamp for each in held(store)}
     old = time.time() - SETTLED
     gone: set[str] = set()

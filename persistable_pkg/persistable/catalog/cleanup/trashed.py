@@ -1,4 +1,4 @@
-"""`Trash`: what is in the trash of a store, listed, restored and removed for good."""
+"""`Trash`: the content of the trash of a store, listed, restored and deleted for good."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SHOWN = 20
 
 
 class Restored(NamedTuple):
-    """Things that came back, and those that stay in the trash, each with the reason."""
+    """The units that were restored, and those that stay in the trash, each with the reason."""
 
     back: list[Held]
     left: list[Kept]
 
     @property
     def keys(self) -> list[Key]:
-        """The keys of the payloads that came back."""
+        """The keys of the restored payloads."""
         return [Key.parse(each.unit.key) for each in self.back if each.unit.key]
 
     def __repr__(self) -> str:
@@ -36,7 +36,7 @@ class Restored(NamedTuple):
 
 
 class Trash(Listed[Held]):
-    """The content of the trash of the store of a catalog, all layers that may be written together."""
+    """The content of the trash of the store of a catalog, all writable layers together."""
 
     def __init__(self, catalog: Catalog) -> None:
         super().__init__(())
@@ -54,7 +54,7 @@ class Trash(Listed[Held]):
         return sum(each.unit.size for each in self)
 
     def restore(self, *what: Any) -> Restored:
-        """Bring back what `what` stands for, or everything. Raises UnknownKey."""
+        """Restore the units of these keys, names or stamps, or everything. Raises UnknownKey."""
         wanted = [_wanted(each) for each in what]
         there = {store: [each for each in held if each.unit.record is not None or each.moved] for store, held in self._by_store}
         for text in wanted:
@@ -64,7 +64,7 @@ class Trash(Listed[Held]):
         left: list[Kept] = []
         for store, held in there.items():
             some = [each for each in held if not wanted or any(_matches(each, text) for text in wanted)]
-            some.sort(key=lambda each: -each.at)  # of one key that went twice the later
+            some.sort(key=lambda each: -each.at)  # of a key that was removed twice the later
             done, kept = trash.restore(store, self._catalog.store, some)
             back += done
             left += kept
@@ -72,7 +72,7 @@ class Trash(Listed[Held]):
         return Restored(back, left)
 
     def empty(self, older_than: Any = None) -> Emptied:
-        """Remove for good what is in it."""
+        """Delete the content for good. older_than: as for `Catalog.empty_trash`."""
         before = None if older_than is None else moment_before(older_than, time.time())
         whole = Emptied(0, 0, [])
         for store, held in self._by_store:

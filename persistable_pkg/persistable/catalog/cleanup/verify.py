@@ -1,4 +1,4 @@
-"""`Verification`: every payload read, and compared with the sizes and digests that its record names, in each layer that has it."""
+"""`Verification`: every payload compared with the sizes and digests in its record, in each layer that has it."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
     from persistable.catalog.reproduce.reproduce import Reproduction
 
 PAGE = 1000
-"""Records that are looked at together."""
+"""Records that are verified together."""
 AT_ONCE = 1 << 26
 """Bytes of small files that are read together."""
 REQUESTS = 8
-"""Large files of a store behind a network that are read at a time."""
+"""Large files of a remote store that are read at a time."""
 MISSING = "missing"
 SHOWN = 20
 _ORDER = (DONE, MISSING, CORRUPT, UNTRUSTED)
 
 
 class Fault(NamedTuple):
-    """The fault of one payload: ``"missing"``, ``"corrupt"`` or ``"untrusted"``, and in words where."""
+    """The fault of one payload: ``"missing"``, ``"corrupt"`` or ``"untrusted"``, and a description."""
 
     state: str
     why: str
 
 
 class Verification:
-    """Everything read, and compared with its records.
+    """The result of comparing every payload with its record.
 
-    sound, corrupt, missing: entries; one of which any layer has a damaged copy is corrupt. untrusted: those that nobody whom the store
-    trusts has signed, of which nothing was read. orphans: paths of files that no record names.
-    diverging: entries that were made again and came out different. faults: entry to what is wrong with it. reproductions: entry to what
-    came of making it again. size: bytes that were read. seconds: that it took.
+    sound, corrupt, missing: entries; one of which any layer has a damaged copy is corrupt. untrusted: those that no trusted signer has
+    signed, of which nothing was read. orphans: paths of files that no record names. diverging: entries that were generated again with
+    another payload. faults: the fault of each entry that has one. reproductions: the result of each entry generated again. size: bytes that
+    were read. seconds: that it took.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """True where nothing is corrupt, missing or untrusted, and nothing that was made again diverges."""
+        """True where no payload is corrupt, missing or untrusted, and none that was generated again diverges."""
         return not (self.corrupt or self.missing or self.untrusted or self.diverging)
 
     def _head(self) -> str:
@@ -88,7 +88,7 @@ class Verification:
         return f"{', '.join(counts)}; {size_in_words(self.size)} read in {duration_in_words(self.seconds)}"
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Label, state and words, of each payload with which something is wrong."""
+        """Label, state and description of each payload with a fault, or that diverges."""
         rows = [(entry.label, fault.state, fault.why) for entry, fault in self.faults.items()]
         return rows + [(entry.label, "diverging", self.reproductions[entry].why) for entry in self.diverging]
 
@@ -108,7 +108,7 @@ class Verification:
 
 
 def verify(catalog: Catalog, recompute: float, progress: Callable[[int, int], None] | None) -> Verification:
-    """Read everything in the store of `catalog`, and make a sample of it again. The index, which has no checksums, is made anew before."""
+    """Compare all payloads of `catalog` with their records, and generate a sample again. First rebuild the index: it has no checksums."""
     if not 0 <= recompute <= 1:
         raise ValueError(f"recompute={recompute!r}: give a part of all payloads, from 0 to 1, such as 0.01")
     began = time.monotonic()
@@ -146,7 +146,7 @@ def _note(seen: dict[Entry, Fault | None], entry: Entry, fault: Fault | None) ->
 
 
 def _pages(catalog: Catalog, part: int, states: str) -> Iterator[list[tuple[Entry, str]]]:
-    """The entries of one layer with the paths of their records, some hundreds at a time."""
+    """Yield the entries of one layer with the paths of their records, a page at a time."""
     query = (
         f"SELECT {COLUMNS}, r.id, d.path, r.file FROM records r LEFT JOIN nodes n ON n.id = r.node JOIN folders d ON d.id = r.folder "
         f"WHERE d.part = ? AND r.id > ? AND {states} ORDER BY r.id LIMIT {PAGE}"
@@ -166,7 +166,7 @@ class _Reader:
         self.size = 0
 
     def faults(self, page: Sequence[tuple[Entry, str]]) -> Iterator[tuple[Entry, Fault | None]]:
-        """Each entry that is still there, and what is wrong with it; None where nothing is."""
+        """Yield each entry that is still there, and its fault; None for a sound one."""
         data = self._store.get_many([path for _, path in page])
         found: dict[int, Fault] = {}
         files: list[tuple[int, Key, FileFact]] = []
@@ -185,7 +185,7 @@ class _Reader:
                 yield entry, found.get(number)
 
     def _files(self, path: str, data: bytes) -> tuple[Record, list[FileFact]]:
-        """The record at `path`, and all that it names. Raises FileNotFoundError, PayloadCorrupted."""
+        """The record at `path`, and all files that it names. Raises FileNotFoundError, PayloadCorrupted."""
         base = path.removesuffix(SUFFIX)
         placed = base.startswith(PLACED + "/")
         record = Record.parse(data, None if placed else Key.parse(base)).checked()
@@ -220,7 +220,7 @@ class _Reader:
 
 
 def _together(files: Sequence[tuple[int, Key, FileFact]]) -> Iterator[list[tuple[int, Key, FileFact]]]:
-    """Batches of the size that is read at once."""
+    """Yield batches of files that are read at once."""
     some: list[tuple[int, Key, FileFact]] = []
     size = 0
     for each in files:
@@ -256,7 +256,7 @@ def _orphans(catalog: Catalog) -> list[str]:
 
 
 def _reproduce(catalog: Catalog, found: Verification, part: float) -> None:
-    """Make a sample of what is sound again, and note what came of it."""
+    """Generate a sample of the sound entries again, and note the results."""
     from persistable.catalog.reproduce.reproduce import impossible, reproduce
 
     able: list[Any] = [entry for entry in found.sound if entry.made == "generated" and entry.key is not None]
