@@ -13,7 +13,7 @@ version = release = persistable.__version__
 html_title = "persistable"
 html_show_copyright = False
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "executed"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings", "executed"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -26,7 +26,7 @@ html_logo = html_favicon = "_static/logo.svg"
 html_theme_options = {"sidebar_hide_name": False}
 
 default_role = "code"
-autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True, "member-order": "bysource"}
+autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"

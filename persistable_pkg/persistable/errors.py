@@ -110,38 +110,44 @@ class ParamsError(PersistableError):
 
 
 class UntrackableParam(ParamsError, TypeError):
-    """A value has no canonical encoding. ``path`` is its place, such as ``TrainParams.optimizer.betas[1]``."""
+    """A value has no canonical encoding."""
 
     path: str
+    """The place of the value, such as ``TrainParams.optimizer.betas[1]``."""
 
 
 class MistypedParam(ParamsError, TypeError):
-    """A value is not of the declared type, nor one that is the same in another form. ``path`` is its place, such as
-    ``TrainParams.optimizer.betas[1]``, ``found`` the type it has, ``wanted`` what is declared.
-    """
+    """A value is not of the declared type, nor one that is the same in another form."""
 
     path: str
+    """The place of the value, such as ``TrainParams.optimizer.betas[1]``."""
     found: str
+    """The type that it has."""
     wanted: str
+    """The type that is declared."""
 
 
 class UnknownParam(ParamsError, TypeError):
-    """A keyword is neither a field of the params, a role nor an option. ``accepted`` lists what is."""
+    """A keyword is neither a field of the params, a role nor an option."""
 
     name: str
+    """The keyword."""
     accepted: list[str]
+    """All keywords that are taken."""
 
 
 class MissingParam(ParamsError, TypeError):
-    """A required param is not given. ``names`` lists all that are missing."""
+    """A required param is not given."""
 
     names: list[str]
+    """All params that are missing."""
 
 
 class ParamsMutated(ParamsError, RuntimeError):
-    """The params are no longer those the key was made from. ``path`` names the first field that differs."""
+    """The params are no longer those the key was made from."""
 
     path: str
+    """The first field that differs, such as ``TrainParams.optimizer``."""
 
 
 class LineageError(PersistableError):
@@ -149,129 +155,150 @@ class LineageError(PersistableError):
 
 
 class MissingUpstream(LineageError, TypeError):
-    """A declared role was given no node. ``roles`` lists the empty ones."""
+    """A declared role was given no node."""
 
     roles: list[str]
+    """All roles that are empty."""
 
 
 class WrongUpstream(LineageError, TypeError):
-    """A role was given another node than it takes. ``role`` is its name, ``found`` what was given, ``wanted`` what is declared."""
+    """A role was given another node than it takes."""
 
     role: str
+    """Its name."""
     found: str
+    """The node or value that was given, in words."""
     wanted: str
+    """What is declared."""
 
 
 class ReservedName(PersistableError, TypeError):
-    """A class uses a name that every node has. ``name`` is the name, ``owner`` the class."""
+    """A class uses a name that every node has."""
 
     name: str
+    """The name."""
     owner: str
+    """The class that uses it."""
 
 
 class RoleClash(LineageError, ValueError):
-    """Two upstream nodes would share one role. ``role`` is its name."""
+    """Two upstream nodes would share one role."""
 
     role: str
+    """Its name."""
 
 
 class InputMissing(MissingUpstream, AttributeError):
-    """A node was left open and is used before its inputs are filled. ``inputs`` lists the open ones."""
+    """A node was left open and is used before its inputs are filled."""
 
     inputs: list[str]
+    """The inputs that are open."""
 
 
 class LineageCycle(LineageError, ValueError, TypeError):
-    """A node would be upstream of itself. ``nodes`` are the names along the circle."""
+    """A node would be upstream of itself."""
 
     nodes: list[str]
+    """The names along the circle."""
 
 
 class UnknownMember(PersistableError, KeyError):
-    """A family or project has no member of this key. ``label`` is what was asked for on ``axis``, ``nearest`` the closest, or None."""
+    """A family or project has no member of this key."""
 
     axis: str
+    """The axis that was asked, or the kind of name; empty for items."""
     label: Any
+    """The value that was asked for."""
     nearest: Any
+    """The closest that is there, or None."""
 
     __str__ = Exception.__str__  # that of KeyError shows the text in quotes
 
 
 class NotRebuildable(PersistableError):
-    """A node cannot be had back from its record. ``key`` says which, ``reference`` names its class or step as the record does.
-
-    ``reason`` is one of ``"module"`` (it cannot be imported), ``"class"`` (it is not there any more), ``"no node"`` (something else has
-    that name), ``"script"`` (it was defined in a script or notebook, or inside a function), ``"params"``, ``"call"``, ``"upstream"``
-    (the facts about something upstream are gone) and ``"key"`` (it comes back as another node). ``path`` is the param or role it
-    is about, dotted, or "". ``found`` is the key of what was made, where something was.
-    """
+    """A node cannot be had back from its record."""
 
     key: Any
+    """The key of the node."""
     reason: str
+    """One of ``"module"`` (it cannot be imported), ``"class"`` (it is not there any more), ``"no node"`` (something else has that name),
+    ``"script"`` (it was defined in a script or notebook, or inside a function), ``"params"``, ``"call"``, ``"upstream"`` (the facts about
+    something upstream are gone) and ``"key"`` (it comes back as another node).
+    """
     reference: str
+    """Its class or step as the record names it, ``module:qualname``."""
     path: str
+    """The param or role it is about, dotted; empty for none."""
     found: Any
+    """The key of the node that was made, where one was; else None."""
 
 
 class RegistrationError(PersistableError, ValueError):
-    """Something else is registered under that name already, or what an installed package brings under it cannot be had.
-
-    ``kind`` is one of ``stores``, ``formats``, ``params``, ``executors``.
-    """
+    """Something else is registered under that name already, or what an installed package brings under it cannot be had."""
 
     kind: str
+    """One of ``stores``, ``formats``, ``params``, ``executors``."""
     name: str
+    """The name that it was to be registered under."""
 
 
 class ConfigError(PersistableError, ValueError):
-    """A project that cannot be meant so. ``where`` is the place, such as ``persistable.toml: targets.model.params.alpha``.
-
-    ``accepted`` lists the names that are known there, where a name is the trouble; else it is empty.
-    """
+    """A project that cannot be meant so."""
 
     where: str
+    """The place, such as ``persistable.toml: targets.model.params.alpha``."""
     accepted: list[str]
+    """The names that are known there, where a name is the trouble; else empty."""
 
 
 class WorkflowError(PersistableError, ValueError, TypeError):
-    """A `Workflow` or `Workspace` class that cannot be meant so. ``where`` names the class and its attribute: ``Files.scaled``."""
+    """A `Workflow` or `Workspace` class that cannot be meant so."""
 
     where: str
+    """The class and its attribute: ``Files.scaled``."""
 
 
 class InvalidName(PersistableError, ValueError):
-    """A name that could leave its folder or does not exist on every platform. ``name`` is the offender."""
+    """A name that could leave its folder or does not exist on every platform."""
 
     name: str
+    """The name."""
 
 
 class InvalidQuery(PersistableError, ValueError):
-    """A question to a catalog that cannot be meant so. ``where`` is its text, ``part`` what the trouble is with, "" for all of it."""
+    """A question to a catalog that cannot be meant so."""
 
     where: str
+    """The text of the question."""
     part: str
+    """The part of it that the trouble is with; empty for all of it."""
 
 
 class UnknownKey(PersistableError, KeyError):
-    """No record has this key or path, or several keys begin with it. ``text`` is what was asked for, ``nearest`` lists keys."""
+    """No record has this key or path, or several keys begin with it."""
 
     text: str
+    """The text that was asked for."""
     nearest: list[str]
+    """Keys that are close to it, or begin with it."""
 
     __str__ = Exception.__str__  # that of KeyError shows the text in quotes
 
 
 class PayloadError(PersistableError):
-    """Something about one payload, its bytes or its record. ``key`` says which, where it is known."""
+    """Something about one payload, its bytes or its record."""
 
     key: Any
+    """The key of the payload, where it is known; else None."""
 
 
 class PayloadNotFound(PayloadError, FileNotFoundError):
-    """Nothing is stored under this key. ``nearest`` is the closest record and ``differences`` what separates it."""
+    """Nothing is stored under this key."""
 
     nearest: Any
+    """The closest record, or None."""
     differences: dict[str, tuple[Any, Any]]
+    """What separates that from the node: a dotted path to the value asked for and the stored one."""
 
 
 class PayloadExists(PayloadError, FileExistsError):
@@ -279,10 +306,12 @@ class PayloadExists(PayloadError, FileExistsError):
 
 
 class PayloadCorrupted(PayloadError):
-    """The bytes are not those the record names. ``expected`` and ``found`` are digests or sizes."""
+    """The bytes are not those the record names."""
 
     expected: Any
+    """The digest, size or content that the record names."""
     found: Any
+    """The one that is there."""
 
 
 class PayloadOfOtherPython(PayloadCorrupted):
@@ -290,16 +319,19 @@ class PayloadOfOtherPython(PayloadCorrupted):
 
 
 class PayloadForeign(PayloadError):
-    """The record of this key was made by another class (``made_by``) with other code than ``asked_by``."""
+    """The record of this key was made by another class with other code."""
 
     made_by: str
+    """The class or step that made it, ``module:qualname``."""
     asked_by: str
+    """The one that asks for it."""
 
 
 class PayloadUntrusted(PayloadError):
-    """The record is not signed by anyone the store trusts, or names a ``format`` that can run code and is not declared."""
+    """The record is not signed by anyone the store trusts, or names a format that can run code and is not declared."""
 
     format: str
+    """The name of that format; empty where it is about signatures."""
 
 
 class PayloadNotHeld(PayloadError, ValueError):
@@ -307,16 +339,19 @@ class PayloadNotHeld(PayloadError, ValueError):
 
 
 class DuplicateItem(PayloadError, ValueError):
-    """A node that yields items yielded two of one key. ``item`` is that key."""
+    """A node that yields items yielded two of one key."""
 
     item: Any
+    """The key of the item."""
 
 
 class NothingReturned(PayloadError, TypeError):
-    """The generating code (``function``) returned None, and the payload is ``declared`` to be something else: a forgotten `return`."""
+    """The generating code returned None, and the payload is declared to be something else: a forgotten `return`."""
 
     function: str
+    """The function or method that returned it."""
     declared: str
+    """The declared type of the payload."""
 
 
 class NotGeneratable(PayloadError, NotImplementedError):
@@ -324,15 +359,17 @@ class NotGeneratable(PayloadError, NotImplementedError):
 
 
 class FormatError(PersistableError):
-    """A payload could not become bytes, or bytes a payload. ``format`` names the FileIO."""
+    """A payload could not become bytes, or bytes a payload."""
 
     format: str
+    """The name of the FileIO."""
 
 
 class PayloadNotRepresentable(FormatError, TypeError):
-    """The format would not give back exactly this payload. ``reason`` says what would be lost."""
+    """The format would not give back exactly this payload."""
 
     reason: str
+    """What would be lost."""
 
 
 class MalformedFile(FormatError, ValueError):
@@ -340,10 +377,12 @@ class MalformedFile(FormatError, ValueError):
 
 
 class CodeOfOtherPython(FormatError):
-    """Code that is kept in the file is of another minor version of Python: ``expected`` is this one's tag, ``found`` the other's."""
+    """Code that is kept in the file is of another minor version of Python."""
 
     expected: str
+    """The tag of this version."""
     found: str
+    """The tag of the version that the code is of."""
 
 
 class UnknownFormat(FormatError, LookupError):
@@ -351,16 +390,19 @@ class UnknownFormat(FormatError, LookupError):
 
 
 class MissingExtra(FormatError, ImportError):
-    """A package is absent. ``package`` is its name and ``extra`` what installs it, empty for none: ``pip install persistable[extra]``."""
+    """A package is absent."""
 
     package: str
+    """Its name."""
     extra: str
+    """The extra that installs it, ``pip install persistable[extra]``; empty for none."""
 
 
 class InputError(PersistableError):
-    """An input that a `Source` found outside is not there as it was. ``place`` is its path or URL."""
+    """An input that a `Source` found outside is not there as it was."""
 
     place: str
+    """Its path or URL."""
 
 
 class InputChanged(InputError):
@@ -372,10 +414,12 @@ class InputVanished(InputError, FileNotFoundError):
 
 
 class StoreError(PersistableError, OSError):
-    """A store could not do what was asked. ``url`` is the store's, without secrets; ``path`` the place inside."""
+    """A store could not do what was asked."""
 
     url: str
+    """The URL of the store, without secrets."""
     path: str
+    """The place inside it; empty for the store as a whole."""
 
 
 class StoreFull(StoreError):
@@ -394,10 +438,12 @@ class MalformedBundle(StoreError, ValueError):
 
 
 class StoreTooNew(StoreError):
-    """A later version of this library has written what is there: upgrade. ``found`` is its format, ``known`` the latest known here."""
+    """A later version of this library has written what is there: upgrade."""
 
     found: Any
+    """The version of its format."""
     known: int
+    """The latest that is known here."""
 
     @classmethod
     def of(cls, what: str, found: Any, known: int, *, url: str = "", path: str = "") -> StoreTooNew:
@@ -417,88 +463,104 @@ class ClaimLost(PersistableError):
     """Another process took over this generation; nothing was committed by this one."""
 
     key: Any
+    """The key of the node."""
 
 
 class SecretMissing(PersistableError, LookupError):
-    """The environment variable that holds a `Secret` is not set, or is empty. ``name`` is the variable's."""
+    """The environment variable that holds a `Secret` is not set, or is empty."""
 
     name: str
+    """The name of the variable."""
 
 
 class RunError(PersistableError):
-    """The work of a node could not be carried out as asked. ``key`` is the node's, where there is one."""
+    """The work of a node could not be carried out as asked."""
 
     key: Any
+    """The key of the node, where there is one; else None."""
 
 
 class NotEnforceable(RunError, ValueError):
-    """This executor cannot do what a node asks of it. ``executor`` names it, ``wanted`` is what it would have to do."""
+    """This executor cannot do what a node asks of it."""
 
     executor: str
+    """The name of the executor."""
     wanted: str
+    """What it would have to do."""
 
 
 class StaleCode(RunError):
-    """Something is stale, and ``run(..., stale="raise")`` was asked for. ``stale`` lists the keys."""
+    """Something is stale, and ``run(..., stale="raise")`` was asked for."""
 
     stale: list[Any]
+    """The keys of all that is stale."""
 
 
 class Infeasible(RunError, ValueError):
-    """No worker will ever have what is asked for. ``wanted`` and ``available`` map resource names to amounts."""
+    """No worker will ever have what is asked for."""
 
     wanted: dict[str, float]
+    """The amounts asked for, by name of the resource."""
     available: dict[str, float]
+    """The largest amounts that one worker has, by name of the resource."""
 
 
 class ExecutorUnavailable(RunError, ConnectionError):
-    """A host or cluster cannot be reached, or is not fit for the work. ``executor`` names whose it is, ``place`` which one."""
+    """A host or cluster cannot be reached, or is not fit for the work."""
 
     executor: str
+    """The name of the executor whose it is."""
     place: str
+    """The host, cluster or address."""
 
 
 class TimedOut(RunError, TimeoutError):
-    """The work took longer than `Resources.time` allows and was stopped. ``seconds`` is that limit."""
+    """The work took longer than `Resources.time` allows and was stopped."""
 
     seconds: float
+    """That limit, in seconds."""
 
 
 class WorkerDied(RunError):
-    """The process that did the work is gone. ``exitcode`` is its exit status, or minus the number of the signal that killed it."""
+    """The process that did the work is gone."""
 
     exitcode: int | None
+    """Its exit status, or minus the number of the signal that killed it; None where nobody knows."""
 
 
 class RemoteError(RunError):
-    """Stands for an error of another process that could not be brought here as it was.
-
-    ``error`` is its type as ``module.name``, ``text`` its message, ``traceback`` where it was raised.
-    """
+    """An error of another process that could not be brought here as it was."""
 
     error: str
+    """Its type as ``module.name``."""
     text: str
+    """Its message."""
     traceback: str
+    """Its traceback as text."""
 
 
 class CommandFailed(RunError):
-    """A shell script ended with another exit status than 0. ``exitcode``, ``stdout`` and ``stderr`` (their ends) are kept."""
+    """A shell script ended with another exit status than 0."""
 
     exitcode: int
+    """The exit status."""
     stdout: str
+    """The end of what it wrote to standard output."""
     stderr: str
+    """The end of what it wrote to standard error."""
 
 
 class HttpFailed(RunError, OSError):
-    """A server did not give what was asked for. ``status`` is the HTTP status, None where there was no answer; ``url`` has no secrets.
-
-    ``transient``: another try may succeed. ``retry_after``: the seconds that the server asks to wait until then, if it does.
-    """
+    """A server did not give what was asked for."""
 
     status: int | None
+    """The HTTP status; None where there was no answer."""
     url: str
+    """The URL, without secrets."""
     transient: bool
+    """True if another try may succeed."""
     retry_after: float | None
+    """The seconds that the server asks to wait until then, if it does."""
 
 
 class UpstreamFailed(RunError):
@@ -506,9 +568,10 @@ class UpstreamFailed(RunError):
 
 
 class RunFailed(ExceptionGroup[Exception]):
-    """Nodes of a run failed; their errors are the group's, each with a note that names its node. ``result`` is that of the run."""
+    """Nodes of a run failed; their errors are the group's, each with a note that names its node."""
 
     result: Any
+    """The `RunResult`, complete all the same."""
 
     def derive(self, excs: Any) -> Any:
         """A part of the group, of the same result."""

@@ -24,14 +24,29 @@ ABSENT = "absent"
 
 
 class Entry:
-    """One payload according to its record, whether or not its files are still there.
+    """One payload according to its record, whether or not its files are still there."""
 
-    key: its key; None where a damaged record at a custom path hides it. name: of the payload. status: ``"done"``,
-    ``"corrupt"`` (the record is damaged), ``"untrusted"`` (no signer that the store trusts has signed it), ``"failed"`` (a failure without
-    a record) or ``"absent"`` (upstream of an entry, but not stored). size: bytes of its files. seconds: that its generation took. created:
-    when it ended, seconds since 1970 in UTC. host: the machine. class_reference: ``module:qualname`` of the class or function that made it.
-    made: ``"generated"``, ``"put"`` by hand, or ``"adopted"`` from a file made elsewhere.
-    """
+    key: Key | None
+    """Its key; None where a damaged record at a custom path hides it."""
+    name: str
+    """The name of the payload."""
+    version: Any
+    """The version of the class or step; None where that is not known."""
+    status: str
+    """``"done"``, ``"corrupt"`` (the record is damaged), ``"untrusted"`` (nobody whom the store trusts has signed it), ``"failed"`` (a
+    failure without a record) or ``"absent"`` (something upstream that is not stored)."""
+    class_reference: str | None
+    """The class or step that made it, ``module:qualname``."""
+    made: str | None
+    """``"generated"``, ``"put"`` by hand, or ``"adopted"`` from a file made elsewhere."""
+    size: int | None
+    """Bytes of its files."""
+    seconds: float | None
+    """Seconds that its generation took."""
+    created: float | None
+    """When that ended, seconds since 1970 in UTC."""
+    host: str | None
+    """The machine that it was made on."""
 
     __slots__ = (
         "_at",
@@ -52,12 +67,9 @@ class Entry:
     def __init__(self, catalog: Catalog, row: tuple[Any, ...]) -> None:
         self._catalog = catalog
         key, self.class_reference, version, params, self.name, self._at, self.status = row[:7]
-        self.key: Key | None = Key(self.name, key[-32:]) if key is not None else None
-        self.version: Any = None if version is None else json.loads(version)
+        self.key = Key(self.name, key[-32:]) if key is not None else None
+        self.version = None if version is None else json.loads(version)
         self._params: str | None = params
-        self.size: int | None
-        self.seconds: float | None
-        self.created: float | None
         self.size, self.seconds, self.created, self.host, self.made = row[7:]
 
     @property

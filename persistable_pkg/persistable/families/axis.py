@@ -19,10 +19,14 @@ _COMPARED = 5000
 class Axis:
     """One direction of a family: a param with its values, or several params whose values go together.
 
-    columns: param name to its values, all of one length. labels: what members are called along it: the values themselves, tuples of them
-    where there are several columns; lists and dicts as tuples; indices (0, 1, ...) where values cannot be hashed. Two values that are equal
-    raise ValueError, for a key finds one member.
+    Two values that are equal raise ValueError, for a key finds one member.
     """
+
+    columns: dict[str, Sequence[Any]]
+    """The values of each param, all of one length."""
+    labels: Sequence[Any]
+    """The names of members along it: the values themselves, tuples of them where there are several columns; lists and dicts as tuples;
+    indices (0, 1, ...) where values cannot be hashed."""
 
     __slots__ = ("_born", "_indices", "columns", "found", "labels")
 

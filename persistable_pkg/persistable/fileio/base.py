@@ -40,7 +40,10 @@ class FileIO(ABC, Generic[P]):
     Options are never part of a payload's identity, and are not changed after construction.
     """
 
+    name: ClassVar[str]
+    """The name by which records call a format of this package; another is called by its module and class."""
     suffix: str
+    """The end of the names of its files, such as ``.json``."""
     maps: ClassVar[bool] = False
     """`loads` keeps views into the buffer it is given instead of copying: a mapped file is then loaded without reading it.
     The payload's arrays are writable exactly when that buffer is."""
@@ -374,9 +377,13 @@ class PartsFileIO(FileIO[P]):
 class Parts(Protocol):
     """The committed files of one payload."""
 
-    def names(self) -> list[str]: ...
+    def names(self) -> list[str]:
+        """Their names, relative to the folder and ``/``-separated."""
+        ...
 
-    def open(self, name: str) -> BinaryIO: ...
+    def open(self, name: str) -> BinaryIO:
+        """Open one for reading. Raises PayloadCorrupted, FileNotFoundError."""
+        ...
 
     def folder(self) -> Path:
         """A local folder holding all of them; read-only: the files belong to the store."""

@@ -25,7 +25,9 @@ class SavedFigure:
     """A figure as it was saved. Immutable; shown by notebooks."""
 
     data: bytes
+    """The content of the figure's file."""
     format: str
+    """Its format: ``png``, ``svg`` or ``pdf``."""
 
     def save(self, path: str | Path) -> None:
         """Write the figure's file to `path`."""

@@ -44,9 +44,13 @@ class Graph:
     statuses: Mapping[Key, str] = field(default_factory=dict[Key, str])
     """A word for each node that has one; it decides the colour of the node's box."""
     direction: Direction = "LR"
+    """The direction of the arrows: ``"LR"`` to the right, ``"TB"`` downward."""
     collapse: int | None = 60
+    """With more nodes than this, those of one payload name with like upstream nodes are drawn as one box; None: never."""
     max_nodes: int = 300
+    """Most boxes, those nearest to the targets; the others are counted in one."""
     colours: Mapping[str, str] = field(default_factory=dict[str, str])
+    """``#rrggbb`` by word of `statuses`."""
 
     def mermaid(self) -> str:
         """A Mermaid flowchart, as GitHub, MyST and JupyterLab render it between ```` ```mermaid ```` fences."""

@@ -68,7 +68,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     io: Any = None
     """A FileIO, or ``"auto"`` for the one fit for the declared payload type, or None for `PickleFileIO`."""
     retry: Retry | None = None
+    """How often, and after how long, a failed generation is tried again by a run; None for once."""
     resources: Resources | None = None
+    """What a generation needs of its worker, and how long it may take; None for nothing in particular."""
     is_persisted: bool = True
     """False for what is done for its effect, or made again whenever it is asked for."""
     is_external: bool = False
@@ -88,8 +90,11 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     tracked_persistable_dependencies = released.released("tracked_persistable_dependencies", released.dependencies)
 
     params: ParamsT
+    """The params, an instance of the declared class. They must stay as they are: the key was made of them."""
     key: Key
+    """Name and digest, made of name, version, params and the keys upstream."""
     payload_name: str
+    """The name of the payload, which the key begins with."""
     _node_logger: Any = None
     """The argument `logger`, True for verbose nodes, in a tuple where it came from another process; else None."""
     _node_payload: Any = ABSENT

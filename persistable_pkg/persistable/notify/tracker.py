@@ -71,6 +71,7 @@ class Tracker(QueueingHook):
     """Base of the hooks. Subclasses say how to `_track` one node, and what they are called in warnings."""
 
     wants_nodes = True
+    """True: events of this hook have their nodes."""
 
     def __init__(self, each: Each) -> None:
         if each not in ("target", "node"):  # pyright: ignore[reportUnnecessaryContains]

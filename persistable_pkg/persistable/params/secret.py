@@ -37,7 +37,9 @@ class Secret:
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
     name: str
+    """The name of the environment variable."""
     template: str = "{}"
+    """The text that the value goes into, at ``{}``."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

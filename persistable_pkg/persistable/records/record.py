@@ -90,7 +90,9 @@ class Record:
         """The store with the output, or that itself."""
         self._all: dict[str, Any] | None = None
         self.head = head
+        """The members that a load needs: key, format, files, class and code among them."""
         self.key = key
+        """The key of the payload."""
 
     @classmethod
     def parse(cls, data: bytes, key: Key | None = None, store: Store | None = None, *, lines: Literal[1, 2] = 1) -> Record:

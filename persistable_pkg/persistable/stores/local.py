@@ -94,6 +94,7 @@ class LocalStore(BaseStore):
         """A folder in which something has just been made, and until when that tells that it is open to this process."""
         path = place.replace(os.sep, "/")
         self.url = "file://" + (path if path.startswith("/") else "/" + path)  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The URL of the folder, without a slash at its end."""
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> LocalStore:

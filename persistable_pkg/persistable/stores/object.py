@@ -252,6 +252,7 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     @property
     def remote(self) -> Remote:
+        """The connection of this process to the server."""
         held = self._held
         if held is None or held[0] != os.getpid():
             _connected.keep(held)
@@ -327,6 +328,7 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     @contextmanager
     def errors(self, path: str, writing: bool, absent_is_error: bool = True) -> Generator[None, None, None]:
+        """A block in which an error of the client becomes one of this store."""
         try:
             yield
         except PersistableError:

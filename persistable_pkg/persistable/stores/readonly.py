@@ -15,6 +15,7 @@ class Unwritable(BaseStore):
     """The base of stores that are only read: every call that would change something is refused by StoreReadOnly, which says `why`."""
 
     why: str
+    """The reason why nothing is changed here, and what to do instead."""
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         self._refuse(path)

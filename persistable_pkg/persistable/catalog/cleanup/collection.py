@@ -25,22 +25,26 @@ OTHERS = "(of no payload)"
 
 @dataclass(eq=False, repr=False, slots=True)
 class Candidate:
-    """One item to remove: a payload, a failure, or a leftover of a crash.
-
-    entry: of the payload; None for an item without a record. name: of the payload. reason: why it would be removed. size: in bytes. made:
-    when it was made or last written, seconds since 1970; None where unknown. part: number of the layer. path: of its record or failure in
-    the store; of a leftover the path prefix of its record. left: the leftover.
-    """
+    """One item to remove: a payload, a failure, or a leftover of a crash."""
 
     store: Store
+    """The store, or the layer, that it is in."""
     part: int
+    """The number of the layer; 0 where there is one store."""
     name: str
+    """The name of the payload."""
     reason: str
+    """Why it would go."""
     size: int
+    """Bytes."""
     made: float | None
+    """When it was made or last written, seconds since 1970; None where that is not known."""
     path: str
+    """Its record or failure in the store; for what a crash left, the beginning of the names of the record that it belongs to."""
     entry: Entry | None = None
+    """The entry of the payload; None for what no record tells of."""
     left: Leftover | None = None
+    """What a crash left; None for a payload or failure."""
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -19,9 +19,13 @@ class Saving:
     """All payloads of one name: their number, the seconds that generation took, and their bytes."""
 
     name: str
+    """The name of the payloads."""
     count: int
+    """Their number."""
     seconds: float
+    """The seconds that making all of them took."""
     size: int
+    """The bytes of all of them."""
 
     @property
     def seconds_per_byte(self) -> float:

@@ -47,14 +47,14 @@ class NotImported(NamedTuple):
 
 @dataclass(repr=False)
 class ImportedReleased:
-    """The import of a folder of an earlier version.
-
-    imported: key by file. kept: keys of payloads that were there already, and stay. left: files that were not imported, with the reason.
-    """
+    """The import of a folder of an earlier version."""
 
     imported: dict[Path, Key] = field(default_factory=dict[Path, Key])
+    """The key of each file."""
     kept: list[Key] = field(default_factory=list[Key])
+    """Keys of payloads that were there already, and stay."""
     left: list[NotImported] = field(default_factory=list[NotImported])
+    """Files that were not imported, with the reason."""
 
     def __repr__(self) -> str:
         head = f"<{len(self.imported)} imported, {len(self.kept)} there already, {len(self.left)} left>"

@@ -53,21 +53,24 @@ class CodeChange(NamedTuple):
 
 @dataclass(frozen=True)
 class Diff:
-    """The differences of two entries, `a` and `b`.
-
-    params: dotted path -> both values, as trees, `absent` where one has none; those of what is upstream come under their role. code: by
-    function, upstream code too. versions: of Python and packages. facts: size, seconds, created, host, class and others. payloads: how
-    these compare; None where that was not asked for or cannot be told, of which `note` says why.
-    """
+    """The differences of two entries."""
 
     a: Entry
+    """The first entry."""
     b: Entry
+    """The second entry."""
     params: dict[str, tuple[Any, Any]]
+    """Both values, as trees, by dotted path; `absent` where one has none. Those of what is upstream come under their role."""
     code: list[CodeChange]
+    """The changes by function, upstream code too."""
     versions: dict[str, tuple[Any, Any]]
+    """Both versions, of Python and packages."""
     facts: dict[str, tuple[Any, Any]]
+    """Both values of size, seconds, created, host, class and others."""
     payloads: Comparison | None
+    """How the payloads compare; None where that was not asked for or cannot be told."""
     note: str
+    """Why the payloads cannot be compared; else empty."""
 
     def __str__(self) -> str:
         lines = [f"a: {self.a.label}  {self.a.key}", f"b: {self.b.label}  {self.b.key}"]

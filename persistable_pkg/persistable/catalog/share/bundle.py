@@ -52,18 +52,20 @@ _DOWNLOADS = ("persistable:HttpGet",)
 
 @dataclass(repr=False)
 class Exported:
-    """An export that was done.
-
-    to: the path or URL. records, files, size: how many, and the bytes of all files. missing: keys of payloads that were asked for and are
-    not in the store, of which the bundle has the record alone. named: keys of signed records, which `anonymous` leaves as they are.
-    """
+    """An export that was done."""
 
     to: str
+    """The path or URL."""
     records: int = 0
+    """The number of records."""
     files: int = 0
+    """The number of files."""
     size: int = 0
+    """The bytes of all files."""
     missing: list[Key] = field(default_factory=list[Key])
+    """Keys of payloads that were asked for and are not in the store, of which the bundle has the record alone."""
     named: list[Key] = field(default_factory=list[Key])
+    """Keys of signed records, which `anonymous` leaves as they are."""
 
     def __repr__(self) -> str:
         text = f"exported {self.records} {'record' if self.records == 1 else 'records'} in {self.files} files ({size_in_words(self.size)})"

@@ -26,16 +26,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(repr=False)
 class Imported:
-    """An import that was done, by the keys of payloads.
-
-    imported: what was copied, or, with ``replace=True``, replaced. kept: what was there already, with the same bytes. conflicts: what was
-    there with other bytes, and stays. bare: those of the imported of which only the record came, as the bundle has no payload.
-    """
+    """An import that was done."""
 
     imported: list[Key] = field(default_factory=list[Key])
+    """Keys of payloads that were copied, or, with ``replace=True``, replaced."""
     kept: list[Key] = field(default_factory=list[Key])
+    """Keys of those that were there already, with the same bytes."""
     conflicts: list[Key] = field(default_factory=list[Key])
+    """Keys of those that were there with other bytes, and stay."""
     bare: list[Key] = field(default_factory=list[Key])
+    """Keys of those imported of which only the record came, as the bundle has no payload."""
 
     def __repr__(self) -> str:
         text = f"imported {len(self.imported)}"

@@ -34,19 +34,22 @@ _UPSTREAM = "upstream"
 
 @dataclass(repr=False)
 class View:
-    """A tree of links.
-
-    folder: where it is. links: the key that each leads to, by its path in the folder. made, kept, removed: how many were made, were there
-    already, and led to what is there no more. missing: keys of payloads that are not stored. dry_run: True where nothing was touched.
-    """
+    """A tree of links."""
 
     folder: Path
+    """The folder of the tree."""
     links: dict[str, Key] = field(default_factory=dict[str, Key])
+    """The key that each link leads to, by its path in the folder."""
     made: int = 0
+    """The number of links that were made."""
     kept: int = 0
+    """The number of links that were there already."""
     removed: int = 0
+    """The number of links to what is there no more."""
     missing: list[Key] = field(default_factory=list[Key])
+    """Keys of payloads that are not stored."""
     dry_run: bool = False
+    """True where nothing was touched."""
 
     def __repr__(self) -> str:
         verb = "would make" if self.dry_run else "made"

@@ -89,16 +89,17 @@ Values = tuple[Any, ...]
 
 @runtime_checkable
 class Inputs(Protocol):
-    """External inputs. Picklable: the workers of a run read inputs by it.
-
-    fields: names of what tells inputs apart. at_once: how many contents are worth being asked for at a time.
-    """
+    """External inputs. Picklable: the workers of a run read inputs by it."""
 
     @property
-    def fields(self) -> tuple[str, ...]: ...
+    def fields(self) -> tuple[str, ...]:
+        """The names of the values that tell inputs apart."""
+        ...
 
     @property
-    def at_once(self) -> int: ...
+    def at_once(self) -> int:
+        """The number of contents that are worth being asked for at a time."""
+        ...
 
     def stamps(self) -> Mapping[Values, Any]:
         """Every input there is, in order, with a stamp that changes with its content; None where there is none.

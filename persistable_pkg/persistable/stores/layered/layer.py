@@ -24,11 +24,16 @@ _SCHEME = "layered://?"
 class Layer:
     """A store as one of several layers.
 
-    ``store`` is a path, a URL or a store. One that is ``readonly``, or was opened so, is never written, claimed in or collected.
-    Files of more than ``max_bytes`` bypass the layer (None: there is no limit); the limit does not count where the layer is the slowest
-    that may be written, for everything has to be somewhere. ``trust`` names the public keys by one of which a record here has to be signed,
+    ``store`` is a path, a URL or a store. ``trust`` names the public keys by one of which a record here has to be signed,
     and ``sign`` the private key to sign by, as for `open_store`; with ``trust`` and without ``sign`` the layer is ``readonly``.
     """
+
+    readonly: bool
+    """True for a layer that is never written, claimed in or collected; so is one whose store was opened to be read only."""
+    store: Store
+    """The store of this layer."""
+    max_bytes: int | None
+    """Files of more bytes bypass the layer (None: there is no limit), unless it is the slowest that may be written."""
 
     __slots__ = ("max_bytes", "readonly", "store")
 
@@ -45,7 +50,7 @@ class Layer:
             raise ValueError(f"max_bytes is {max_bytes!r}; give a number of bytes, 0 or more, or None for no limit")
         opened = open_store(store, sign=sign, trust=trust) if sign is not None or trust is not None else open_store(store)
         self.readonly = readonly or isinstance(opened, Unwritable)
-        self.store: Store = ReadOnlyStore(opened) if readonly and not isinstance(opened, Unwritable) else opened
+        self.store = ReadOnlyStore(opened) if readonly and not isinstance(opened, Unwritable) else opened
         self.max_bytes = max_bytes
 
     @property
