@@ -24,11 +24,14 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Edge(NamedTuple):
-    """An arrow: `target` has `source` as its upstream under `role`."""
+    """An arrow of a graph."""
 
     source: Key
+    """The node upstream."""
     role: str
+    """The name under which the target has it."""
     target: Key
+    """The node downstream."""
 
 
 @dataclass(frozen=True, repr=False)

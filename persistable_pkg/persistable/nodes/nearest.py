@@ -22,10 +22,12 @@ _OF_NAMES, _OF_ONE_NAME = 20, 2
 
 
 class Nearest(NamedTuple):
-    """The stored payload of the same name that differs in the fewest params, and how: dotted path -> (asked for, stored)."""
+    """The stored payload of the same name that differs in the fewest params."""
 
     record: Record
+    """Its record."""
     differences: dict[str, tuple[Any, Any]]
+    """The value asked for and the stored one, by dotted path."""
 
     def __repr__(self) -> str:
         return f"<Nearest {self.record.key}: {difference_in_words(self.differences)}>"

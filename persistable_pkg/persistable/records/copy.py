@@ -20,11 +20,14 @@ from persistable.stores.signed import SignedStore
 
 
 class Copied(NamedTuple):
-    """One payload: its key, bytes that were copied, and whether they were there already."""
+    """One payload of a copy."""
 
     key: Key
+    """The key of the payload."""
     size: int
+    """The bytes that were copied."""
     there: bool
+    """True if it was there already."""
 
 
 def in_the_way(found: Iterable[Listed], target: Store) -> Iterator[Listed]:

@@ -28,10 +28,12 @@ _DIGEST = re.compile(r"[0-9a-f]{%d}" % (2 * DIGEST_BYTES))
 
 
 class Key(NamedTuple):
-    """`name` and `digest` (hexadecimal) of one payload. ``str(key)`` is its path, ``name/digest``, and `parse` inverts that."""
+    """The identity of one payload. ``str(key)`` is its path, ``name/digest``, and `parse` inverts that."""
 
     name: str
+    """The name of the payload."""
     digest: str
+    """32 hexadecimal digits."""
 
     @property
     def path(self) -> str:

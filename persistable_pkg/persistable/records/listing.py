@@ -18,14 +18,14 @@ BATCH = 500
 
 
 class Listed(NamedTuple):
-    """One record and its location. One that cannot be read is None; at a custom path the key is then empty.
-
-    refused: the error for one that the store does not trust.
-    """
+    """One record of a listing."""
 
     place: Place
+    """Its place; at a custom path the key is empty where the record cannot be read."""
     record: Record | None
+    """The record; None where it cannot be read."""
     refused: PayloadUntrusted | None = None
+    """The error for one that the store does not trust."""
 
     @property
     def key(self) -> Key:

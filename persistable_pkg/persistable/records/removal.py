@@ -19,7 +19,9 @@ class Removal(NamedTuple):
     """
 
     place: Place
+    """The place of the payload."""
     size: int
+    """The bytes of its files."""
     named: bool
     kept: str
     itself: bool

@@ -25,11 +25,14 @@ _ABOUT = "A static site that `persistable serve --export` wrote; index.html is i
 
 
 class Written(NamedTuple):
-    """An exported site: its folder, and how many payloads and pages are in it."""
+    """An exported site."""
 
     folder: Path
+    """Its folder."""
     payloads: int
+    """The number of payloads in it."""
     pages: int
+    """The number of pages."""
 
 
 def export(

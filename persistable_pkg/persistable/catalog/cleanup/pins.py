@@ -28,9 +28,13 @@ class Pin(NamedTuple):
     """One pinned payload: its key, the reason, the time (seconds since 1970 in UTC; None where the file is damaged), and the host."""
 
     key: Key
+    """The key of the payload."""
     reason: str
+    """Why it is kept."""
     at: float | None
+    """When it was pinned, seconds since 1970 in UTC; None where the file is damaged."""
     host: str
+    """The host on which it was pinned."""
 
 
 def pin(catalog: Catalog, key: Key, reason: str) -> Pin:

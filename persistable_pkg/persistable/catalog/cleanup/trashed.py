@@ -23,7 +23,9 @@ class Restored(NamedTuple):
     """The units that were restored, and those that stay in the trash, each with the reason."""
 
     back: list[Held]
+    """The things that came back."""
     left: list[Kept]
+    """Those that stay in the trash, each with the reason."""
 
     @property
     def keys(self) -> list[Key]:

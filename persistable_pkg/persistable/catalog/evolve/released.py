@@ -39,10 +39,12 @@ _STEM = re.compile(r"(.+)\(([0-9a-f]{32})\)")
 
 
 class NotImported(NamedTuple):
-    """A file that was not imported, and why."""
+    """A file that was not imported."""
 
     file: Path
+    """The file."""
     why: str
+    """The reason why it was left."""
 
 
 @dataclass(repr=False)

@@ -34,10 +34,12 @@ class Move(NamedTuple):
 
 
 class Staying(NamedTuple):
-    """A record that stays as it is, and why."""
+    """A record that stays as it is."""
 
     key: Key
+    """Its key."""
     why: str
+    """The reason why it stays."""
 
 
 class Renaming(Listed[Move]):

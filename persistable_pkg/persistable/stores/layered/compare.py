@@ -15,10 +15,12 @@ _BATCH = 500
 
 
 class Difference(NamedTuple):
-    """`path`, and what is there in each layer that has it or should: URL to words such as ``"1204 bytes, 5f0c…"`` or ``"absent"``."""
+    """A path at which two layers differ."""
 
     path: str
+    """The path."""
     found: dict[str, str]
+    """What is there, by URL of each layer that has it or should: words such as ``"1204 bytes, 5f0c…"`` or ``"absent"``."""
 
 
 def compare(layers: Sequence[Layer], primary: int, prefix: str, contents: bool) -> Iterator[Difference]:
