@@ -165,11 +165,11 @@ class WrongUpstream(LineageError, TypeError):
     """A role was given another node than it takes."""
 
     role: str
-    """Its name."""
+    """The name of the role."""
     found: str
     """The node or value that was given, in words."""
     wanted: str
-    """What is declared."""
+    """The declared class or type."""
 
 
 class ReservedName(PersistableError, TypeError):
@@ -185,7 +185,7 @@ class RoleClash(LineageError, ValueError):
     """Two upstream nodes would share one role."""
 
     role: str
-    """Its name."""
+    """The name of the role."""
 
 
 class InputMissing(MissingUpstream, AttributeError):
@@ -226,7 +226,7 @@ class NotRebuildable(PersistableError):
     something upstream are gone) and ``"key"`` (it comes back as another node).
     """
     reference: str
-    """Its class or step as the record names it, ``module:qualname``."""
+    """The class or step as the record names it, ``module:qualname``."""
     path: str
     """The param or role it is about, dotted; empty for none."""
     found: Any
@@ -298,7 +298,7 @@ class PayloadNotFound(PayloadError, FileNotFoundError):
     nearest: Any
     """The closest record, or None."""
     differences: dict[str, tuple[Any, Any]]
-    """What separates that from the node: a dotted path to the value asked for and the stored one."""
+    """The differences of that from the node: a dotted path to the value asked for and the stored one."""
 
 
 class PayloadExists(PayloadError, FileExistsError):
@@ -369,7 +369,7 @@ class PayloadNotRepresentable(FormatError, TypeError):
     """The format would not give back exactly this payload."""
 
     reason: str
-    """What would be lost."""
+    """The reason: the part of the payload that would be lost."""
 
 
 class MalformedFile(FormatError, ValueError):
@@ -393,7 +393,7 @@ class MissingExtra(FormatError, ImportError):
     """A package is absent."""
 
     package: str
-    """Its name."""
+    """The name of the package."""
     extra: str
     """The extra that installs it, ``pip install persistable[extra]``; empty for none."""
 
@@ -402,7 +402,7 @@ class InputError(PersistableError):
     """An input that a `Source` found outside is not there as it was."""
 
     place: str
-    """Its path or URL."""
+    """The path or URL of the input."""
 
 
 class InputChanged(InputError):
@@ -486,7 +486,7 @@ class NotEnforceable(RunError, ValueError):
     executor: str
     """The name of the executor."""
     wanted: str
-    """What it would have to do."""
+    """The demand that it cannot meet."""
 
 
 class StaleCode(RunError):
@@ -518,25 +518,25 @@ class TimedOut(RunError, TimeoutError):
     """The work took longer than `Resources.time` allows and was stopped."""
 
     seconds: float
-    """That limit, in seconds."""
+    """The limit, in seconds."""
 
 
 class WorkerDied(RunError):
     """The process that did the work is gone."""
 
     exitcode: int | None
-    """Its exit status, or minus the number of the signal that killed it; None where nobody knows."""
+    """The exit status, or minus the number of the signal that killed it; None where nobody knows."""
 
 
 class RemoteError(RunError):
     """An error of another process that could not be brought here as it was."""
 
     error: str
-    """Its type as ``module.name``."""
+    """The type of the error as ``module.name``."""
     text: str
-    """Its message."""
+    """The message of the error."""
     traceback: str
-    """Its traceback as text."""
+    """The traceback of the error as text."""
 
 
 class CommandFailed(RunError):

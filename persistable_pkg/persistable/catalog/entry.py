@@ -27,7 +27,7 @@ class Entry:
     """One payload according to its record, whether or not its files are still there."""
 
     key: Key | None
-    """Its key; None where a damaged record at a custom path hides it."""
+    """The key; None where a damaged record at a custom path hides it."""
     name: str
     """The name of the payload."""
     version: Any
@@ -44,7 +44,7 @@ class Entry:
     seconds: float | None
     """Seconds that its generation took."""
     created: float | None
-    """When that ended, seconds since 1970 in UTC."""
+    """The time at which that ended, seconds since 1970 in UTC."""
     host: str | None
     """The machine that it was made on."""
 

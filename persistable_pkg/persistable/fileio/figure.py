@@ -27,7 +27,7 @@ class SavedFigure:
     data: bytes
     """The content of the figure's file."""
     format: str
-    """Its format: ``png``, ``svg`` or ``pdf``."""
+    """The format: ``png``, ``svg`` or ``pdf``."""
 
     def save(self, path: str | Path) -> None:
         """Write the figure's file to `path`."""

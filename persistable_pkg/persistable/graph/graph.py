@@ -49,7 +49,7 @@ class Graph:
     direction: Direction = "LR"
     """The direction of the arrows: ``"LR"`` to the right, ``"TB"`` downward."""
     collapse: int | None = 60
-    """With more nodes than this, those of one payload name with like upstream nodes are drawn as one box; None: never."""
+    """Most nodes that are drawn one by one; of more, those of one payload name with like upstream nodes are one box. None: no limit."""
     max_nodes: int = 300
     """Most boxes, those nearest to the targets; the others are counted in one."""
     colours: Mapping[str, str] = field(default_factory=dict[str, str])

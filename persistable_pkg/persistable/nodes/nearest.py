@@ -25,7 +25,7 @@ class Nearest(NamedTuple):
     """The stored payload of the same name that differs in the fewest params."""
 
     record: Record
-    """Its record."""
+    """The record of that payload."""
     differences: dict[str, tuple[Any, Any]]
     """The value asked for and the stored one, by dotted path."""
 

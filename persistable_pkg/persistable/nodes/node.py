@@ -68,9 +68,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     io: Any = None
     """A FileIO, or ``"auto"`` for the one fit for the declared payload type, or None for `PickleFileIO`."""
     retry: Retry | None = None
-    """How often, and after how long, a failed generation is tried again by a run; None for once."""
+    """The number of attempts that a run makes at a generation, and the time between them; None for one attempt."""
     resources: Resources | None = None
-    """What a generation needs of its worker, and how long it may take; None for nothing in particular."""
+    """The amounts that a generation needs of its worker, and the time that it may take; None for nothing in particular."""
     is_persisted: bool = True
     """False for what is done for its effect, or made again whenever it is asked for."""
     is_external: bool = False

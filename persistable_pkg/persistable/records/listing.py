@@ -21,7 +21,7 @@ class Listed(NamedTuple):
     """One record of a listing."""
 
     place: Place
-    """Its place; at a custom path the key is empty where the record cannot be read."""
+    """The place of the record; at a custom path the key is empty where the record cannot be read."""
     record: Record | None
     """The record; None where it cannot be read."""
     refused: PayloadUntrusted | None = None

@@ -28,7 +28,7 @@ class Written(NamedTuple):
     """An exported site."""
 
     folder: Path
-    """Its folder."""
+    """The folder of the site."""
     payloads: int
     """The number of payloads in it."""
     pages: int

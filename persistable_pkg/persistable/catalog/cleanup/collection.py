@@ -34,17 +34,17 @@ class Candidate:
     name: str
     """The name of the payload."""
     reason: str
-    """Why it would go."""
+    """The reason to remove it."""
     size: int
     """Bytes."""
     made: float | None
-    """When it was made or last written, seconds since 1970; None where that is not known."""
+    """The time at which it was made or last written, seconds since 1970; None where that is not known."""
     path: str
-    """Its record or failure in the store; for what a crash left, the beginning of the names of the record that it belongs to."""
+    """The path of its record or failure in the store; of a leftover the path prefix of the record that it belongs to."""
     entry: Entry | None = None
-    """The entry of the payload; None for what no record tells of."""
+    """The entry of the payload; None for an item without a record."""
     left: Leftover | None = None
-    """What a crash left; None for a payload or failure."""
+    """The leftover of a crash; None for a payload or failure."""
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -30,9 +30,9 @@ class Pin(NamedTuple):
     key: Key
     """The key of the payload."""
     reason: str
-    """Why it is kept."""
+    """The reason to keep it."""
     at: float | None
-    """When it was pinned, seconds since 1970 in UTC; None where the file is damaged."""
+    """The time at which it was pinned, seconds since 1970 in UTC; None where the file is damaged."""
     host: str
     """The host on which it was pinned."""
 

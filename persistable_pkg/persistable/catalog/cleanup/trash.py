@@ -317,7 +317,7 @@ class Emptied(NamedTuple):
     size: int
     """The bytes that this freed."""
     left: list[Kept]
-    """Those that stay for now, each with the reason."""
+    """The things that stay for now, each with the reason."""
 
 
 def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:

@@ -25,7 +25,7 @@ class Restored(NamedTuple):
     back: list[Held]
     """The things that came back."""
     left: list[Kept]
-    """Those that stay in the trash, each with the reason."""
+    """The things that stay in the trash, each with the reason."""
 
     @property
     def keys(self) -> list[Key]:

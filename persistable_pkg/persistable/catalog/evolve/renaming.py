@@ -37,7 +37,7 @@ class Staying(NamedTuple):
     """A record that stays as it is."""
 
     key: Key
-    """Its key."""
+    """The key of the payload."""
     why: str
     """The reason why it stays."""
 

@@ -68,9 +68,9 @@ class Diff:
     facts: dict[str, tuple[Any, Any]]
     """Both values of size, seconds, created, host, class and others."""
     payloads: Comparison | None
-    """How the payloads compare; None where that was not asked for or cannot be told."""
+    """The comparison of the payloads; None where that was not asked for or cannot be told."""
     note: str
-    """Why the payloads cannot be compared; else empty."""
+    """The reason why the payloads cannot be compared; else empty."""
 
     def __str__(self) -> str:
         lines = [f"a: {self.a.label}  {self.a.key}", f"b: {self.b.label}  {self.b.key}"]

@@ -39,7 +39,7 @@ class Input(Persistable[PayloadT, InputParams]):
     is_external = True
     is_persisted = False
     params: InputParams
-    """What tells this input apart, and the token of its content."""
+    """The values that tell this input apart, and the token of its content."""
     _inputs: Inputs
     _values: Values
 

@@ -20,7 +20,7 @@ class Difference(NamedTuple):
     path: str
     """The path."""
     found: dict[str, str]
-    """What is there, by URL of each layer that has it or should: words such as ``"1204 bytes, 5f0c…"`` or ``"absent"``."""
+    """The content by URL of each layer that has it or should, in words such as ``"1204 bytes, 5f0c…"`` or ``"absent"``."""
 
 
 def compare(layers: Sequence[Layer], primary: int, prefix: str, contents: bool) -> Iterator[Difference]:
