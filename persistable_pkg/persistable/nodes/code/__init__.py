@@ -18,7 +18,7 @@ from persistable.nodes.code.reference import (
 from persistable.nodes.code.scripts import MARK, mark_of
 from persistable.params import reduce
 
-reduce.mark_of = mark_of  # the modules of params are below, and know no sources
+reduce.mark_of = mark_of  # `params` is a lower layer and cannot import the modules that read sources
 
 __all__ = [
     "ATOMS",

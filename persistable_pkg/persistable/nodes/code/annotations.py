@@ -1,4 +1,4 @@
-"""Annotations as they stand, on every Python: made at once up to 3.13, lazily afterwards. Nothing here raises."""
+"""Annotations as written, on every Python: evaluated at the definition up to 3.13, lazily from 3.14. Nothing here raises."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from persistable.nodes.code.constants import exact_dict, exact_tuple, kind_of
 
 LAZY = sys.version_info >= (3, 14)
-"""True if annotations are made by a function of their own when they are first asked for."""
+"""True if annotations are evaluated by a separate function on first access."""
 MAKERS = ("__annotate_func__", "__annotate__")
 
 
 def of_class(attributes: Mapping[str, Any], cls: type) -> Mapping[str, Any]:
-    """The annotations in the body of a class, whose ``__dict__`` is `attributes`; names not defined yet stand as they are spelled."""
+    """The annotations in the body of a class whose ``__dict__`` is `attributes`; names not defined yet stay as spelled."""
     made = exact_dict(attributes.get("__annotations__"))
     return made if made is not None else _evaluated(maker_of(attributes), cls)
 
@@ -28,7 +28,7 @@ def of_function(function: FunctionType) -> Mapping[str, Any]:
 
 
 def maker_of(attributes: Mapping[str, Any]) -> FunctionType | None:
-    """The function that makes the annotations of a class, where there is one."""
+    """The function that evaluates the annotations of a class; None if there is none."""
     found = next((attributes[name] for name in MAKERS if name in attributes), None)
     return found if type(found) is FunctionType else None
 
@@ -37,7 +37,7 @@ def _evaluated(maker: Any, owner: Any) -> Mapping[str, Any]:
     if maker is None:
         return {}
     try:
-        return exact_dict(maker(1)) or {}  # their values: what was done at the definition, before Python 3.14
+        return exact_dict(maker(1)) or {}  # format 1, VALUE: evaluated as at the definition before Python 3.14
     except Exception:  # noqa: BLE001  a name that is not defined yet, or anything else in an annotation
         pass
     try:
@@ -45,7 +45,7 @@ def _evaluated(maker: Any, owner: Any) -> Mapping[str, Any]:
 
         evaluate: Callable[..., Any] = annotationlib.call_annotate_function  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
         found = exact_dict(evaluate(maker, annotationlib.Format.FORWARDREF, owner=owner))  # pyright: ignore[reportUnknownMemberType]
-    except Exception:  # noqa: BLE001  anything may stand in an annotation
+    except Exception:  # noqa: BLE001  an annotation may be any expression
         return {}
     return found or {}
 
@@ -55,7 +55,7 @@ _MOST = 500
 
 
 def classes_in(annotations: Iterable[Any], namespace: Mapping[str, Any]) -> Iterator[type]:
-    """The classes that annotations name, also within lists, unions, other aliases, and text, whose names are those of `namespace`."""
+    """The classes that annotations name, also within lists, unions, other aliases, and text, whose names are looked up in `namespace`."""
     waiting, seen = list(annotations), dict[int, Any]()
     while waiting and len(seen) < _MOST:
         annotation = waiting.pop()
@@ -73,7 +73,7 @@ def classes_in(annotations: Iterable[Any], namespace: Mapping[str, Any]) -> Iter
 
 
 def named(dotted: str, namespace: Mapping[str, Any]) -> Any:
-    """The object that a dotted name leads to, through modules and classes; None where it leads to nothing."""
+    """The object that a dotted name resolves to, through modules and classes; None if it resolves to nothing."""
     first, *rest = dotted.split(".")
     value: Any = namespace.get(first)
     for name in rest:
@@ -85,7 +85,7 @@ def named(dotted: str, namespace: Mapping[str, Any]) -> Any:
 
 
 def members_of(alias: Any) -> list[Any] | None:
-    """The parts of an alias of a type: its origin, its arguments, and its annotations; None where it is none."""
+    """The parts of a type alias: its origin, its arguments, and its metadata; None if `alias` is not an alias."""
     kind = kind_of(alias)
     if kind in (GenericAlias, UnionType):
         return [getattr(alias, "__origin__", None), *exact_tuple(alias.__args__)]
@@ -97,8 +97,8 @@ def members_of(alias: Any) -> list[Any] | None:
 
 
 def _evaluated_alias(alias: Any) -> list[Any]:
-    """The type that ``type NAME = ...`` stands for: it is made when it is first asked for, and may name what is not there."""
+    """The value of ``type NAME = ...`` in a list; empty if evaluation fails. It runs on first access, and may use undefined names."""
     try:
         return [alias.__value__]
-    except Exception:  # noqa: BLE001  anything may stand in it
+    except Exception:  # noqa: BLE001  it may be any expression
         return []

@@ -1,4 +1,4 @@
-"""The names that a code object uses: read from its instructions, without `dis` where this Python's are known."""
+"""The names that a code object uses, read from its instructions; without `dis` on Pythons whose instructions are known."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Uses(NamedTuple):
     names: dict[tuple[str, ...], None]
     """Global names, each with the attributes read right after it: ``pkg.helpers.f(x)`` is ``("pkg", "helpers", "f")``."""
     attributes: dict[tuple[str, str], None]
-    """Attributes of anything else, after the attribute read just before (or ""): ``self.params.k`` gives ``("params", "k")``."""
+    """Attributes of other objects, each with the attribute read just before (or ""): ``self.params.k`` gives ``("params", "k")``."""
     imports: dict[tuple[str, int, tuple[str, ...]], None]
-    """Imports made inside functions: module, level, names imported from it."""
+    """Imports inside functions: module, level, names imported from it."""
     stored: dict[str, None]
-    """Global and captured names that are assigned: their value is state, not code."""
+    """Global and captured names that the code assigns: their value is state, not code."""
 
 
 def codes_in(code: CodeType) -> Iterator[CodeType]:
@@ -36,11 +36,11 @@ class UnknownInstructions(Exception):
 
 
 KNOWN = (3, 15)
-"""The newest Python on which `raw_steps` was held against `dis`; instructions of later ones are read by `dis` itself."""
+"""The newest Python on which `raw_steps` was tested against `dis`; instructions of later ones are read by `dis` itself."""
 
 
 Step = tuple[str, str, int, bool]
-"""An instruction that reads or binds a name: its kind, the name, where it is, and whether the one before it is such an instruction, too."""
+"""An instruction that reads or binds a name: kind, name, position, and whether the instruction just before it is also of this sort."""
 
 _GLOBAL, _ATTRIBUTE, _STORED, _IMPORT, _OTHER = "global", "attribute", "stored", "import", ""
 _KINDS = {
@@ -60,7 +60,7 @@ def uses(code: CodeType) -> Uses:
     for steps_of in (raw_steps, dis_steps) if sys.version_info[:2] <= KNOWN else (dis_steps,):
         try:
             return uses_by(steps_of, code)
-        except Exception as error:  # noqa: BLE001  an instruction that is not what we take it for: `dis` knows better, or says that it does not
+        except Exception as error:  # noqa: BLE001  an instruction that is read wrongly here: `dis` reads it, or raises in its turn
             problem = error
     raise UnknownInstructions(f"{code.co_qualname}: {type(problem).__name__}: {problem}") from problem
 
@@ -93,7 +93,7 @@ def uses_by(steps_of: Callable[[CodeType], list[Step]], code: CodeType) -> Uses:
 
 
 def _imported(code: CodeType, at: int) -> tuple[str, int, tuple[str, ...]]:
-    """An import. Its level and names are the two constants loaded just before it."""
+    """The import at an instruction. Its level and names are the two constants loaded just before it."""
     import dis
 
     last = [step for step in dis.get_instructions(code) if step.offset <= 2 * at and step.opname not in _SILENT][-3:]
@@ -106,10 +106,10 @@ class _Opcodes:
     """Opcode numbers of this Python, the kind of each, and how far it shifts its name index."""
 
     def __init__(self) -> None:
-        from opcode import opmap  # loaded already where dataclasses are used; not by us before it is needed
+        from opcode import opmap  # often loaded already, by dataclasses; imported only when needed
 
         self.extended = opmap["EXTENDED_ARG"]
-        self.padding = bytes([0, self.extended])  # instructions that do nothing of their own: inline caches and longer arguments
+        self.padding = bytes([0, self.extended])  # no effect of their own: inline caches and prefixes of longer arguments
         self.captured = opmap["STORE_DEREF"]
         self.kinds = {opmap[name]: kind for name, kind in _KINDS.items() if opmap.get(name, 256) < 256}
         self.shifts = {
@@ -124,7 +124,7 @@ _opcodes: _Opcodes | None = None
 
 
 def raw_steps(code: CodeType) -> list[Step]:
-    """The instructions that deal with names, by their bytes."""
+    """The instructions that read or bind names, decoded from the bytes of the code."""
     global _opcodes
     table = _opcodes = _opcodes or _Opcodes()
     names, found = code.co_names, list[Step]()
@@ -132,7 +132,7 @@ def raw_steps(code: CodeType) -> list[Step]:
         return found
     ops, args = code.co_code[::2], code.co_code[1::2]
     wanted, kinds, shifts = table.wanted, table.kinds, table.shifts
-    last, longer, extended = -1, -1, 0  # where the instruction stands that a longer argument belongs to, and the upper part of that
+    last, longer, extended = -1, -1, 0  # `longer`: the position of the instruction that `extended`, the upper part of an argument, is for
     for at in [i for i, op in enumerate(ops) if op in wanted]:
         op, arg = ops[at], args[at] | extended if at == longer else args[at]
         if op == table.extended:
@@ -142,7 +142,7 @@ def raw_steps(code: CodeType) -> list[Step]:
         last, kind = at, kinds[op]
         if op != table.captured:
             name = names[arg >> shifts.get(op, 0)]
-        else:  # those that were captured come last among all variables
+        else:  # captured variables are numbered after all others
             first = len({*code.co_varnames, *code.co_cellvars})
             kind, name = (kind, code.co_freevars[arg - first]) if arg >= first else (_OTHER, "")
         found.append((kind, name, at, adjacent))
@@ -150,7 +150,7 @@ def raw_steps(code: CodeType) -> list[Step]:
 
 
 def dis_steps(code: CodeType) -> list[Step]:
-    """The same by `dis`: slower, and right where its names for instructions are."""
+    """The same as `raw_steps`, by `dis`: slower, and correct if the instructions have the names known here."""
     import dis
 
     missing = [name for name in _NEEDED if name not in dis.opmap]

@@ -1,4 +1,4 @@
-"""The git work tree that code is in: its commit, read from its files, and a digest of what is not committed, asked of git once."""
+"""The git work tree that code is in: its commit, read from files, and a digest of its uncommitted changes, from one call of git."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Checkout(NamedTuple):
-    """A commit, and the digest of the changes of tracked files since: empty where there are none, None where git did not say."""
+    """A commit, and the digest of later changes to tracked files: empty if there are none, None if git failed."""
 
     commit: str
     diff: str | None
@@ -19,11 +19,11 @@ _DIFF = (
     *("--no-optional-locks", "diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index"),
     *("--unified=3", "--diff-algorithm=myers", "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "HEAD"),
 )
-"""No setting of a user changes how this spells the changes, or runs a program."""
+"""Options under which no user setting changes the format of the diff or runs a program."""
 
 
 def checkout_of(folder: str) -> Checkout | None:
-    """The state of the work tree that holds `folder`, as it was when this process first asked; None outside one."""
+    """The state of the work tree that contains `folder`, as at the first call in this process; None outside a work tree."""
     root = _root(folder)
     if root is None:
         return None
@@ -34,7 +34,7 @@ def checkout_of(folder: str) -> Checkout | None:
 
 
 def _diff(root: str) -> str | None:
-    """A digest of what git calls the difference of the tracked files from the commit, in a spelling that no setting of a user changes."""
+    """The digest of git's diff of the tracked files from the commit, in a format that no user setting changes; None if git failed."""
     import subprocess
 
     from blake3 import blake3
@@ -44,7 +44,7 @@ def _diff(root: str) -> str | None:
         done = subprocess.run(
             ["git", *_DIFF], cwd=root, env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=True
         )
-    except (OSError, subprocess.SubprocessError):  # no git, a folder of somebody else's, a very large tree
+    except (OSError, subprocess.SubprocessError):  # no git, a folder of another owner, a very large tree
         return None
     return blake3(done.stdout).hexdigest()[:16] if done.stdout else ""
 
@@ -60,7 +60,7 @@ def _root(folder: str) -> str | None:
 
 def _head_commit(git: str) -> str | None:
     try:
-        if os.path.isfile(git):  # a linked work tree or submodule names its folder in a file
+        if os.path.isfile(git):  # in a linked work tree or submodule `.git` is a file with the path of the folder
             git = os.path.join(os.path.dirname(git), _text(git).removeprefix("gitdir:").strip())
         head = _text(os.path.join(git, "HEAD"))
         if not head.startswith("ref:"):

@@ -1,4 +1,4 @@
-"""Values made of literals, and their digests.
+"""Values built of literals, and their digests.
 
 A value is *plain* when it is built from exactly the builtin scalars and containers a literal can spell. Nothing here calls
 code of the value: types are compared by identity, so subclasses, proxies and arrays are never plain.
@@ -21,27 +21,27 @@ _STABLE = 2  # the marshal version without references and interning, whose bytes
 
 
 def kind_of(value: Any) -> type[Any]:
-    """The type of any object, whatever it says of itself."""
+    """The real type of any object, also of one that overrides ``__class__``."""
     return type(value)  # pyright: ignore[reportUnknownVariableType]
 
 
 def exact_dict(value: Any) -> dict[Any, Any] | None:
-    """The value where it is a dict and no subclass of one."""
+    """The value if its type is exactly dict, else None."""
     return value if kind_of(value) is dict else None
 
 
 def exact_tuple(value: Any) -> tuple[Any, ...]:
-    """The value where it is a tuple and no subclass of one, else an empty one."""
+    """The value if its type is exactly tuple, else an empty tuple."""
     return value if kind_of(value) is tuple else ()
 
 
 def digest(data: bytes) -> str:
-    """32 hexadecimal digits."""
+    """The BLAKE3 digest of `data`: 32 hexadecimal digits."""
     return blake3(data).hexdigest(16)
 
 
 def code_facts(code: CodeType, constant: Callable[[Any], object]) -> tuple[Any, ...]:
-    """All that a code object does, without the lines and file it came from. constant: what stands for one of its constants."""
+    """The behaviour of a code object as a tuple, without its lines and file. constant: maps each of its constants to a comparable value."""
     constants = tuple([code_facts(item, constant) if type(item) is CodeType else constant(item) for item in code.co_consts])
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     variables = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
@@ -49,7 +49,7 @@ def code_facts(code: CodeType, constant: Callable[[Any], object]) -> tuple[Any, 
 
 
 def plain_bytes(value: object, mutable: bool = False, budget: int = _BUDGET) -> bytes | None:
-    """A typed, injective encoding of a plain value; None where it is not plain, or too large to be looked at for free.
+    """A typed, injective encoding of a plain value; None if it is not plain, or too large to encode cheaply.
 
     `mutable` admits lists, sets and dicts too. The bytes are the same for every process, hash seed and Python version.
     """

@@ -1,4 +1,4 @@
-"""The source of a class or function of a script, with all that it uses of that: for records that are to give it back elsewhere."""
+"""The source of a class or function of a script, with everything of the script that it uses; a record keeps it to restore it elsewhere."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from persistable.params.reduce import is_script
 from persistable.params.syntax import parse
 
 MOST = 256 << 10
-"""Characters. More of one class or function is not kept."""
+"""The limit, in characters, on the source kept for one class or function."""
 FUTURE = "__future__"
 _BUILTINS = frozenset(dir(builtins))
 
 
 class Unkept(Exception):
-    """Something of a script has no source that can be kept; the text says what, and why not."""
+    """An object of a script has no source that can be kept; the message names the object and the reason."""
 
 
 def extracted(*things: Any) -> dict[str, str]:
-    """The statements that define `things`, and before each all that it uses of their script: name to text, in the order to execute them.
+    """The statements that define `things`, each after all that it uses of their script: name to text, in execution order.
 
-    Imports, functions, classes and what is assigned; numbers, text and collections of such as they are now. Raises Unkept.
+    Imports, functions, classes and assignments; numbers, text and collections of them by their current values. Raises Unkept.
     """
     walk = _Extract(vars(sys.modules[things[0].__module__]))
     for thing in things:
@@ -49,7 +49,7 @@ class _Extract:
                     self.found[FUTURE] = ast.unparse(statement)
 
     def add(self, name: str, value: Any) -> None:
-        """Add what the script calls `name`, after what that uses."""
+        """Add the definition of `name` in the script, after the definitions that it uses."""
         if name in self._met:
             return
         self._met.add(name)
@@ -71,7 +71,7 @@ class _Extract:
         self.found[name] = "\n".join(ast.unparse(statement) for statement in nodes)
 
     def _definition(self, value: Any) -> ast.AST | None:
-        """The `def` or `class` statement of something that is defined here."""
+        """The `def` or `class` statement of a value that a script defines; None for any other value."""
         inner = value
         while is_script(str(getattr(inner, "__module__", ""))) or getattr(kind_of(inner), "_is_step", False):
             kind = kind_of(inner)
@@ -86,7 +86,7 @@ class _Extract:
         return None
 
     def _statements(self, name: str) -> list[ast.AST]:
-        """The statements at the top of the script that give `name` its value; of imports only that of this name."""
+        """The top-level statements of the script that give `name` its value; of an import only the part for this name."""
         statements = [each for each in source.statements_of(self.namespace, name)[0] if not isinstance(each, source.Condition)]
         if statements:
             last = statements[-1]
@@ -97,14 +97,14 @@ class _Extract:
                 again = ast.Import(names) if isinstance(last, ast.Import) else ast.ImportFrom(last.module, names, 0)
                 return [again] if names else []
             if isinstance(last, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                return []  # of which it is not, or the text was edited since
+                return []  # the value is not from this definition, or the text was edited since
             if len(statements) == 1 and isinstance(last, (ast.Assign, ast.AnnAssign)):
                 return [last]
             raise Unkept(f"it uses {name}, which the script gives a value in more than a single assignment")
         return []
 
     def _import(self, name: str, value: Any) -> str | None:
-        """An import of what came here by another way, such as a star."""
+        """An import statement for a value that no statement of the script binds by name, such as one from a star import."""
         if isinstance(value, ModuleType):
             return f"import {value.__name__}" if value.__name__ == name else f"import {value.__name__} as {name}"
         module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", name)
@@ -114,7 +114,7 @@ class _Extract:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """The names that are read in a statement, those in annotations that are text as well."""
+    """The names that a statement reads, also those in annotations that are text."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Name):
             yield inner.id
@@ -128,7 +128,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 
 def _literal(value: Any) -> str | None:
-    """A value that is plain, as it would be written; None for all else."""
+    """The literal of a plain value; None for any other value."""
     if plain_bytes(value, mutable=True, budget=MOST) is None:
         return None
     text = repr(value)

@@ -1,4 +1,4 @@
-"""The fingerprint a record keeps of the code that made its payload, and what two of them say about each other."""
+"""The fingerprint that a record keeps of its generating code, and the comparison of two of them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from persistable.nodes.code.checkout import Checkout
 if TYPE_CHECKING:
     from persistable.nodes.code.live import CodeOf
 
-    Code: TypeAlias = "Fingerprint | Given | CodeOf"  # what can be compared; of live code the parts are read only when needed
+    Code: TypeAlias = "Fingerprint | Given | CodeOf"  # the types that `compare` takes; live code reads its parts only when needed
 
 UNKNOWN = "?"
-UNREADABLE = "-"  # a part that exists and has no hash: comparing it decides nothing
-REGISTERED = "r:"  # before the module that put a function into a container of another: it is there once that module is imported
-IMPORT = "import "  # so begins the part of a module that was read, not imported
-LIBRARY = "i:"  # before what a name stands for that is imported from a library
+UNREADABLE = "-"  # a part that exists and has no hash: it cannot be compared
+REGISTERED = "r:"  # prefix of the module that put a function into a container of another module: absent until that module is imported
+IMPORT = "import "  # prefix of the name of a part that is a module read, not imported
+LIBRARY = "i:"  # prefix of the origin of a name that is imported from a library
 
 
 class Fingerprint(NamedTuple):
     """The generating code of one class or function, and of the project functions and constants it reaches.
 
     `python` is the bytecode flavour it was taken under, such as ``cpython-311`` or ``cpython-311-O1``.
-    `quick` is a digest over code objects and constants; equal means unchanged, different or empty means: look at the parts.
+    `quick` is a digest over code objects and constants: if equal, nothing changed; if different or empty, the parts decide.
     `parts` maps names such as ``Points._generate_payload`` to hashes, separated by a space: ``s:`` of the normalised source,
     ``b:`` of the normalised bytecode (or of the value of a constant), ``v:`` of default and captured values, ``a:`` of attributes
-    that a module gives to a function or class after its definition; or ``?`` where nothing could be read. A name imported from a
-    library has ``i:`` and where it comes from: it counts where both sides have it.
+    that a module gives to a function or class after its definition; or ``?`` if nothing could be read. A name imported from a
+    library has ``i:`` and its origin; it is compared only if both sides have it.
     """
 
     python: str
@@ -46,12 +46,12 @@ class Fingerprint(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fingerprint:
-        """Inverse of `to_json`. Unknown keys are ignored; raises KeyError where one is missing."""
+        """Inverse of `to_json`. Unknown keys are ignored. Raises KeyError if a key is missing."""
         return cls(str(data["python"]), str(data["quick"]), {str(name): str(part) for name, part in data["parts"].items()})
 
 
 class Given(NamedTuple):
-    """The fingerprint of a node's code as the process found it that sent the node, and the git work tree and project of the code."""
+    """The fingerprint of a node's code as taken in the process that sent the node, with the git work tree and project of the code."""
 
     python: str
     quick: str
@@ -66,15 +66,15 @@ class Given(NamedTuple):
 
 
 def unwatched(parts: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of those parts that no comparison can judge."""
+    """The names of the parts that cannot be compared."""
     return tuple(name for name, part in parts.items() if part in (UNKNOWN, UNREADABLE) and not name.startswith(IMPORT))
 
 
 class Comparison(NamedTuple):
     """The changes between two fingerprints.
 
-    `same`: nothing did, as far as can be told. `comparable`: both were taken under one bytecode flavour; only then is a
-    difference evidence enough to call a payload stale. `changed`, `added` and `removed` name parts, in reading order.
+    `same`: no change was found. `comparable`: both were taken under one bytecode flavour; only then is a
+    difference enough evidence to call a payload stale. `changed`, `added` and `removed` name parts, in reading order.
     """
 
     same: bool
@@ -84,7 +84,7 @@ class Comparison(NamedTuple):
     removed: list[str]
 
     def describe(self) -> str:
-        """One line for people, such as ``changed: clean, SCALE; no longer used: trim``. Empty when nothing changed."""
+        """One readable line, such as ``changed: clean, SCALE; no longer used: trim``. Empty if nothing changed."""
         groups = (("changed", self.changed), ("newly used", self.added), ("no longer used", self.removed))
         return "; ".join(f"{title}: {', '.join(names)}" for title, names in groups if names)
 
@@ -98,7 +98,7 @@ def python_tag() -> str:
 def compare(old: Code, new: Code) -> Comparison:
     """The changes from `old` to `new`.
 
-    Costs a string comparison when the quick digests agree; otherwise reads `parts`. Source is compared with source where
+    Costs a string comparison if the quick digests agree; otherwise reads `parts`. Source is compared with source if
     both sides have it, bytecode with bytecode otherwise (under one flavour only).
     """
     comparable = old.python == new.python
@@ -107,7 +107,7 @@ def compare(old: Code, new: Code) -> Comparison:
     before, after = old.parts, new.parts
     changed = [name for name in before if name in after and _same(before[name], after[name], comparable) is False]
     added, removed = [], []
-    if UNKNOWN not in before.values() and UNKNOWN not in after.values():  # else a name may only be out of sight
+    if UNKNOWN not in before.values() and UNKNOWN not in after.values():  # else a missing name may still be used
         added = [name for name in after if name not in before and not after[name].startswith(LIBRARY)]
         removed = [name for name in before if name not in after and not before[name].startswith(LIBRARY)]
         if any(_awaits_import(before[name]) for name in removed):
@@ -116,9 +116,9 @@ def compare(old: Code, new: Code) -> Comparison:
 
 
 def is_same_code(old: Code, new: Code) -> bool:
-    """True where every part is shown to be equal: code that was moved to another module unchanged is the same code.
+    """Tell whether every part is shown to be equal: code moved unchanged to another module is the same code.
 
-    False where nothing shows it, as for classes without project code of their own.
+    False if no part can show it, as for classes without project code of their own.
     """
     comparable = old.python == new.python
     if comparable and old.quick and old.quick == new.quick:
@@ -131,7 +131,7 @@ def is_same_code(old: Code, new: Code) -> bool:
 
 
 def mixed(before: Code, after: Code) -> Fingerprint:
-    """The code of what was begun with one and resumed by another: unlike both, and unlike what it becomes next."""
+    """The fingerprint of a generation begun under `before` and resumed under `after`: it differs from both, and from the next such mix."""
     from persistable.nodes.code.constants import digest
 
     parts = dict(before.parts)
@@ -142,7 +142,7 @@ def mixed(before: Code, after: Code) -> Fingerprint:
 
 
 def _same(old: str, new: str, comparable: bool) -> bool | None:
-    """Tell whether two parts say the same; None where they share no kind of hash that can be compared."""
+    """Tell whether two parts are equal; None if they share no kind of hash that can be compared."""
     if old == new and old != UNKNOWN and (comparable or "s:" in old):
         return True
     before, after = _kinds(old), _kinds(new)
@@ -160,7 +160,7 @@ def _same(old: str, new: str, comparable: bool) -> bool | None:
 
 
 def _awaits_import(part: str) -> bool:
-    """Tell whether a part was registered by a module that is not imported here."""
+    """Tell whether a part was registered by a module that this process has not imported."""
     return any(word.startswith(REGISTERED) and word[len(REGISTERED) :] not in sys.modules for word in part.split())
 
 

@@ -1,6 +1,6 @@
-"""The code that values bring with them: functions, and classes of the user's own, anywhere among params."""
+"""The code that params contain: functions, and the user's own classes, at any depth."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright meets unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from persistable.nodes.code.ownership import is_installed, is_ours
 from persistable.params.reduce import MAINS
 
 Thing = tuple[str, Any]
-"""``"value"`` and a function or class that is a value itself, or ``"instance"`` and the class of one."""
+"""A pair: ``"value"`` and a function or class that is a value itself, or ``"instance"`` and the class of a value."""
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), range, slice})
-"""Types whose values bring no code."""
+"""Types whose values contain no code."""
 _MOST = 10_000
 _DEEPEST = 50
 
 
 def code_in(values: Iterable[Any], root: str) -> tuple[Thing, ...]:
-    """The functions and classes in `values`, each once, without those of libraries. root: the top-level package that asks.
+    """The functions and classes in `values`, each once, without those of libraries. root: the top-level package of the calling code.
 
-    Values that hold none cost a look at their types.
+    Values without any cost only a check of their types.
     """
     if all(type(value) in ATOMS for value in values):
         return ()
@@ -44,7 +44,7 @@ class _Look:
         self._seen: dict[int, Any] = {}
 
     def at(self, value: Any, depth: int) -> None:
-        """Look at one value and what it holds."""
+        """Collect the functions and classes of one value and of its members."""
         kind = kind_of(value)
         if kind in ATOMS or depth > _DEEPEST or len(self._seen) > _MOST or id(value) in self._seen:
             return

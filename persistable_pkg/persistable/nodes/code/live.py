@@ -1,4 +1,4 @@
-"""The code of a class or function as it is in this process: fingerprinted once, checked again in a microsecond."""
+"""The code of a class or function as it is in this process: fingerprinted once, then checked within a microsecond."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ _class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__
 _PYTHON = python_tag()
 
 Key = tuple[tuple[str, ...], tuple[type, ...], tuple[Thing, ...]]
-_MOST_KEPT = 64  # of one class or function, with the code that different params bring along
+_MOST_KEPT = 64  # fingerprints per class or function, for different code among the params
 _kept: weakref.WeakKeyDictionary[type | Callable[..., Any], dict[Key, CodeOf]] = weakref.WeakKeyDictionary()
 
 
 Code = type | Callable[..., Any]
-"""A class or function, the code of which is looked at."""
+"""A class or function whose code is fingerprinted."""
 
 
 def code_of(target: Code, names: Sequence[str] = (), below: tuple[type, ...] = (), given: tuple[Thing, ...] = ()) -> CodeOf:
-    """The generating code of a class (its methods `names`, found below the base classes `below`) or of a function, with what it is `given`.
+    """The generating code of a class (its methods `names`, defined below the bases `below`) or of a function. given: code among its params.
 
     Kept for each class or function, and checked against the namespaces it was read from at every call: a redefined helper,
-    a rebound constant or a replaced ``__code__`` gives a new one. Never raises because of what it looks at, calls no
-    user code and reads no source; `CodeOf.parts` does the reading.
+    a rebound constant or a replaced ``__code__`` gives a new one. Never raises because of an object it inspects, calls no
+    user code and reads no source; `CodeOf.parts` reads it.
     """
     key = (tuple(names), below, given)
     try:
@@ -64,12 +64,12 @@ def code_of(target: Code, names: Sequence[str] = (), below: tuple[type, ...] = (
                 kept.clear()
             _kept.setdefault(target, {})[key] = code
         return code
-    except Exception:  # noqa: BLE001  not hashable, not weakly referable, or a hash of its own that fails
+    except Exception:  # noqa: BLE001  not hashable, no weak references, or its own ``__hash__`` fails
         return CodeOf(lambda: target, key)
 
 
 class CodeOf:
-    """The code a class or function generates with; has `python`, `quick` and `parts` as a `Fingerprint` has."""
+    """The generating code of a class or function; has `python`, `quick` and `parts` like a `Fingerprint`."""
 
     __slots__ = ("__weakref__", "_blind", "_contents", "_key", "_parts", "_target", "_watched", "quick")
     python = _PYTHON
@@ -89,7 +89,7 @@ class CodeOf:
             self.quick = _quick(walk)
             self._contents = walk.contents
             self._watched = _by_namespace([watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None])
-        except Exception:  # noqa: BLE001  objects that misbehave when looked at: the parts decide, or say that they cannot
+        except Exception:  # noqa: BLE001  objects that raise when inspected: the parts decide, or are unknown
             self.quick = ""
 
     @property
@@ -104,18 +104,18 @@ class CodeOf:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Code that the generating code reaches and that cannot be watched: compiled functions, objects without a source. Reads `parts`."""
+        """Code that the generating code reaches and that has no hash: compiled functions, objects without a source. Reads `parts`."""
         return unwatched(self.parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # where a class goes that keeps it, the code is looked at anew
+        return type(None), ()  # a class that holds it is pickled without it, and fingerprinted anew elsewhere
 
     def fingerprint(self) -> Fingerprint:
         """The facts that a record keeps."""
         return Fingerprint(_PYTHON, self.quick, dict(self.parts))
 
     def is_current(self) -> bool:
-        """Tell whether every name this was read from still leads to the same object with the same code."""
+        """Tell whether every name that was read still resolves to the same object with the same code."""
         if self._blind:
             return False
         for container, before in self._contents:
@@ -138,11 +138,11 @@ class CodeOf:
 
 
 _Watched = tuple[Mapping[str, Any], weakref.ref[type] | None, list[tuple[Any, ...]]]
-"""A namespace, or in its place a class, and the rest of each `Watch` of it."""
+"""A namespace, or a class instead of one, and the other fields of each `Watch` of it."""
 
 
 def _by_namespace(watches: list[Watch]) -> list[_Watched]:
-    """The watches of one namespace or class after each other, so that it is looked up once: at every hit."""
+    """Group the watches by namespace or class, so that each is looked up once per check: a check runs at every hit."""
     found: dict[int, _Watched] = {}
     for namespace, cls, *rest in watches:
         place = id(namespace if cls is None else cls())
@@ -173,7 +173,7 @@ def _walked(target: Code, key: Key, sources: Any = None) -> Walk:
 
 
 def _quick(walk: Walk) -> str:
-    """A digest over everything reached, or "" where something has no value that could stand for its source."""
+    """A digest over everything reached, or "" if an object has no value that can represent its source."""
     if walk.unseen or walk.blind:
         return ""
     pieces: list[bytes] = [_PYTHON.encode()]
@@ -200,7 +200,7 @@ def _raw(unit: Unit, walk: Walk) -> bytes | None:
 
 
 def _attached_bytes(function: FunctionType) -> bytes | None:
-    """Stands for other defaults than plain values, and for attributes that a function was given; None where only the source can."""
+    """Encode the defaults that are not scalars, and the attributes of a function; None if only its source identifies them."""
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     given = [(name, value) for name, value in function.__dict__.items() if not name.startswith("__")]
     if not given and all(kind_of(value) in SCALARS for value in defaults):
@@ -210,7 +210,7 @@ def _attached_bytes(function: FunctionType) -> bytes | None:
 
 
 def _library_name(value: Any) -> bytes | None:
-    """The name by which a library has a module, function or class; None for what it makes when called: only the source tells that."""
+    """The name of a module, function or class in its library; None for an object made by a call, which only the source identifies."""
     kind = kind_of(value)
     if issubclass(kind, ModuleType):
         return f"import {module_dict(value).get('__name__')}".encode()
@@ -222,12 +222,12 @@ def _library_name(value: Any) -> bytes | None:
 
 
 def _constant(item: Any) -> Any:
-    """A constant as `marshal` takes it."""
+    """A constant in a form that `marshal` accepts."""
     return ("slice", item.start, item.stop, item.step) if type(item) is slice else item
 
 
 def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
-    """Stands for a constant: a plain value, or what identifies a library's object; None where only its source can."""
+    """Encode a constant: its plain value, or the identity of a library's object; None if only its source identifies it."""
     plain = plain_bytes(value, mutable=True)
     if plain is not None:
         return b"=" + plain
@@ -247,14 +247,14 @@ def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
     if library == "re":
         return b"re" + (plain_bytes((value.pattern, value.flags)) or b"")
     home = sys.modules.get(library.partition(".")[0])
-    of_library = library not in MAINS and _installed(library) != ""  # what the user's own module makes is told by its source
+    of_library = library not in MAINS and _installed(library) != ""  # objects of the user's own classes are compared by source
     if kind in _NAMED or (of_library and isinstance(home, ModuleType) and vars(home).get(name, UNSET) is value):
         return f"{library}.{name}".encode()
     return None
 
 
 def _installed(module: object) -> str:
-    """The name of a library's module with a dot; "" for a module of the user's, which may be elsewhere tomorrow."""
+    """The name of a library's module with a dot; "" for a module of the user, which may be moved."""
     file = getattr(sys.modules.get(str(module)), "__file__", None)
     return f"{module}." if not isinstance(file, str) or is_installed(file) else ""
 
@@ -263,7 +263,7 @@ _MOST_HELD = 200
 
 
 def _held(value: Any, kind: type[Any]) -> list[Any] | None:
-    """The members of a container in an order of their own, function and arguments of a partial, what a type alias stands for."""
+    """The members of an ordered container, function and arguments of a partial, or parts of a type alias; None for other values."""
     if kind is dict:
         return [part for item in value.items() for part in item]
     if kind is list or kind is tuple:
@@ -279,7 +279,7 @@ def _held(value: Any, kind: type[Any]) -> list[Any] | None:
     return [value.__supertype__] if kind is NewType else None
 
 
-_NAMED = frozenset({TypeVar, ParamSpec, TypeVarTuple})  # types alone: nothing that runs depends on what they say
+_NAMED = frozenset({TypeVar, ParamSpec, TypeVarTuple})  # typing only: no running code depends on their content
 
 
 _SKIPPED = frozenset(
@@ -311,12 +311,12 @@ _SKIPPED = frozenset(
 
 
 def _class_bytes(cls: type) -> bytes | None:
-    """Stands for a class without its methods; None where only its source can."""
+    """Encode a class without its methods; None if only its source identifies it."""
     attributes = class_dict(cls)
     said: list[Any] = [[_qualname(base) for base in _class_bases(cls)], _annotations(attributes)]
     raw: bytes | None
     members = exact_dict(attributes.get("_member_map_"))
-    if members is not None:  # an enum: its members are its body
+    if members is not None:  # an enum: its members are all of its body
         for name, member in members.items():
             raw = plain_bytes((instance_dict(member) or {}).get("_value_", UNSET))
             if raw is None:
@@ -396,7 +396,7 @@ def _read_parts(target: Code, key: Key) -> dict[str, str]:
 
 
 def _repeats(known: str, part: str, kind: str) -> bool:
-    """Tell whether a part was met before under the same name: a constant seen through an import is the same by its source."""
+    """Tell whether `part` repeats the known part of the same name: a constant reached through an import is the same by its source."""
     source = known.partition(" ")[0]
     return known == part or (kind == "constant" and source.startswith("s:") and part.startswith(source))
 
@@ -428,7 +428,7 @@ def _part(unit: Unit, walk: Walk) -> str | None:
     if unit.kind == "function" and (captured := captured_bytes(unit.value, walk.stored)) is not None:
         said.append(f"v:{digest(captured)}")
     if unit.kind == "attribute" and fallback is not None and getattr(found, "names", None) and "<locals>" in _qualname(unit.owner):
-        said.append(f"v:{digest(fallback)}")  # as the function around the class has made it
+        said.append(f"v:{digest(fallback)}")  # the enclosing function computes it: source alone is not enough
     if unit.kind in ("function", "class") and (later := sources.assigned_to(unit.value, unit.owner)) is not None:
         said.append(f"a:{later.hash}")
     if unit.kind == "function" and id(unit.value) in walk.registered:

@@ -1,4 +1,4 @@
-"""The modules that the user's code imports, by name: those that run, and of others what can be read."""
+"""The modules that the user's code imports, by name: imported modules, and the readable part of others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def absolute_name(name: str, level: int, namespace: Namespace) -> str:
 
 
 class UnimportedModule:
-    """A module that is read, not run, standing where the module would."""
+    """A placeholder for a module that is read from its source, not run."""
 
     __slots__ = ("namespace",)
 
@@ -34,7 +34,7 @@ class UnimportedModule:
 
 
 class Deferred:
-    """An import statement of a module that is not running: what it would bind is looked up when it is reached."""
+    """An import statement of a module that is not imported; its value is looked up when the walk reaches it."""
 
     __slots__ = ("aliased", "level", "module", "wanted")
 
@@ -43,9 +43,9 @@ class Deferred:
 
 
 class Modules:
-    """The modules of a project. `unseen` has the names of those that were asked for and have not been imported yet.
+    """The modules of a project. `unseen` has the names of modules that were looked up and are not imported yet.
 
-    reads: whether a module that is not imported is read from its source; else it is not looked at.
+    reads: whether a module that is not imported is read from its source; else it is skipped.
     """
 
     def __init__(self, project: Project, reads: bool) -> None:
@@ -54,7 +54,7 @@ class Modules:
         self.unseen: dict[str, None] = {}
 
     def find(self, name: str) -> Namespace | None:
-        """The namespace of a project module: the running one, else what can be read of it."""
+        """The namespace of a project module: the imported one, else one read from its source; None for any other module."""
         module = sys.modules.get(name)
         if module is not None:
             below = module_dict(module) if issubclass(kind_of(module), ModuleType) else {}
@@ -63,7 +63,7 @@ class Modules:
             if self._project.may_own(name):
                 self.unseen[name] = None
             return None
-        from persistable.nodes.code.unimported import namespace_of  # which needs what is defined here
+        from persistable.nodes.code.unimported import namespace_of  # here: it imports names of this module
 
         found = namespace_of(self._project, name)
         if found is None or not self._project.owns(found):
@@ -72,7 +72,7 @@ class Modules:
         return found
 
     def imported_later(self, value: Any, place: Namespace) -> tuple[Any, Namespace]:
-        """The names that an import statement of a module that is not running would have bound."""
+        """The value that a `Deferred` import would bind, with its namespace; any other value as it is."""
         for _ in range(20):
             if type(value) is not Deferred:
                 return value, place

@@ -1,4 +1,4 @@
-"""Normal forms: the same text for code that differs in comments, docstrings, layout and annotations only.
+"""Normal forms: one text for all code that differs only in comments, docstrings, layout and annotations.
 
 `source_text` spells a syntax tree in our own way, because `ast.dump` differs between Python versions. `bytecode_text` spells
 a code object, for functions without a faithful source.
@@ -28,7 +28,7 @@ def source_text(node: ast.AST) -> str:
 
 
 def class_text(node: ast.ClassDef) -> str:
-    """The normal form of a class without its methods: decorators, bases, and everything else its body says."""
+    """The normal form of a class without its methods: decorators, bases, and all other statements of its body."""
     bare = ast.ClassDef(node.name, node.bases, node.keywords, [s for s in node.body if not isinstance(s, _FUNCTIONS)], node.decorator_list)
     return source_text(bare)
 
@@ -73,7 +73,7 @@ def _value(value: object, out: list[str], in_class: bool) -> None:
 
 
 def _statements(body: list[ast.stmt], in_class: bool) -> Iterator[ast.AST]:
-    """The statements that do something, and one spelling for those that have two."""
+    """The statements that have an effect; statements with two spellings are given in one."""
     for node in body:
         if isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             continue
@@ -87,7 +87,7 @@ def _statements(body: list[ast.stmt], in_class: bool) -> Iterator[ast.AST]:
 
 
 def _joined(node: ast.JoinedStr, out: list[str]) -> None:
-    """An f-string: neighbouring literal pieces as one, empty ones left out, as no two versions agree on them."""
+    """Append an f-string with neighbouring literal pieces joined and empty ones left out, since Python versions differ in them."""
     pieces: list[str | ast.AST] = []
     for value in _flat(node):
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
@@ -113,7 +113,7 @@ def _flat(node: ast.JoinedStr) -> Iterator[ast.expr]:
 
 
 def _constant(value: object) -> str:
-    """Typed and independent of Python's own `repr` of text, which follows the Unicode tables of its version."""
+    """The text of a constant with its type; not Python's `repr`, which for text depends on the Unicode tables of its version."""
     if isinstance(value, (str, bytes)):
         data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
         return f"{type(value).__name__}:{data.hex()}"
@@ -140,10 +140,10 @@ _KIND_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs, generator, c
 
 
 def bytecode_text(code: CodeType) -> str:
-    """The normal form of a code object: no lines, docstring, annotations of its own, or instructions that do nothing."""
+    """The normal form of a code object, without lines, its docstring, its own annotations, and instructions that do nothing."""
     body = dis.Bytecode(code)
     steps = [step for step in body if step.opname not in _SILENT]
-    offsets = [step.offset for step in steps]  # a place is the number of the first kept instruction there or after it
+    offsets = [step.offset for step in steps]  # a position is the index of the first kept instruction at or after it
     signature = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _KIND_FLAGS)
     lines = [f"{code.co_name}{signature}{code.co_varnames[: sum(signature[::2]) + 2]}"]
     for step in steps:
@@ -164,5 +164,5 @@ def bytecode_text(code: CodeType) -> str:
 
 
 def shape(code: CodeType) -> tuple[Any, ...]:
-    """All that a code object does, in a form in which equal code is equal."""
+    """The behaviour of a code object, in a form that is equal for equal code."""
     return code_facts(code, _constant)

@@ -1,4 +1,4 @@
-"""Objects looked at, never asked: types by identity, attributes from ``__dict__`` only, nothing called."""
+"""Inspection of objects without running code of theirs: types by identity, attributes from ``__dict__`` only, nothing called."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 
 
 class Watch(NamedTuple):
-    """A fact that has to stay for a walk to stay true: a namespace, or a class held weakly, maps `name` to the same object.
+    """A condition for a walk to stay valid: a namespace, or a class held weakly, maps `name` to the same object.
 
-    `weak` leads to the object where it can be held weakly, so that watching a class does not keep it alive; else it is `held`.
-    A function must keep its `code` too: reloading tools replace it in place.
+    `weak` refers to the object if it supports weak references, so that watching a class does not keep it alive; else it is `held`.
+    A function must also keep its `code`: reloading tools replace it in place.
     """
 
     namespace: Namespace | None
@@ -37,7 +37,7 @@ class Watch(NamedTuple):
 
 
 def given_namespace(thing: Any) -> Namespace | None:
-    """The module that defines a function or class that came with the params, as its namespace; None where that is a library."""
+    """The namespace of the module that defines a function or class among the params; None if that is a library."""
     if issubclass(kind_of(thing), type):
         namespace = class_namespace(thing)
     elif (function := innermost(thing)) is not None:
@@ -50,7 +50,7 @@ def given_namespace(thing: Any) -> Namespace | None:
 
 
 def innermost(code: Any) -> FunctionType | None:
-    """The function a decorated or partial one is about, by which we know whose project it is."""
+    """The innermost function of a decorated or partial one, which decides its project; None if there is none."""
     for _ in range(50):
         kind, attributes = kind_of(code), instance_dict(code) or {}
         wrapped = attributes.get("__wrapped__")
@@ -68,7 +68,7 @@ def innermost(code: Any) -> FunctionType | None:
 
 
 def title(thing: Any) -> str:
-    """The name of what came with the params, with its module: that is part of the key anyway."""
+    """The name of a function or class among the params, with its module, which is part of the key anyway."""
     module = str(getattr(thing, "__module__", ""))
     name = str(getattr(thing, "__qualname__", "")).rpartition("<locals>.")[2]
     return name if not module or is_script(module) else f"{module}.{name}"
@@ -82,18 +82,18 @@ def is_member(name: str, cls: type) -> bool:
 
 
 def is_at_home(cls: type) -> bool:
-    """Tell whether a class is found under its name in the module that it names as its own, which one that a call has made is not."""
+    """Tell whether the module that a class names as its own has its name; for a class made by a call it often has not."""
     home = sys.modules.get(str(type.__getattribute__(cls, "__module__")))
     return home is not None and module_dict(home).get(type.__getattribute__(cls, "__qualname__").partition(".")[0]) is not None
 
 
 def is_node(cls: type) -> bool:
-    """Tell whether a class is one of nodes."""
+    """Tell whether a class is a node class."""
     return any("_node_is_node" in class_dict(base) for base in class_mro(cls))
 
 
 def fields_of(cls: type) -> Collection[str]:
-    """The fields of a dataclass, attrs class or pydantic model: their values are identity, and their defaults stand in the params."""
+    """The fields of a dataclass, attrs class or pydantic model: their values are identity, and their defaults are in the params."""
     attributes = class_dict(cls)
     for mark in ("__dataclass_fields__", "__pydantic_fields__"):
         found = exact_dict(attributes.get(mark))
@@ -117,7 +117,7 @@ _QUIET = (
 
 
 def is_called_by_libraries(cls: type, owned: Callable[[type], bool]) -> bool:
-    """Tell whether a library may call methods of a class that the project never names: it stands above the class, or made it over."""
+    """Tell whether a library may call methods that the project never names: one of its classes is a base, or it transformed the class."""
     for base in class_mro(cls)[:-1]:
         if owned(base):
             if any(mark in class_dict(base) for mark in ("__attrs_attrs__", "__pydantic_fields__")):
@@ -128,7 +128,7 @@ def is_called_by_libraries(cls: type, owned: Callable[[type], bool]) -> bool:
 
 
 def fitting(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """The names that begin with a pattern such as ``fit_``, or end with one such as ``_score``."""
+    """The names that start with a pattern such as ``fit_``, or end with one such as ``_score``."""
     return [
         name
         for name in list(names)
@@ -141,7 +141,7 @@ def fitting(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 
 def strings_in(code: CodeType) -> Iterable[str]:
-    """The names that stand as strings in a code object and those nested in it."""
+    """The identifiers in the string constants of a code object and those nested in it."""
     for text in (constant for each in codes_in(code) for constant in each.co_consts if type(constant) is str):
         yield from (part for part in text.split(".") if part.isidentifier() and part.strip("_"))
 
@@ -155,14 +155,14 @@ def names_read_by(value: Any) -> list[str]:
 
 
 def contents_of(held: Any) -> tuple[int, ...]:
-    """The mark of the objects that a container holds; of a large one only how many."""
+    """The ids of the objects in a container; of a large one only their number."""
     if len(held) > 100:
         return (len(held),)
     return tuple(map(id, held.values() if hasattr(held, "values") else held))
 
 
 def hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
-    """The reference that a `Watch` holds to a value: weak where that can be, and with its code where it is a function."""
+    """The fields `weak`, `held` and `code` of a `Watch` for a value: a weak reference if possible, and the code of a function."""
     if type(value) is FunctionType:
         return weakref.ref(value), None, value.__code__
     if type(value) in SCALARS or value is UNSET:
@@ -174,7 +174,7 @@ def hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
 
 
 def class_namespace(cls: type) -> Namespace:
-    """The module namespace a class was defined in; empty where that module is gone."""
+    """The namespace of the module that defines a class; empty if that module is gone."""
     read = exact_dict(class_dict(cls).get(MARK))
     if read is not None:
         return read
@@ -185,7 +185,7 @@ def class_namespace(cls: type) -> Namespace:
 
 
 def instance_dict(value: Any) -> Mapping[str, Any] | None:
-    """The ``__dict__`` of any object, without running a ``__getattribute__`` or a property of it."""
+    """The ``__dict__`` of any object, read without running its ``__getattribute__`` or a property; None if it has none."""
     for cls in class_mro(kind_of(value)):
         found = class_dict(cls).get("__dict__")
         if found is not None:
@@ -196,7 +196,7 @@ def instance_dict(value: Any) -> Mapping[str, Any] | None:
 
 
 def captured_bytes(function: FunctionType, stored: Iterable[str]) -> bytes | None:
-    """Plain default and captured values of a function, encoded; None where it has none."""
+    """The plain default and captured values of a function, encoded; None if it has none."""
     values: list[tuple[str, bytes | None]] = [("", _carried(value)) for value in function.__defaults__ or ()]
     values += [(name, _carried(value)) for name, value in (function.__kwdefaults__ or {}).items()]
     values += [(name, None if name in stored else _carried(value)) for name, value in closure_values(function).items()]
@@ -205,24 +205,24 @@ def captured_bytes(function: FunctionType, stored: Iterable[str]) -> bytes | Non
 
 
 def _carried(value: Any) -> bytes | None:
-    """A plain value, or the plain arguments of a partial; what else a function carries is followed, or state."""
+    """Encode a plain value, or the plain arguments of a partial; None for other values, which are followed or are state."""
     if type(value) is functools.partial:
         return plain_bytes((partial_args(value), tuple(partial_keywords(value).items())))
     return plain_bytes(value)
 
 
 def module_dict(module: Any) -> Namespace:
-    """The namespace of a module, whatever its class makes of attributes."""
+    """The namespace of a module, also of one whose class overrides attribute access."""
     return ModuleType.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
 
 
 def is_wrapper(kind: type[Any]) -> bool:
-    """Types that stand around one function: what they say about it is said by the function's own source."""
+    """Tell whether a type wraps a function; the source of the function includes the wrapper."""
     return issubclass(kind, WRAPPERS)
 
 
 LRU = type(functools.lru_cache(lambda: None))
-ARGUED = (functools.partial, functools.partialmethod, MethodType)  # these add something of their own to the function they hold
+ARGUED = (functools.partial, functools.partialmethod, MethodType)  # these add arguments or an instance to the function they hold
 WRAPPERS = (*ARGUED, staticmethod, classmethod, property, functools.cached_property, LRU)
 method_self: Callable[[Any], Any] = MethodType.__self__.__get__
 method_function: Callable[[Any], Any] = MethodType.__func__.__get__

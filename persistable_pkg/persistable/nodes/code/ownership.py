@@ -1,4 +1,4 @@
-"""The modules that are the user's own: the only ones whose code a fingerprint follows."""
+"""The modules that are the user's own: a fingerprint follows only their code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Namespace = dict[str, Any]
 class Project:
     """The top-level packages of the code to fingerprint; for a script, notebook or single-file module, its folder too.
 
-    What is installed (in ``site-packages`` or the standard library) is never part of it, unless the code to fingerprint
+    Installed modules (in ``site-packages`` or the standard library) are never part of it, unless the code to fingerprint
     is installed itself: then its own top-level package is the project. persistable is never part of one.
     """
 
     def __init__(self, namespaces: Iterable[Namespace]) -> None:
         self._roots: set[str] = set()
         self.folders: list[str] = []
-        """The folders of single-file modules of the project, each ending in a separator."""
+        """The folders of single-file modules of the project, each with a separator at the end."""
         self._own: dict[int, Namespace] = {}
         self._known: dict[str, bool] = {}
         for namespace in namespaces:
@@ -43,7 +43,7 @@ class Project:
             spec = getattr(namespace.get("__spec__"), "name", "")
             root = spec.partition(".")[0] if isinstance(spec, str) and spec not in MAINS else ""
             package = namespace.get("__package__")
-            if not root and type(package) is str:  # of a function that was sent by a process that python ran with -m
+            if not root and type(package) is str:  # of a function sent by a process that runs with `python -m`
                 root = package.partition(".")[0]
             if not root:
                 self._add_folder(_folder(namespace) if "__file__" in namespace else os.getcwd())
@@ -68,12 +68,12 @@ class Project:
         return known
 
     def owns_name(self, name: str) -> bool:
-        """The same by a module's name."""
+        """Tell whether the module of this name is the user's own."""
         module = sys.modules.get(name)
         return self.owns(vars(module)) if type(module) is ModuleType else name.partition(".")[0] in self._roots
 
     def may_own(self, name: str) -> bool:
-        """Tell whether a module that is not imported would be the user's own."""
+        """Tell whether a module that is not imported yet would be the user's own."""
         root = name.partition(".")[0]
         if root in self._roots:
             return True
@@ -94,7 +94,7 @@ class Project:
 
 
 def module_name(namespace: Namespace) -> str:
-    """``__name__`` of a namespace, or "" where it has none."""
+    """``__name__`` of a namespace, or "" if it has none."""
     name = namespace.get("__name__")
     return name if type(name) is str else ""
 
@@ -105,7 +105,7 @@ def _folder(namespace: Namespace) -> str:
 
 
 def is_ours(module: str) -> bool:
-    """Tell whether a module is of this package, whose code is never followed."""
+    """Tell whether a module is part of persistable, whose code is never followed."""
     return module.partition(".")[0] == _OURSELVES
 
 
@@ -114,4 +114,4 @@ def is_installed(path: str) -> bool:
     return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path or path.startswith(_STDLIB + os.sep)
 
 
-MARK = "__persistable_unimported__"  # on classes that are read, not run: their namespace
+MARK = "__persistable_unimported__"  # key in namespaces and classes that are read, not run; of a class the value is its namespace

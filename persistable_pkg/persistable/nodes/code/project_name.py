@@ -1,4 +1,4 @@
-"""The project that a module is of, by a name that is the same wherever it is checked out."""
+"""The project of a module, by a name that is the same in every checkout."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _known: dict[str, str | None] = {}
 
 
 def project_of(thing: type | FunctionType | Any) -> str | None:
-    """The project of the module that a class or function is in; None where no file tells, as for installed packages.
+    """The project of the module that a class or function is in; None if the module is installed or has no file.
 
-    That is the name in the nearest pyproject.toml upward, else of the git repository (its origin or folder), else of the folder that the
-    top-level module is in. For a notebook the working folder counts.
+    That is the name in the nearest pyproject.toml upward, or of the git repository (its origin or folder); if neither exists, the name of
+    the folder of the top-level module. For a notebook the search starts in the working folder.
     """
     module = str(getattr(thing, "__module__", ""))
     sent = sent_main()
@@ -29,12 +29,12 @@ def project_of(thing: type | FunctionType | Any) -> str | None:
 
 
 def project_at(module: str) -> str | None:
-    """The project of a module of this process."""
+    """The project of the module of this name in this process; None if the module is installed or has no file."""
     found = sys.modules.get(module)
     file = getattr(found, "__file__", None)
     if file is None and module not in MAINS:
         return None
-    module = str(getattr(getattr(found, "__spec__", None), "name", module))  # also of a program that python ran with -m
+    module = str(getattr(getattr(found, "__spec__", None), "name", module))  # the real name of a program run with `python -m`
     path = os.path.abspath(file) if file else os.path.join(os.getcwd(), "-")
     if is_installed(path):
         return None
@@ -79,7 +79,7 @@ def _repository(folder: str) -> str | None:
     try:
         with open(os.path.join(git, "config"), encoding="utf-8") as file:
             origin = re.search(r'\[remote "origin"\][^\[]*?\n\s*url\s*=\s*(\S+)', file.read())
-    except (OSError, ValueError):  # a linked work tree names its folder in a file
+    except (OSError, ValueError):  # in a linked work tree `.git` is a file
         origin = None
     named = origin is not None and re.split(r"[/:\\]", origin[1].rstrip("/").removesuffix(".git"))[-1]
     return named or os.path.basename(folder)

@@ -1,4 +1,4 @@
-"""References of classes and functions in records, and the values that a closure captures."""
+"""References to classes and functions in records, and the values that a closure captures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from persistable.params.reduce import MAINS
 def class_reference(thing: type | Callable[..., Any]) -> str:
     """``module:qualified.name`` of a class or function, such as ``mypkg.flows:Points``.
 
-    What lives in ``__main__`` is named by the script it came from, ``train.py:Points`` (the module, where python ran with
-    ``-m``), and stays ``__main__:Points`` in a notebook or at the prompt. Never an absolute path.
+    An object of ``__main__`` is named by its script, ``train.py:Points`` (by the module under ``python -m``), and stays
+    ``__main__:Points`` in a notebook or at the prompt. Never an absolute path.
     """
     read: Callable[[Any, str], Any] = type.__getattribute__ if issubclass(type(thing), type) else object.__getattribute__
     try:
@@ -25,13 +25,13 @@ def class_reference(thing: type | Callable[..., Any]) -> str:
     except AttributeError:
         module, name = type.__getattribute__(type(thing), "__module__"), type.__getattribute__(type(thing), "__qualname__")
     module = str(module)
-    if module[:1] == "<":  # made of the source that a record has kept
+    if module[:1] == "<":  # built from the source that a record keeps
         return f"{module[1:-1]}:{name}"
     return f"{main_name() if module in MAINS else module}:{name}"
 
 
 def is_same_place(one: str, other: str) -> bool:
-    """Tell whether two references name one place: the same, or once in a file that ran as a script and once as it was imported."""
+    """Tell whether two references name one object: they are equal, or one names a file run as a script and the other its module."""
     (first, _, name), (second, _, others) = one.partition(":"), other.partition(":")
     if name != others:
         return False
@@ -40,7 +40,7 @@ def is_same_place(one: str, other: str) -> bool:
 
 
 class Main(NamedTuple):
-    """The main program: what ``__main__`` is called in references, and the git work tree and project it is of."""
+    """The main program: the name of ``__main__`` in references, its git work tree, and its project."""
 
     name: str
     commit: Checkout | None
@@ -52,7 +52,7 @@ _sent: ContextVar[Main | None] = ContextVar("sent", default=None)
 
 @contextmanager
 def sent_from(main: Main | None) -> Generator[None]:
-    """Name what is defined in `main`, the main program of a process that has sent work here, as it is named there, inside the block."""
+    """Inside the block, name objects of ``__main__`` as in `main`, the main program of the process that sent the work; None: as here."""
     from persistable.fileio.pickle_scripts import sender
 
     before = _sent.set(main)
@@ -69,7 +69,7 @@ _is_sending: ContextVar[bool] = ContextVar("sending", default=False)
 
 @contextmanager
 def sending() -> Generator[None]:
-    """Note that what is pickled inside the block is for another process to run."""
+    """Mark objects pickled inside the block as sent to another process to run."""
     before = _is_sending.set(True)
     try:
         yield
@@ -78,17 +78,17 @@ def sending() -> Generator[None]:
 
 
 def is_sending() -> bool:
-    """Tell whether the caller is within such a block."""
+    """Tell whether the caller is inside a block of `sending`."""
     return _is_sending.get()
 
 
 def sent_main() -> Main | None:
-    """The main program of the process that the present work was sent from; None where that is this one."""
+    """The main program of the process that sent the current work; None if that is this process."""
     return _sent.get()
 
 
 def main_name() -> str:
-    """The name of ``__main__`` in references: of the process that the present work was sent from, else of this one."""
+    """The name of ``__main__`` in references: in the process that sent the current work, else in this one."""
     sent = _sent.get()
     return sent.name if sent is not None else _own_main_name()
 
@@ -106,10 +106,10 @@ def _own_main_name() -> str:
 
 
 def closure_values(function: Any) -> dict[str, Any]:
-    """The variables a function captured from the functions around it: name to current value, in the compiler's order.
+    """The variables that a function captures from its enclosing functions: name to current value, in the compiler's order.
 
-    ``__class__``, the cell behind `super()`, is left out, and so are variables not assigned yet. Empty for what is no
-    Python function. Methods and functions wrapped with `functools.wraps` are looked at as they are, not unwrapped.
+    ``__class__``, the cell behind `super()`, is left out, and so are variables not assigned yet. Empty if `function` is
+    not a Python function. Methods and functions wrapped with `functools.wraps` are read as they are, not unwrapped.
     """
     if type(function) is MethodType:
         function = function.__func__

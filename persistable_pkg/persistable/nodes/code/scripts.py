@@ -1,6 +1,6 @@
-"""The source of what a script or notebook defines, as part of its name: `activation` in two scripts is two functions.
+"""The source of a function or class of a script or notebook, as part of its name: `activation` in two scripts is two functions.
 
-A mark stays on the function or class, so that it goes where that is sent by value, such as to a worker that has no source of it.
+A mark is an attribute of the function or class, so it stays when that is sent by value, as to a worker without the source.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from persistable.nodes.code.reference import closure_values
 from persistable.params.reduce import MAINS
 
 MARK = "__persistable_source__"
-"""The attribute in which a function or class of ``__main__`` keeps its mark."""
+"""The attribute of a function or class of ``__main__`` with its mark."""
 _DIGITS = 16
 
 
 def mark_of(thing: Any) -> str:
-    """A digest of the source of a function, class or what wraps one, blind to comments, docstrings and layout; "" where nothing is known.
+    """A digest of the source of a function, class or wrapper of one, blind to comments, docstrings and layout; "" for other objects.
 
-    It is the same on every Python where there is a source, and where there is none (``python -c``, older prompts) on each Python.
+    With a source it is the same on every Python; without one (``python -c``, older prompts) it depends on the Python version.
     """
     return _mark(thing, set())
 
@@ -41,20 +41,20 @@ def _mark(thing: Any, seen: set[int]) -> str:
 
 
 def _kept(thing: Any, code: CodeType | None, make: Callable[[], str]) -> str:
-    """The mark that `thing` has by itself, not one that it was given with the attributes of what it wraps; else a new one."""
+    """The mark of `thing` itself, not one copied with the attributes of the function it wraps; computed if there is none."""
     known: Any = cast("dict[str, Any]", vars(thing)).get(MARK)
     if known.__class__ is tuple and known[0] == code:
         return str(known[1])
     mark = make()
     try:
         setattr(thing, MARK, (code, mark))
-    except (AttributeError, TypeError):  # it is looked at again each time
+    except (AttributeError, TypeError):  # no such attribute can be set: the mark is computed each time
         pass
     return mark
 
 
 def _function(function: FunctionType, seen: set[int]) -> str:
-    from persistable.nodes.code import source  # not read before anything of a script is a param
+    from persistable.nodes.code import source  # imported only once an object of a script is a param
     from persistable.nodes.code.normal import bytecode_text
 
     found = source.of_function(function)

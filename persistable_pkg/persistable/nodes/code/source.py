@@ -1,4 +1,4 @@
-"""Faithful sources: the text a running function, constant or class came from, and never a later edit of it."""
+"""Faithful sources: the text that a running function, constant or class was made from, never a later edit of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Chain = tuple[str, ...]
 
 
 class Found(NamedTuple):
-    """A source: the hash of its normal form, the global names it evaluates where it is defined, and the namespace of those."""
+    """A source: the hash of its normal form, the global names that its definition evaluates, and their namespace."""
 
     hash: str
     names: list[Chain]
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 class SourceFile:
-    """One text, parsed; compiled when a function of it is first asked for."""
+    """One text, parsed; compiled at the first lookup of a function."""
 
     def __init__(self, text: bytes | str | ast.Module, changed: float = 0.0) -> None:
         self.tree = text if isinstance(text, ast.Module) else parse(text)
@@ -45,7 +45,7 @@ class SourceFile:
         self._hashes: dict[ast.AST, str] = {}
 
     def function(self, code: CodeType) -> ast.AST | None:
-        """The syntax of exactly this code; None where the text says anything else."""
+        """The syntax node that compiles to exactly this code; None if the text has none."""
         if self._codes is None:
             self._codes = _match(self.tree)
         near = sorted(self._codes.get(code.co_qualname, ()), key=lambda pair: pair[0].co_firstlineno != code.co_firstlineno)
@@ -57,13 +57,13 @@ class SourceFile:
         return None
 
     def class_(self, qualname: str) -> ast.ClassDef | None:
-        """The last class of this qualified name."""
+        """The last class of this qualified name; None if there is none."""
         if self._classes is None:
             self._classes = dict(_classes(self.tree, ""))
         return self._classes.get(qualname)
 
     def hash(self, node: ast.AST) -> str:
-        """The hash of a node's normal form, kept."""
+        """The hash of a node's normal form, cached."""
         known = self._hashes.get(node)
         if known is None:
             text = class_text(node) if isinstance(node, ast.ClassDef) else source_text(node)
@@ -71,7 +71,7 @@ class SourceFile:
         return known
 
     def _bind(self, body: Iterable[ast.stmt]) -> None:
-        """Note which statements give module-level names their values."""
+        """Record the statements that give module-level names their values."""
         for node in body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 self.bindings.setdefault(node.name, []).append(node)
@@ -98,18 +98,18 @@ class SourceFile:
 
 
 class Condition(ast.Expr):
-    """The condition of an ``if`` or ``while``, or the subject of a ``match``; it stands before the statements inside that bind a name."""
+    """The condition of an ``if`` or ``while``, or the subject of a ``match``, listed before the statements inside it that bind a name."""
 
 
 def _root(node: ast.AST, calls: bool = False) -> str | None:
-    """The name that a chain such as ``NAME.a[0].b`` begins with; `calls`: also through what ``NAME.f(x)`` gives."""
+    """The first name of a chain such as ``NAME.a[0].b``; None if it starts otherwise. calls: also through calls such as ``NAME.f(x).b``."""
     while isinstance(node, (ast.Attribute, ast.Subscript)) or (calls and isinstance(node, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else None
 
 
 def _changed_by(call: ast.Call) -> str | None:
-    """The name whose object a call as a statement may change: ``NAME.append(x)``, ``setattr(NAME, "a", x)``."""
+    """The name whose object a call statement may change: ``NAME.append(x)``, ``setattr(NAME, "a", x)``."""
     if isinstance(call.func, ast.Attribute):
         return _root(call.func.value, calls=True)
     by_string = isinstance(call.func, ast.Name) and call.func.id in ("setattr", "delattr")
@@ -117,7 +117,7 @@ def _changed_by(call: ast.Call) -> str | None:
 
 
 def _targets(*nodes: ast.AST | None) -> Iterator[str]:
-    """Names a simple statement or target assigns; ``NAME[...] = x``, ``NAME.a.b = x`` and ``NAME.append(x)`` count as well."""
+    """The names that simple statements or targets assign; ``NAME[...] = x``, ``NAME.a.b = x`` and ``NAME.append(x)`` count as well."""
     for root in nodes:
         if isinstance(root, ast.AnnAssign) and root.value is None:
             continue
@@ -144,7 +144,7 @@ def _classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
 
 
 def _match(tree: ast.Module) -> dict[str, list[tuple[CodeType, ast.AST]]]:
-    """Every function of a module compiled afresh, with its syntax, by qualified name."""
+    """All functions of a module, compiled anew, each with its syntax node, by qualified name."""
     nodes: dict[tuple[str, int], list[ast.AST]] = {}
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -165,7 +165,7 @@ def _match(tree: ast.Module) -> dict[str, list[tuple[CodeType, ast.AST]]]:
 
 
 def _one(nodes: list[ast.AST], code: CodeType) -> ast.AST | None:
-    """The node of a code object among those on its line: for several lambdas, the one whose body ends it."""
+    """The node of a code object among those on its line; of several lambdas, the one whose body is at its last instruction."""
     if len(nodes) < 2:
         return nodes[0] if nodes else None
     line, _, column, _ = list(code.co_positions())[-1]
@@ -176,12 +176,12 @@ def _one(nodes: list[ast.AST], code: CodeType) -> ast.AST | None:
 
 
 _files: dict[str, list[tuple[tuple[int, int], SourceFile]]] = {}  # newest first
-_pinned: dict[str, tuple[int, object, object, SourceFile]] = {}  # as it was when this execution of a module was first looked at
+_pinned: dict[str, tuple[int, object, object, SourceFile]] = {}  # the source as at the first lookup after each execution of the module
 _cells: dict[tuple[str, bool], SourceFile | None] = {}
 
 
 def _on_disk(filename: str) -> list[SourceFile]:
-    """The file as it is now, then as we saw it earlier in this process."""
+    """The file as it is now, then its earlier versions that this process has read."""
     seen = _files.setdefault(filename, [])
     try:
         stat = os.stat(filename)
@@ -198,7 +198,7 @@ def _on_disk(filename: str) -> list[SourceFile]:
 
 
 def _parsed(text: str, shown: bool = False) -> SourceFile | None:
-    """A text, parsed; `shown`: without the expression at its end, which a notebook has only shown: ``df.head()`` changes nothing."""
+    """A text, parsed. shown: drop an expression at its end, which a notebook only displays: ``df.head()`` changes nothing."""
     if (text, shown) not in _cells:
         if len(_cells) >= _MOST_CELLS:
             _cells.clear()
@@ -213,21 +213,21 @@ def _parsed(text: str, shown: bool = False) -> SourceFile | None:
 
 
 def _remembered(filename: str, namespace: Namespace) -> list[SourceFile]:
-    """The sources that `linecache` holds: cells of a notebook, inputs of a prompt, modules inside archives, earlier versions of files."""
+    """The source in `linecache`: a cell of a notebook, input of a prompt, module inside an archive, or earlier version of a file."""
     import linecache
 
     entry = linecache.cache.get(filename)
     try:
         on_disk = os.path.exists(filename)
         lines = entry[2] if entry is not None and len(entry) == 4 else [] if on_disk else linecache.getlines(filename, namespace)
-    except Exception:  # noqa: BLE001  a loader of someone else's
+    except Exception:  # noqa: BLE001  a loader of another package may raise anything
         return []
     file = _parsed("".join(lines)) if lines else None
     return [file] if file is not None else []
 
 
 def files_of(namespace: Namespace) -> list[SourceFile]:
-    """The sources that a namespace was made by, as they were then, the one that counts first; of a notebook the last cell."""
+    """The sources that filled a namespace, as they were then, the decisive one first: for a notebook the last cell."""
     name, filename, inputs = module_name(namespace), namespace.get("__file__"), namespace.get("In")
     if name == "__main__" and type(inputs) is list and "get_ipython" in namespace:
         cells, shown = list(enumerate(cast("list[object]", inputs))), namespace.get("Out") or ()
@@ -247,7 +247,7 @@ def files_of(namespace: Namespace) -> list[SourceFile]:
 
 
 def _trace(namespace: Namespace, filename: str) -> CodeType | None:
-    """A code object that executing the module made: a new one after every reload, by whatever tool."""
+    """A code object created by executing the module: a new object after a reload by any tool; None if the module has no function."""
     for value in list(namespace.values()):
         for inner in list(type.__dict__["__dict__"].__get__(value).values()) if type(value) is type else (value,):
             if type(inner) is FunctionType and inner.__code__.co_filename == filename:
@@ -256,7 +256,7 @@ def _trace(namespace: Namespace, filename: str) -> CodeType | None:
 
 
 def statements_of(namespace: Namespace, name: str) -> tuple[list[ast.stmt], SourceFile | None]:
-    """The statements that give a module-level name its value, in order; of a notebook those from the cell on that last bound it anew."""
+    """The statements that give a module-level name its value, in order; of a notebook only those since the cell that last bound it anew."""
     found: list[ast.stmt] = []
     for file in files_of(namespace):
         nodes = file.bindings.get(name, ())
@@ -267,7 +267,7 @@ def statements_of(namespace: Namespace, name: str) -> tuple[list[ast.stmt], Sour
 
 
 def _binds(node: ast.stmt, name: str) -> bool:
-    """Tell whether a statement binds a name to something new, and not only changes what it is bound to."""
+    """Tell whether a statement binds a name to a new object, not only changes the bound object."""
     if isinstance(node, (ast.Expr, ast.AugAssign)):
         return False
     stored = any(isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store) for part in ast.walk(node))
@@ -275,7 +275,7 @@ def _binds(node: ast.stmt, name: str) -> bool:
 
 
 def function_node(function: FunctionType) -> tuple[ast.AST | None, SourceFile | None]:
-    """The definition of a function, where a source says exactly what it does, and that source."""
+    """The definition of a function that compiles to its exact code, and its source; None for both if no source has it."""
     for file in _texts(function.__code__.co_filename, function.__globals__):
         node = file.function(function.__code__)
         if node is not None:
@@ -319,13 +319,13 @@ def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:
 
 
 def assigned_to(thing: Any, namespace: Namespace) -> Found | None:
-    """The statements of a module that give attributes to a function or class after its definition; None where there are none."""
+    """The statements of a module that set attributes of a function or class after its definition; None if there are none."""
     name = thing.__code__.co_qualname if type(thing) is FunctionType else str(type.__getattribute__(thing, "__qualname__"))
     return _joined([node for node in statements_of(namespace, name)[0] if _gives_attribute(node, name)], namespace)
 
 
 def _gives_attribute(node: ast.stmt, name: str) -> bool:
-    """Tell whether a statement is ``NAME.a = x``, ``NAME.a[0] = x``, ``NAME.a.append(x)``, ``setattr(NAME, ...)``, not a use."""
+    """Tell whether a statement is ``NAME.a = x``, ``NAME.a[0] = x``, ``NAME.a.append(x)`` or ``setattr(NAME, ...)``, not a mere use."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         method = node.value.func
         if not isinstance(method, ast.Attribute):
@@ -336,12 +336,12 @@ def _gives_attribute(node: ast.stmt, name: str) -> bool:
 
 
 def library_of(namespace: Namespace, name: str, depth: int = 0) -> str | None:
-    """The module of a library, and the name there, that a module-level name is imported from; or a digest of what is assigned to it."""
+    """The library module, and the name there, that a module-level name is imported from, or a digest of its assignments; else None."""
     nodes, _ = statements_of(namespace, name)
     imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
     found = [said for node in imports for alias in node.names if (said := _said(node, alias, name, namespace, depth)) is not None]
     assigned = _joined([node for node in nodes if isinstance(node, (ast.Assign, ast.AnnAssign))], namespace)
-    if assigned is not None:  # also where an import failed, or is for a type checker only
+    if assigned is not None:  # also if an import failed, or is for a type checker only
         found.append(assigned.hash)
     return "|".join(dict.fromkeys(found)) or None
 
@@ -355,12 +355,12 @@ def _said(node: ast.Import | ast.ImportFrom, alias: ast.alias, name: str, namesp
     module = _origin(node, namespace)
     file = getattr(module, "__file__", None)
     if module is not None and isinstance(file, str) and not is_installed(file) and depth < 20:
-        return library_of(vars(module), alias.name, depth + 1)  # a module of the project: it may lie elsewhere tomorrow
+        return library_of(vars(module), alias.name, depth + 1)  # a module of the project, which may be moved
     return f"{absolute_name(node.module or '', node.level, namespace)}:{alias.name}"
 
 
 def class_node(cls: type, namespace: Namespace) -> tuple[ast.ClassDef | None, SourceFile | None]:
-    """The definition of a class, with its methods, in a source that is as it was when the module ran, and that source."""
+    """The definition of a class, with its methods, in the source that the module ran from, and that source; None for both if not found."""
     for file in files_of(namespace):
         node = file.class_(type.__getattribute__(cls, "__qualname__"))
         if node is not None:
@@ -369,9 +369,9 @@ def class_node(cls: type, namespace: Namespace) -> tuple[ast.ClassDef | None, So
 
 
 def of_constant(namespace: Namespace, name: str, value: object, depth: int = 0) -> Found | ModuleType | None:
-    """The assignments that give a module-level name its value, in the module that makes them.
+    """The assignments that give a module-level name its value, in the module that contains them.
 
-    A module where the name is imported from one whose source cannot be read; None where no assignment is found.
+    A module if the name is imported and no source of it can be read; None if no assignment is found.
     """
     nodes, file = statements_of(namespace, name)
     if nodes:
@@ -394,7 +394,7 @@ def of_constant(namespace: Namespace, name: str, value: object, depth: int = 0) 
 def _imported(node: ast.stmt, namespace: Namespace, name: str, value: object, depth: int) -> Found | ModuleType | None:
     module = _origin(node, namespace) if isinstance(node, ast.ImportFrom) else None
     if module is None:
-        return sys  # a module, or one that is not there: nothing of the project's own
+        return sys  # the name is a module, or its module is not imported: no code of the project
     assert isinstance(node, ast.ImportFrom)
     original = next((alias.name for alias in node.names if (alias.asname or alias.name) == name), name)
     found = of_constant(vars(module), original, value, depth + 1)
@@ -407,7 +407,7 @@ def _origin(node: ast.ImportFrom, namespace: Namespace) -> ModuleType | None:
 
 
 def _edited(nodes: list[ast.stmt], value: object) -> bool:
-    """Tell whether a text spells another literal than the one in memory: state, or the file was edited since."""
+    """Tell whether a text has a different literal from the value in memory: the name is state, or the file was edited since."""
     nodes = [node for node in nodes if not isinstance(node, Condition)]
     if len(nodes) != 1:
         return False
@@ -428,7 +428,7 @@ def _joined(nodes: list[ast.stmt], namespace: Namespace) -> Found | None:
 
 
 def _head(node: ast.stmt) -> ast.AST:
-    """A statement without the block it opens, where it opens one that is no definition."""
+    """A statement without its block, if that is of a ``for`` or ``with``; an annotated assignment as a plain one."""
     if isinstance(node, (ast.For, ast.AsyncFor)):
         return ast.Tuple([node.target, node.iter], ast.Load())
     if isinstance(node, (ast.With, ast.AsyncWith)):
@@ -439,7 +439,7 @@ def _head(node: ast.stmt) -> ast.AST:
 
 
 def _names(nodes: Iterable[ast.AST]) -> list[Chain]:
-    """Global names that are read, each with the attributes read from it, but for those inside of functions."""
+    """The global names that are read outside of functions, each with the attributes read from it."""
     chains: dict[Chain, None] = {}
     waiting: list[ast.AST] = list(nodes)
     while waiting:

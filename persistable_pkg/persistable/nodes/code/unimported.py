@@ -1,7 +1,7 @@
-"""Modules of the project that nobody has imported yet, read from their source without running them.
+"""Modules of the project that are not imported yet, read from their source without running them.
 
 A function that imports ``pkg.heavy`` in its body uses code that is not in memory on a warm load. Importing it would run user
-code and could cost seconds; so its functions and classes are compiled, put into a namespace, and looked at, never called.
+code and could cost seconds; so its functions and classes are compiled, put into a namespace, and inspected, never called.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _known: dict[str, tuple[tuple[int, int], Namespace]] = {}
 
 
 def namespace_of(project: Project, name: str) -> Namespace | None:
-    """The names that importing module `name` would define, as far as it can be read; None where no source file is found."""
+    """The names that importing module `name` would define, as far as they can be read; None if no readable source file is found."""
     file = _find(name, project)
     if file is None:
         return None
@@ -31,7 +31,7 @@ def namespace_of(project: Project, name: str) -> Namespace | None:
         stamp = (stat.st_mtime_ns, stat.st_size)
         known = _known.get(name)
         if known is None or known[0] != stamp:
-            _known[name] = (stamp, {})  # for modules that import all of each other
+            _known[name] = (stamp, {})  # ends the recursion of modules with star imports of each other
             known = _known[name] = (stamp, _read(name, file, project))
     except (OSError, SyntaxError, ValueError, RecursionError):
         _known.pop(name, None)
@@ -40,7 +40,7 @@ def namespace_of(project: Project, name: str) -> Namespace | None:
 
 
 def _find(name: str, project: Project) -> str | None:
-    """The file of a module, found beside its parents as the import system would, without importing any."""
+    """The file of a module, found through its parent packages as the import system would, without importing them."""
     parent, _, last = name.rpartition(".")
     if not parent:
         folders: list[Any] = list(project.folders)
@@ -91,14 +91,14 @@ def _read(name: str, file: str, project: Project) -> Namespace:
 
 
 def _public(name: str, project: Project) -> list[str]:
-    """The names that ``from name import *`` would bring: of a module that is running, or of the project."""
+    """The names that ``from name import *`` would bind, if the module is imported or of the project."""
     running = sys.modules.get(name)
     found = vars(running) if running is not None else namespace_of(project, name) or {}
     return [each for each in found if not each.startswith("_")]
 
 
 class Unread(Enum):
-    """The value of a constant that has a source but no value yet."""
+    """The type of the placeholder for a constant that has a source but no value yet."""
 
     UNREAD = "unread"
 

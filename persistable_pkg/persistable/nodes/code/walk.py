@@ -1,6 +1,6 @@
-"""The walk from the generating code to everything of the user's own that it reaches.
+"""The walk from the generating code to all of the user's own code that it reaches.
 
-Objects are looked at, never asked: types are compared by identity, attributes read from ``__dict__`` only, nothing is called.
+Inspection runs no code of the objects: types are compared by identity, attributes read from ``__dict__`` only, nothing is called.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ Origin = tuple[Namespace, str]
 
 
 class Unit(NamedTuple):
-    """One thing that is compared. `kind` is "function", "constant", "class", "attribute" or "import"; `owner` a namespace or class."""
+    """One object to compare. `kind` is "function", "constant", "class", "attribute" or "import"; `owner` a namespace or class."""
 
     kind: str
     name: str
@@ -77,9 +77,9 @@ class Unit(NamedTuple):
 
 
 class Walk:
-    """Everything reached from some functions, in a fixed order.
+    """All code reached from some functions, in a fixed order.
 
-    sources: the module `source`, by which the second, slower walk reads names that are evaluated outside of functions.
+    sources: the module `source`, with which the second, slower walk reads names that are evaluated outside of functions.
     """
 
     def __init__(self, project: Project, sources: Any = None) -> None:
@@ -90,31 +90,31 @@ class Walk:
         self.stored: set[str] = set()
         self._imports = Modules(project, sources is not None)
         self.unseen = self._imports.unseen
-        self.unread: dict[str, None] = {}  # what is the project's and has neither bytecode nor source that can be read
+        self.unread: dict[str, None] = {}  # code of the project without readable bytecode or source
         self.registered: dict[int, str] = {}  # functions that other modules put into containers, and those modules
-        self.contents: list[tuple[Any, tuple[int, ...]]] = []  # containers of code, with what they held
-        self.dispatched: list[Any] = []  # what implementations in containers are looked up by, such as the classes of a singledispatch
-        self.blind = False  # whether something could not be looked at: then only the source tells what is used
+        self.contents: list[tuple[Any, tuple[int, ...]]] = []  # containers of code, each with the ids of its members
+        self.dispatched: list[Any] = []  # the keys of implementations in containers, such as the classes of a singledispatch
+        self.blind = False  # whether an object could not be inspected: then only the source shows which names are used
         self._functions: dict[int, FunctionType] = {}
         self._queue: deque[FunctionType] = deque()
-        self._classes: dict[type, str] = {}  # in play; "owner", "own" or "declared"
+        self._classes: dict[type, str] = {}  # the classes reached; "owner", "own" or "declared"
         self._modules: dict[int, Namespace] = {}
         self._seen: dict[tuple[int, Any], object] = {}
         self._attributes: dict[str, None] = {}
         self._pairs: dict[tuple[str, str], None] = {}
-        self._patterns: dict[str, None] = {}  # beginnings and ends of names that are put together
+        self._patterns: dict[str, None] = {}  # prefixes and suffixes of names built at run time
         self._uses_super = False
         self._roles: dict[str, type] = {}
         self._found_at: set[tuple[type, str]] = set()
-        self._given: set[type] = set()  # classes of objects among the params: whatever a method of theirs does may be asked for
-        self._titled: set[type] = set()  # classes that are params themselves: those go by their module, in the key as well
-        self._hooked: set[type] = set()  # classes that a library's class stands above: it calls methods of theirs that nobody else names
-        self._titles: dict[int, str] = {}  # names with their module, of what came with the params
+        self._given: set[type] = set()  # classes of objects among the params: any of their methods may be called
+        self._titled: set[type] = set()  # classes that are params themselves: named with their module, as in the key
+        self._hooked: set[type] = set()  # classes with a base from a library, which calls methods that the project never names
+        self._titles: dict[int, str] = {}  # names, with their module, of functions and classes among the params
 
-    # What the walk starts from
+    # Starting points
 
     def enter_class(self, owner: type, names: Iterable[str], below: tuple[type, ...]) -> None:
-        """Start from the methods `names` of a class, as far as they are defined below the given base classes."""
+        """Start from the methods `names` of a class that are defined below the base classes `below`."""
         self._classes[owner] = "owner"
         own = [cls for cls in class_mro(owner) if cls not in below and self._owns_class(cls)]
         for name in names:
@@ -126,7 +126,7 @@ class Walk:
             self._declared(cls, True)
 
     def enter_function(self, function: Any) -> None:
-        """Start from a function, as a step has it."""
+        """Start from a function, such as that of a step."""
         self.follow(function, "")
 
     def enter_given(self, given: Iterable[Thing]) -> None:
@@ -149,13 +149,13 @@ class Walk:
                     self._watch({"": thing}, "", thing)
 
     def run(self) -> None:
-        """Follow everything. The classes in play meet the attribute names in use until neither grows."""
+        """Follow all references. Attribute names in use are looked up on the classes reached until neither set grows."""
         while True:
             while self._queue and len(self.units) < _MOST_UNITS:
                 function = self._queue.popleft()
                 try:
                     self._visit(function)
-                except Exception:  # noqa: BLE001  of instructions that nobody knows, or what it holds misbehaves: the rest goes on
+                except Exception:  # noqa: BLE001  unknown instructions, or a value that raises: the others are still followed
                     self.blind = True
                     self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
             before = (len(self._seen), len(self._classes), len(self._attributes), len(self._modules))
@@ -191,7 +191,7 @@ class Walk:
                 self._take_names(found.names if found is not None else (), function.__globals__)
 
     def _take_strings(self, function: FunctionType, of_module: bool) -> None:
-        """Note the strings of a function that reads attributes by string: ``getattr(self, f"fit_{kind}")`` reaches all that begins so."""
+        """Add the strings of a function that reads attributes by string: ``getattr(self, f"fit_{kind}")`` reaches all names ``fit_...``."""
         for text in strings_in(function.__code__):
             if text.endswith("_") or text.startswith("_"):
                 self._patterns[text] = None
@@ -215,7 +215,7 @@ class Walk:
             self._resolve(chain, namespace)
 
     def _resolve(self, chain: Chain, namespace: Namespace) -> None:
-        """Follow a global name, through the modules it leads into."""
+        """Follow a global name and its attributes, through modules of the project."""
         place = namespace
         for depth, name in enumerate(chain):
             value = place.get(name, UNSET)
@@ -243,14 +243,14 @@ class Walk:
             self._modules[id(place)] = place
 
     def _library(self, value: Any, place: Namespace, name: str) -> None:
-        """Note a module, function or class of a library under the name that a module of the project has given it."""
+        """Add a module, function or class of a library, under the name that it has in a module of the project."""
         kind = kind_of(value)
         if issubclass(kind, type):
             owned = self._owns_class(value)
         elif kind is FunctionType:
             owned = self.project.owns(value.__globals__)
         else:
-            owned = not issubclass(kind, ModuleType)  # what else it may be is a constant
+            owned = not issubclass(kind, ModuleType)  # other values are constants
         if not owned and self.project.owns(place) and (id(place), "^" + name) not in self._seen:
             self._seen[id(place), "^" + name] = place
             self.units.append(Unit("import", name, value, place))
@@ -277,9 +277,9 @@ class Walk:
     # Values
 
     def follow(self, value: Any, label: str, origin: Origin | None = None, depth: int = 0) -> bool:
-        """Follow whatever a name is bound to; True where code of the project was found in it.
+        """Follow the value of a name, and tell whether it contains code of the project.
 
-        `label` names a lambda; `origin` says which module-level name this is, if it is one.
+        label: the name for a lambda. origin: the namespace and name of the value, if the name is a module-level one.
         """
         kind = kind_of(value)
         if kind is FunctionType:
@@ -307,7 +307,7 @@ class Walk:
         return found
 
     def _unwatched(self, value: Any, label: str) -> bool:
-        """Note a compiled function of the project: it has neither bytecode nor source."""
+        """Add a compiled function of the project to `unread`, since it has neither bytecode nor source, and tell whether it is one."""
         module = getattr(value, "__module__", None)
         if type(module) is not str or not self.project.owns_name(module):
             return False
@@ -331,7 +331,7 @@ class Walk:
         return True
 
     def _factory(self, function: FunctionType, around: str) -> None:
-        """Follow the function that made this one, unless it stands `around` the class too: then it is only where both are defined."""
+        """Follow the function that created this one, unless that only contains its definition and that of its class, `around`."""
         maker, nested, _ = function.__code__.co_qualname.partition(".<locals>.")
         if nested and "." not in maker and not around.startswith(f"{maker}.<locals>.") and self.project.owns(function.__globals__):
             self._resolve((maker,), function.__globals__)
@@ -355,7 +355,7 @@ class Walk:
         return found
 
     def _registry(self, held: Any) -> Iterator[Any]:
-        """Functions and classes in a container that something holds: implementations, filled in by decorators, looked up when it runs."""
+        """Functions and classes in a container of an object: implementations that decorators registered, looked up at run time."""
         self._watch_contents(held)
         items: list[Any] = list(held.values() if hasattr(held, "values") else held)[:_MOST_ITEMS]
         if hasattr(held, "keys"):
@@ -370,7 +370,7 @@ class Walk:
             self.contents.append((held, contents_of(held)))
 
     def _parts(self, value: Any, kind: type[Any], origin: Origin | None) -> Iterator[Any]:
-        """The objects that a wrapper wraps and a plain container holds, as far as it can be code."""
+        """The objects in a wrapper or plain container that can be code."""
         if issubclass(kind, functools.partial):
             yield partial_func(value)
             yield from partial_args(value)
@@ -402,14 +402,14 @@ class Walk:
                     yield from self._registry(item)
 
     def _note_registered(self, item: Any, origin: Origin | None) -> None:
-        """Note code that another module has put into a container: whether it is there depends on what has been imported."""
+        """Record a function that another module put into a container: it is there only once that module is imported."""
         if type(item) is FunctionType and origin is not None and item.__globals__ is not origin[0] and self.sources is not None:
             found = self.sources.of_constant(origin[0], origin[1], None)
             if not any(item.__name__ in chain for chain in getattr(found, "names", ())):
                 self.registered[id(item)] = module_name(item.__globals__)
 
     def _instance(self, value: Any) -> bool:
-        """An object whose class is the project's brings that class into play."""
+        """Add the class of an object if it is of the project, and tell whether it is."""
         kind = kind_of(value)
         if kind not in SCALARS and self._owns_class(kind):
             self._class(kind)
@@ -458,11 +458,11 @@ class Walk:
         return True
 
     def _declared(self, cls: type, roles: bool) -> None:
-        """Bring into play what a class declares: params and payload (the arguments of its bases), and what its annotations name."""
+        """Add the classes that a class declares: of params and payload (the arguments of its bases), and in its annotations."""
         attributes, namespace = class_dict(cls), class_namespace(cls)
         self._declare(exact_tuple(attributes.get("__orig_bases__")), namespace)
         if not roles and is_node(cls):
-            return  # what is upstream of an upstream node is judged by itself
+            return  # the upstream nodes of an upstream node have fingerprints of their own
         annotations = annotated.of_class(attributes, cls)
         self._declare(annotations.values(), namespace)
         for role, annotation in list(annotations.items())[:_MOST_ANNOTATIONS] if roles else ():
@@ -471,7 +471,7 @@ class Walk:
                 self._roles[role] = found
 
     def _declare(self, annotations: Iterable[Any], namespace: Namespace) -> None:
-        """Bring classes that annotations name into play, also those in a list or union: their objects arrive with params and payloads."""
+        """Add the classes that annotations name, also those in a list or union: their instances arrive as params and payloads."""
         for cls in annotated.classes_in(list(annotations)[:_MOST_ANNOTATIONS], namespace):
             if self._owns_class(cls) and (current := self._today(cls)) not in self._classes:
                 self._classes[current] = "declared"
@@ -480,14 +480,14 @@ class Walk:
                         self._declared(base, False)
 
     def _today(self, cls: type) -> type:
-        """The class that has the name of `cls` now: a cell of a notebook may have defined it anew since an annotation took it."""
+        """The class that now has the name of `cls`: a notebook cell may have redefined it since an annotation named it."""
         name, home = type.__getattribute__(cls, "__qualname__"), class_namespace(cls)
         found = annotated.named(name, home)
         self._watch(home, name.partition(".")[0], home.get(name.partition(".")[0], UNSET))
         return found if issubclass(kind_of(found), type) else cls
 
     def _meet(self) -> None:
-        """Look up the attribute names in use on the classes and modules in play."""
+        """Look up the attribute names in use on the classes and modules reached."""
         for cls, standing in list(self._classes.items()):
             bases = [base for base in class_mro(cls)[:-1] if self._owns_class(base)]
             for base in bases:
@@ -526,7 +526,7 @@ class Walk:
         return name in _CONSTRUCTION or standing == "own" or (name != "__repr__" and not is_node(cls))
 
     def _resolves(self, cls: type, name: str, base: type) -> bool:
-        """Tell whether `base` is where `cls` finds `name`, or `super()` may go on to it."""
+        """Tell whether `cls` finds `name` in `base`, or `super()` may reach it there."""
         if self._uses_super:
             return True
         return next((other for other in class_mro(cls) if name in class_dict(other)), None) is base
@@ -561,7 +561,7 @@ class Walk:
             if self.sources is not None and (source := self.sources.of_attribute(cls, name, namespace)) is not None:
                 self._take_names(source.names, namespace)
 
-    # What would make this walk untrue
+    # Conditions for this walk to stay valid
 
     def _watch(self, place: Namespace, name: str, value: Any) -> None:
         if self.sources is None and (id(place), "@" + name) not in self._seen:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PayloadT = TypeVar("PayloadT")
 KEPT = 64 << 10
-"""Bytes of the end of stdout and stderr, each, that are kept in the record."""
+"""The limit, in characters, on the end of stdout, and of stderr, that a record keeps."""
 _INHERITED = re.compile(r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|DYLD_\w+|SSL_CERT_\w+|VIRTUAL_ENV|CONDA_\w+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPEN = ("input", "inputs")
@@ -45,7 +45,7 @@ _OPEN = ("input", "inputs")
 
 @dataclass(frozen=True)
 class CommandParams:
-    """The script, which is identity, and how it is run, which is not. Made by `Command`, which says what each means."""
+    """The script, which is identity, and the options of its execution, which are not. Built by `Command`, which documents each field."""
 
     template: str
     values: Annotated[dict[str, Any], omit_when({})] = field(default_factory=dict[str, Any])
@@ -60,32 +60,32 @@ class CommandParams:
 class Command(Persistable[PayloadT, CommandParams]):
     """A shell script as a node: ``Command("sort {{ text }} | head -n {{ n }} > {{ output }}", text=node, n=10)``.
 
-    `template` is Jinja2 over the values and nodes given by keyword, and ``output``. A node stands for the path of its payload's file (of
-    the folder, for formats of several files), a list of nodes for their paths, ``output`` for the path where the script has to put its
-    result, ``output.name`` for one of several; of a script that does not use it the result is what it writes to stdout. Everything is
-    quoted for the shell; ``{{ x | raw }}`` is not. Unknown names are errors here.
+    `template` is Jinja2 over the values and nodes given by keyword, and ``output``. A node renders as the path of its payload's file (of
+    the folder, for formats of several files), a list of nodes as their paths, ``output`` as the path that the script must write its
+    result to, ``output.name`` as that of one of several. If the script does not use it, its stdout is the result. All values are
+    quoted for the shell, unless written ``{{ x | raw }}``. Unknown names raise here.
     ``input``, or ``inputs`` for any number, may be left open: ``node >> Command("wc -l < {{ input }} > {{ output }}")``.
 
     The script runs in a private folder, in its own process group, and ends at the first command that fails (``set -eu -o pipefail``).
-    All of that group is killed when the generation is interrupted or the process that runs it dies. Its exit status and the ends of its
-    stdout and stderr are kept in the record, or in that of the failure: ``record.notes``.
+    The whole group is killed when the generation is interrupted or the process that runs it dies. Its exit status and the ends of its
+    stdout and stderr are kept in ``record.notes``, of the payload's record or the failure's.
 
-    Identity is the template, values, upstream, outputs and the environment named here, secrets apart.
+    Identity is the template, values, upstream, outputs and the variables in `env`, without secrets.
 
     Parameters:
         outputs: None for one file, a file name such as ``"table.csv"``, ``"folder"``, or a mapping of names to any of these.
-        io: what reads the output: a FileIO, or one per name. Default: what the suffix of the file name says, else bytes.
-        env: further variables. A `Secret` is revealed to the script only; None passes on what this process has.
-            Of the rest it sees PATH, HOME, the user, the language, and the like.
+        io: the format of the output: a FileIO, or one per name. Default: that of the suffix of the file name, else bytes.
+        env: further variables. A `Secret` is revealed to the script only; None passes on the value in this process.
+            Of the other variables the script sees PATH, HOME, the user, the language, and the like.
         shell: another shell, by path or name.
         cwd: a folder to run in instead of the private one.
-        persist: False for a side effect that happens at each run and is never stored.
-        retry, resources, version: those of the class, unless given. payload_name: as for any node.
+        persist: False for a side effect, performed at each run and never stored.
+        retry, resources, version: default to those of the class. payload_name: as for any node.
 
-    Raises UnknownParam, ParamsError when made; CommandFailed when generated. Needs ``persistable[command]``.
+    The constructor raises UnknownParam, ParamsError; generation raises CommandFailed. Needs ``persistable[command]``.
     """
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # records keep this name, so it must not change if the class moves
     _node_by_payload = True
     params: CommandParams
 
@@ -191,7 +191,7 @@ class Command(Persistable[PayloadT, CommandParams]):
     def _generate_payload(self, **_: Any) -> Any:
         running = self._node_running("scratch")
         scratch = self.scratch
-        if running.claim is not None:  # else another process may run the same script right now
+        if running.claim is not None:  # without a claim, another process may be running the same script
             for left in scratch.glob("run-*"):
                 shutil.rmtree(left, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=scratch))
@@ -233,7 +233,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         return folder / "stdout" if self._says_it else self._outputs.collect(folder / "outputs")
 
     def _inputs(self) -> list[str]:
-        """The names of the keywords that hold nodes."""
+        """The names of the keywords with nodes."""
         return list(dict.fromkeys(role.partition(".")[0] for role in self._node_upstream))
 
     def _environment(self, temporary: Path) -> dict[str, str]:
@@ -243,7 +243,7 @@ class Command(Persistable[PayloadT, CommandParams]):
 
 
 def _outputs_of(spec: Any, format_of: Any) -> tuple[Any, Any]:
-    """The arguments `outputs` and `io` of which params say `spec`."""
+    """The arguments `outputs` and `io` whose form in the params is `spec`."""
     if spec is None:
         return None, None
     if isinstance(spec, list):
@@ -258,7 +258,7 @@ def _absolute(folder: str | os.PathLike[str] | None) -> str | None:
 
 
 def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments by keyword: nodes (also in lists and dicts), and values."""
+    """Split the keyword arguments into nodes (also in lists and dicts) and values. Raises UnknownParam, ParamsError."""
     nodes: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name, value in given.items():
@@ -271,7 +271,7 @@ def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _check_credentials(template: str, values: dict[str, Any]) -> None:
-    """Raise ParamsError for one given as plain text: the template and the values are identity, so records would show it."""
+    """Raise ParamsError for a credential in plain text: the template and the values are identity, so records would show it."""
     found = in_script(template)
     if found is None:
         name = next(inside(values), None)
@@ -309,7 +309,7 @@ def _shell(shell: str) -> list[str]:
 
 
 def _file_of(running: Any, folder: Path, node: Node) -> Path:
-    """The file, or folder, with the payload of a node upstream: the committed one where it is on this machine."""
+    """The file, or folder, with the payload of an upstream node: the committed one if it is on this machine, else one in `folder`."""
     own = Path(tempfile.mkdtemp(dir=folder))
     store = node._node_store or running.store
     record = find_record(store, node.place) if node.is_persisted else None
@@ -322,17 +322,17 @@ def _file_of(running: Any, folder: Path, node: Node) -> Path:
 
 
 def _stamps(given: Any) -> Any:
-    """The state of files, to tell whether they were written to."""
+    """The stat of each file, to detect writes to it."""
     files = [file for _, path in nodes_in(given, Path) for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     found = [(file, file.stat()) for file in files if file.is_file()]
     return [(str(file), status.st_ino, status.st_size, status.st_mtime_ns) for file, status in found]
 
 
 def _end_of(path: Path) -> str:
-    """The last `KEPT` bytes, without secrets."""
+    """The last `KEPT` characters of a file, with secrets redacted."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 2 * KEPT))  # more than is kept, so that no secret is cut in two
+        file.seek(max(0, size - 2 * KEPT))  # more than is kept, so that no secret is cut in two before it is redacted
         text = redact(file.read().decode("utf-8", "replace"))
     return text if len(text) <= KEPT else "..." + text[-KEPT:]
 

@@ -1,4 +1,4 @@
-"""Outputs of a script: one file, one folder, or several of either under names."""
+"""Outputs of a script: one file, one folder, or several of either by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = "folder"
 
 
 class Output(NamedTuple):
-    """One thing to be made: `name` in the bundle ("" where it is the only one), the file name the script sees, and what reads it."""
+    """One output: `name` in the bundle ("" for an only output), the file name that the script sees, and its format."""
 
     name: str
     file: str
@@ -29,10 +29,10 @@ class Output(NamedTuple):
 
 
 class Outputs:
-    """All that a script is to make.
+    """All outputs that a script must make.
 
-    `declared` is None or ``"file"`` (one file), a file name such as ``"table.csv"``, ``"folder"``, or a mapping of names to such. `io`
-    reads it: a FileIO, or one per name; else the suffix decides, and bytes where there is none.
+    declared: None or ``"file"`` (one file), a file name such as ``"table.csv"``, ``"folder"``, or a mapping of names to these.
+    io: the format, a FileIO, or one per name; None for that of the suffix, or bytes without a suffix.
     """
 
     def __init__(self, declared: Any, io: Any) -> None:
@@ -57,7 +57,7 @@ class Outputs:
             self.io = self.all[0].io
 
     def spec(self) -> Any:
-        """The facts for identity: file names and what reads them; None for one file of bytes."""
+        """The facts for identity: file names and formats; None for one file of bytes."""
         if not self.several and self.all[0] == Output("", "output", BytesFileIO()):
             return None
         specs = {output.name: [output.file, output.io.spec()] for output in self.all}
@@ -70,14 +70,14 @@ class Outputs:
         return {output.name: root / output.file for output in self.all}
 
     def prepare(self, root: Path) -> None:
-        """Make the folders that the script fills."""
+        """Create the folders that the script fills."""
         root.mkdir(parents=True)
         for output in self.all:
             if output.is_folder:
                 (root / output.file).mkdir()
 
     def collect(self, root: Path) -> Path:
-        """The file, or the folder with everything as the format wants it. Raises CommandFailed for what is not there."""
+        """The file or folder with all outputs, in the layout that the format reads. Raises CommandFailed if an output is missing."""
         missing = [output.name or output.file for output in self.all if not _is_there(root / output.file, output.is_folder)]
         if missing:
             raise CommandFailed(
@@ -126,7 +126,7 @@ def _is_there(path: Path, folder: bool) -> bool:
 
 
 def _check_folder(path: Path, output: Output) -> None:
-    """Refuse what a store cannot hold."""
+    """Raise CommandFailed for files that a store cannot hold."""
     if isinstance(output.io, FolderFileIO):
         output.io.check(path)
     elif any(below.is_symlink() for below in path.rglob("*")):

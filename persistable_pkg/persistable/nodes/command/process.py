@@ -1,4 +1,4 @@
-"""One script with all the processes it starts: run to its end, stopped whole, and never left behind by the process that ran it."""
+"""One script with all processes that it starts: run to its end, stopped as a whole, and stopped too if this process dies."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 GRACE = 5.0
-"""Seconds between asking a script to end and killing it."""
-# Begins only when told to: should its starter die before the watcher stands, it finds the pipe closed and ends.
+"""Seconds between SIGTERM and SIGKILL for a script."""
+# Starts only on a line from the pipe: if this process dies before the watcher runs, the pipe closes and the script never starts.
 _GATE = 'read -r go || exit 125; exec "$@" </dev/null'
-# Lives in a session of its own, so that what kills its starter misses it. The end of the pipe is how it notices.
+# Runs in a session of its own, so that a signal to the group of this process misses it. It notices the death by the end of the pipe.
 _WATCH = 'read -r said; [ "$said" = done ] && exit 0; kill -s TERM -- "-$1"; sleep 1; kill -s KILL -- "-$1"'
 
 _ends: set[int] = set()
-"""The ends of pipes by which scripts know that this process lives: a forked child that kept one would pass for it."""
+"""The writing ends of pipes that show that this process is alive; forked children close them, since an open copy would keep showing it."""
 
 
 def _after_fork() -> None:
@@ -32,10 +32,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], stdout: Path, stderr: Path) -> int:
-    """Run `command` in `folder`; its exit status, or minus the number of the signal that ended it.
+    """Run `command` in `folder`, and return its exit status, or minus the number of the signal that ended it.
 
-    It leads a process group of its own, which is gone when this returns or raises; where this process is killed in between, within a
-    second or two. Raises OSError where `folder` or a file cannot be used.
+    It leads a process group of its own, which is gone when this returns or raises; if this process is killed meanwhile, within a
+    second or two. Raises OSError if `folder` or a file cannot be used.
     """
     with _Pipe() as gate, _Pipe() as life, stdout.open("wb") as out, stderr.open("wb") as err:
         process: subprocess.Popen[bytes] | None = None
@@ -75,14 +75,14 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], st
 
 
 def _ended(process: subprocess.Popen[Any]) -> int:
-    """Reap it, after killing what it left running: as long as it is not reaped, its number is its own."""
+    """Kill the rest of the process's group, then reap it: its number is not reused before it is reaped."""
     if process.returncode is None:
         _signal(process, signal.SIGKILL)
     return process.wait()
 
 
 class _Pipe:
-    """A pipe whose writing end no forked child keeps."""
+    """A pipe whose writing end is closed in forked children."""
 
     def __enter__(self) -> _Pipe:
         self.reading, self.writing = os.pipe()
@@ -98,12 +98,12 @@ class _Pipe:
 def _signal(process: subprocess.Popen[Any], number: int) -> None:
     try:
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+    except (ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
         pass
 
 
 def _wait(process: subprocess.Popen[Any], seconds: float | None) -> None:
-    """Wait until it has ended, without reaping it, or until `seconds` have passed."""
+    """Wait until the process has ended, without reaping it, or until `seconds` have passed."""
     if not hasattr(os, "waitid"):
         try:
             process.wait(seconds)

@@ -1,8 +1,8 @@
-"""The place of a value in a shell script, and the way it is written there, so that it arrives as it is and is never run.
+"""Quoting of values by their position in a shell script, so that each arrives unchanged and is never run.
 
-The script is read as a shell reads it, as far as quoting goes. A value is written where a word may stand, in single quotes. Inside quotes,
-here-documents, backticks, ``${...}``, ``[[ ]]``, arithmetic, or after a command that evaluates its arguments, what a value does depends on
-what is in it, so there it is refused, unless it is a number. Where the reading is not certain, it is refused too.
+The script is parsed as a shell parses quoting. A value in the position of a word is written in single quotes. Inside quotes,
+here-documents, backticks, ``${...}``, ``[[ ]]``, arithmetic, or after a command that evaluates its arguments, the effect of a value
+depends on its content, so it is refused there, unless it is a number. It is also refused where the parse is not certain.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 
 from persistable.errors import ParamsError
 
-_OWN = os.urandom(8).hex()  # so that no value can pass for the mark of another
+_OWN = os.urandom(8).hex()  # random, so that no value can contain a mark
 MARK = re.compile(f"\0{_OWN}:([0-9]+)\0")
-"""The mark in the text for the value of that number."""
+"""The mark of a value in the text, with the number of the value."""
 
 
 def mark(number: int) -> str:
-    """The text that stands for a value until it is known where that is."""
+    """The placeholder in the text for the value of this number, until its position in the script is known."""
     return f"\0{_OWN}:{number}\0"
 
 
 class _Around(NamedTuple):
-    """Something that is open: what ends it, and why no value may stand directly in it ("" where one may)."""
+    """An open construct: the text that closes it, and the reason to refuse values directly in it ("" if they are allowed)."""
 
     end: str
     refused: str
@@ -47,7 +47,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# what stands in front of a command
+# words in front of a command
 _OPENING = _set("if then else elif do while until time ! { command builtin exec nohup env sudo coproc")
 _EVALUATES = _set("eval let unset read getopts mapfile readarray trap alias integer")
 _DECLARES = _set("declare typeset local readonly export")
@@ -55,7 +55,7 @@ _SUBSCRIPT = re.compile(r"\w*\[[^\]]*")
 
 
 def written(text: str, values: Sequence[Any]) -> str:
-    """`text` with the values in the places of their marks. Raises ParamsError for one in a place where it could be run."""
+    """`text` with the values in the places of their marks. Raises ParamsError for a value in a place where it could be run."""
     return _Reading(text, values).script()
 
 
@@ -70,7 +70,7 @@ class _Reading:
         self._unsure = ""
         self._word = ""
         self._words: list[str] = []  # of the simple command so far
-        self._outer: list[tuple[str, list[str]]] = []  # both, of the commands around a parenthesis
+        self._outer: list[tuple[str, list[str]]] = []  # word and words of the commands around each open parenthesis
 
     def script(self) -> str:
         while self._at < len(self._text):
@@ -108,7 +108,7 @@ class _Reading:
         if self._word:
             self._words.append(self._word)
             if len(self._words) == 1 and (self._word in _OPENING or re.fullmatch(r"\w+=.*", self._word, re.DOTALL)):
-                self._words = []  # what follows is the command
+                self._words = []  # the command follows
             if self._word == "case" and any(each.end == ")" for each in self._around):
                 self._unsure = "after a `case` inside parentheses"
             self._word = ""
@@ -204,7 +204,7 @@ class _Reading:
             self._unsure = "after a $'...' that shells read differently"
 
     def _through(self, pattern: str, where: str) -> None:
-        """Go on to the end of what `pattern` matches here, in which values are refused."""
+        """Go on to the end of the match of `pattern` here, and refuse values inside it."""
         found = re.compile(pattern, re.DOTALL).match(self._text, self._at)
         assert found is not None
         self._until(found.end(), where)
@@ -291,7 +291,7 @@ class _Reading:
         self._word += "\0"
 
     def _shows(self, around: _Around) -> bool:
-        """Tell whether it refuses values also inside of others that are open: within a substitution, quotes around it count no more."""
+        """Tell whether `around` refuses values at this place: double quotes do so only if they are the innermost open construct."""
         return around.refused != "" and (around is not _DOUBLE or around is self._around[-1])
 
     def _value_in_comment(self) -> None:
@@ -308,7 +308,7 @@ class _Reading:
         return self._values[int(found[1])]
 
     def _evaluated(self) -> str:
-        """The use that the command makes of its arguments, if that is more than texts."""
+        """The reason to refuse a value here if the current command evaluates its arguments, else ""."""
         command = self._words[0] if self._words else ""
         if command in _EVALUATES:
             return f"behind `{command}`, which evaluates it"

@@ -1,4 +1,4 @@
-"""The text of a script: a Jinja2 template in which every name is known and every value is quoted for the shell."""
+"""The text of a script: a Jinja2 template with known names only, and with every value quoted for the shell."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from persistable.params.building import nearest
 
 
 class Raw(str):
-    """Text that goes into the script as it is; as a filter, it makes any value that."""
+    """Text that goes into the script unquoted; also the filter ``raw``, which converts any value to it."""
 
     __slots__ = ()
 
 
 class Script:
-    """A template, parsed. Raises ParamsError where it is no template."""
+    """A template, parsed. Raises ParamsError if the text is not a template."""
 
     def __init__(self, template: str) -> None:
         if "\0" in template:
@@ -44,10 +44,10 @@ class Script:
         except self._jinja.TemplateError as error:
             raise ParamsError(f"the template of Command is no Jinja2 template: {error}\n{_shown(template)}") from error
         self.names = names - set(self._environment.globals)
-        """The names that the template asks for."""
+        """The names that the template uses."""
 
     def check(self, known: Iterable[str]) -> None:
-        """Raise UnknownParam, naming it, for a name of the template that is not among `known`."""
+        """Raise UnknownParam, with the name, if the template uses a name that is not in `known`."""
         available = sorted(known)
         unknown = sorted(self.names.difference(available))
         if not unknown:
@@ -62,8 +62,8 @@ class Script:
         )
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The script. Raises ParamsError for a value that has no form in a shell or stands where one may run it, or is not there."""
-        self._values = []  # of constants too, which are seen to when the template is compiled
+        """Render the script. Raises ParamsError for a value that has no form in a shell, is where a shell may run it, or is missing."""
+        self._values = []  # also of constants, which are marked when the template is compiled
         try:
             text: str = self._environment.from_string(self._text).render(values)
         except (self._jinja.TemplateError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -71,7 +71,7 @@ class Script:
         return written(text, self._values)
 
     def _marked(self, value: Any) -> Any:
-        """The mark of `value` until all is there and it can be seen where it stands."""
+        """The mark of `value`, to be replaced once the whole script is rendered and shows its position."""
         if isinstance(value, Raw):
             return _without_zero(self._unmarked(str(value)))
         if isinstance(value, str | int | float | PurePath):
@@ -81,7 +81,7 @@ class Script:
         if isinstance(value, list | tuple):
             return " ".join([self._marked(item) for item in cast("Iterable[Any]", value)])
         if type(value).__name__ == "StrictUndefined":
-            return value  # raises, naming itself, as soon as it is written
+            return value  # raises, with its name, when it is rendered
         if value is None:
             raise ValueError("None has no form in a shell; write {{ x or '' }}, or {% if x is not none %}")
         if hasattr(value, "item") and not getattr(value, "shape", ()):  # a numpy scalar
@@ -89,7 +89,7 @@ class Script:
         raise TypeError(f"a {type(value).__name__} has no form in a shell; name a part of it, or write {{{{ x | tojson }}}}")
 
     def _unmarked(self, text: str) -> str:
-        """`text` with the values themselves where they are marked: what a block or macro gave is a value in its turn."""
+        """`text` with marks replaced by their values: the output of a block or macro may be a value in its turn."""
         return MARK.sub(lambda found: str(self._values[int(found[1])]) if int(found[1]) < len(self._values) else found[0], text)
 
 

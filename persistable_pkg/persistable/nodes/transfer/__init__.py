@@ -1,4 +1,4 @@
-"""Nodes that bring bytes in and out: `HttpGet` and `Upload`."""
+"""Nodes that download and upload: `HttpGet` and `Upload`."""
 
 from persistable.nodes.transfer.http import HttpGet, HttpGetParams
 from persistable.nodes.transfer.upload import Upload, UploadParams

@@ -1,4 +1,4 @@
-"""GET over HTTP into a file: streamed, resumed where it was cut, tried again where that helps; no secret is shown in a URL."""
+"""GET over HTTP into a file: streamed, resumed after a cut, retried after passing errors; URLs are shown without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from persistable.stores.retries import PASSING, retried, retry_after
 
 ResultT = TypeVar("ResultT")
 LONGEST_WAIT = 60.0
-"""Seconds that are waited at most before another try; a server that asks for more gets none."""
+"""The limit, in seconds, on the wait before a retry; if a server asks for more, there is none."""
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 _ADVICE = {
     401: "check the credentials, see headers= and secrets=",
@@ -29,12 +29,12 @@ _ADVICE = {
 
 
 class Request(NamedTuple):
-    """The request, secrets filled into its URL: never shown, logged or kept. `shown` is the URL as anybody may see it."""
+    """A request with secrets filled into its URL: never shown, logged or kept. `shown` is the URL without secrets."""
 
     url: str
     shown: str
     headers: Mapping[str, str | Secret]
-    """Names in lower case; those that are secrets no other host may see after a redirect."""
+    """Names in lower case; secrets are not sent to another host after a redirect."""
     timeout: float
     attempts: int
     auth: tuple[str, str] | None = None
@@ -48,36 +48,36 @@ class Request(NamedTuple):
 
 
 class Known(NamedTuple):
-    """The tags of an earlier answer's content: by these the server tells whether it changed."""
+    """The validators of an earlier response, by which the server tells whether the content changed."""
 
     etag: str
     last_modified: str
 
 
 class Got(NamedTuple):
-    """The file with the body, None where the server says that nothing changed; and facts of the answer, for the record."""
+    """The file with the body, or None if the server says that nothing changed, and facts of the response, for the record."""
 
     path: Path | None
     facts: dict[str, Any]
 
 
 def fetch(request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None], client: Any = None) -> Got:
-    """Get the body into a file in `folder`, going on with what an earlier call left there. Raises HttpFailed, MissingExtra.
+    """Download the body to a file in `folder`, resuming a partial body left there by an earlier call. Raises HttpFailed, MissingExtra.
 
-    client: what `new_client` gave, whose connections are used; by default one for this call.
+    client: a client of `new_client`, whose connections are used; by default a new one for this call.
     """
     with _client(client) as used:
         return _retried(_Exchange(request, folder, known, progress, used), _Exchange.body)
 
 
 def look(request: Request, client: Any = None) -> dict[str, Any]:
-    """Facts of the answer (``etag``, ``last_modified``...), as far as there are any, without its body; otherwise as `fetch`."""
+    """The facts of the response (``etag``, ``last_modified``...) that the server gives, without its body; otherwise as `fetch`."""
     with _client(client) as used:
         return _retried(_Exchange(request, Path(), None, lambda _done, _total: None, used), _Exchange.head)
 
 
 def new_client() -> Any:
-    """An HTTP client for many requests, from any thread, which keeps its connections between them. Close it. Raises MissingExtra."""
+    """An HTTP client for many requests from any thread, which keeps its connections open; the caller closes it. Raises MissingExtra."""
     httpx: Any = need("httpx", "httpx", "http", "HttpGet")
     return httpx.Client(follow_redirects=True, event_hooks={"request": [_guarded]})
 
@@ -88,7 +88,7 @@ def _guarded(request: Any) -> None:
 
 @contextmanager
 def _client(given: Any) -> Generator[Any]:
-    """The client to use, `given` or new, whose own logs show no secrets inside the block."""
+    """Provide a client, `given` or new; inside the block its own logs show no secrets."""
     with redacted_logs(*_LOGGERS), nullcontext(given) if given is not None else new_client() as client:
         yield client
 
@@ -115,7 +115,7 @@ def _retried(exchange: _Exchange, ask: Callable[[_Exchange], ResultT]) -> Result
 
 
 class _Exchange:
-    """The attempts at one request, and what they leave in the folder for each other."""
+    """The attempts at one request, and the partial body that they leave in the folder for each other."""
 
     def __init__(
         self, request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None], client: Any
@@ -137,11 +137,11 @@ class _Exchange:
             headers=headers,
             auth=self.request.auth,
             timeout=self.request.timeout,
-            extensions={"guard": self._guard},  # they stay with the request where it is redirected
+            extensions={"guard": self._guard},  # extensions are kept after a redirect
         )
 
     def answered(self, ask: Callable[[_Exchange], ResultT]) -> ResultT:
-        """The result of `ask`. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
+        """The result of `ask`. Raises HttpFailed, without the library's own error attached: it quotes URLs and headers."""
         import httpx
 
         try:
@@ -151,7 +151,7 @@ class _Exchange:
         raise problem
 
     def _guard(self, request: Any) -> None:
-        """Take from a request, also one after a redirect, what is meant for another host, or not to be sent unencrypted."""
+        """Remove secret headers from a request redirected to another host. Raises HttpFailed for a redirect from https to plain http."""
         origin = (request.url.scheme, request.url.host, request.url.port)
         if self._origin is None:
             self._origin = origin
@@ -166,8 +166,8 @@ class _Exchange:
                 request.headers.pop(name, None)
 
     def head(self) -> dict[str, Any]:
-        """Ask once for the headers of the body."""
-        # a server that gives no answer to HEAD, or another one, is asked for the whole, and left when it begins to send
+        """Request the headers of the body once; return their facts."""
+        # a server that answers HEAD with another status is sent a GET, which is closed before its body
         for method in ("HEAD", "GET"):
             self._origin = None
             with self._asked(method, self._headers) as response:
@@ -175,12 +175,12 @@ class _Exchange:
                     continue
                 self._check_status(response, resuming=False)
                 if method == "HEAD":
-                    response.read()  # nothing: so that the connection can be used again
+                    response.read()  # the empty body, so that the connection can be used again
                 return self._facts(response)
         raise AssertionError("the last of them returns or raises")
 
     def body(self) -> Got:
-        """Ask once for the body, for the rest of it where a part is there."""
+        """Request the body once, or the rest of it if a part is in the folder."""
         self._origin = None
         state = self._unfinished()
         headers, offset = dict(self._headers), 0
@@ -207,10 +207,10 @@ class _Exchange:
             facts["status"] = 200
         return Got(path, {**facts, "transferred": size})
 
-    # what is in the folder
+    # the files in the folder
 
     def _unfinished(self) -> dict[str, Any] | None:
-        """The rest of an attempt that was cut, if the server can be asked to go on with it."""
+        """The state of an interrupted attempt, if it can be resumed; else None."""
         try:
             state: dict[str, Any] = json.loads(self._state.read_bytes())
             return state if state["etag"] and self._body.stat().st_size else None
@@ -218,7 +218,7 @@ class _Exchange:
             return None
 
     def _begin(self, state: dict[str, Any]) -> None:
-        self._state.unlink(missing_ok=True)  # first: it must never speak of another body
+        self._state.unlink(missing_ok=True)  # first: it must never describe another body
         self._body.write_bytes(b"")
         self._state.write_text(json.dumps(state))
 
@@ -261,7 +261,7 @@ class _Exchange:
             raise self._failed(None, "the body is not the whole gzip stream it is said to be", transient=True) from None
         return self._decoded
 
-    # what the server said
+    # the response
 
     def _facts(self, response: Any) -> dict[str, Any]:
         found = {
@@ -330,7 +330,7 @@ class _Exchange:
 
 
 def _strong(etag: str) -> str:
-    """`etag` if it is strong, so that equal ones mean equal bytes; else empty."""
+    """`etag` if it is strong, so that equal etags mean equal bytes; else empty."""
     return "" if etag.startswith("W/") else etag
 
 
@@ -344,9 +344,9 @@ _OURS = frozenset({"range", "if-range", "if-none-match", "if-modified-since", "h
 
 
 def check_address(user: str, url: Any, secrets: Mapping[str, Any]) -> None:
-    """Raise unless every ``{place}`` of `url` behind the host has its `Secret`, and each of those its place.
+    """Raise unless every ``{place}`` of `url` after the host has its `Secret`, and every secret its place.
 
-    ParamsError for a credential in the URL, UnknownParam for places and secrets that do not fit; neither repeats a credential.
+    Raises TypeError, ParamsError (a credential, or no URL), UnknownParam (an unmatched place or secret); no message repeats a credential.
     """
     if not isinstance(url, str):
         raise TypeError(f"{user} takes a URL as a string, not {type(url).__name__}")
@@ -394,12 +394,12 @@ _ways = {
 
 
 def filled(url: str, secrets: Mapping[str, Secret]) -> str:
-    """`url` with the secrets in their places, for use at once. Raises SecretMissing."""
+    """`url` with the secrets in their places, for immediate use only. Raises SecretMissing."""
     return _PLACE.sub(lambda place: quote(secrets[place[1]].reveal(), safe=""), url)
 
 
 def check_headers(user: str, headers: Mapping[str, Any]) -> None:
-    """Raise ParamsError for a header that is a credential by its name but given as plain text, which records would show."""
+    """Raise ParamsError for a header that is a credential by its name but plain text, which records would show."""
     for name, value in headers.items():
         if not isinstance(value, str | Secret):
             raise TypeError(f"the header {name} of {user} is a {type(value).__name__}; give a string or a Secret")

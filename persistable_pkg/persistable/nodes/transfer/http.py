@@ -1,4 +1,4 @@
-"""`HttpGet`: the answer of a URL as a payload."""
+"""`HttpGet`: the body at a URL as a payload."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _REMEMBERED = 8
 
 @dataclass(frozen=True)
 class HttpGetParams:
-    """The request, which is identity, and how, which is not. Made by `HttpGet`, which says what each means."""
+    """The request, which is identity, and the options of its transfer, which are not. Built by `HttpGet`, which documents each field."""
 
     url: str
     as_of: Any = None
@@ -77,32 +77,32 @@ class GetOptions(TypedDict, total=False):
 
 
 class HttpGet(Persistable[PayloadT, HttpGetParams]):
-    """The body that a GET of `url` gives, streamed into the store; the payload is what `io` reads from it.
+    """The body of a GET of `url`, streamed into the store; `io` reads the payload from it.
 
-    Identity is the URL as it is written, `as_of`, what `io` reads, and the headers ``Accept`` and ``Accept-Language``. Without `as_of` the
-    URL is taken to be immutable; with another one (a date, say) it is asked for again, and where the server says by ETag or Last-Modified
-    that nothing changed, the payload stored earlier is taken over.
+    Identity is the URL as written, `as_of`, the format `io`, and the headers ``Accept`` and ``Accept-Language``. Without `as_of` the
+    URL is assumed to be immutable. A new `as_of` (such as a date) requests it again; if the server says by ETag or Last-Modified
+    that nothing changed, the payload stored earlier is copied.
 
     Parameters:
-        url: http or https. ``{name}`` stands for the secret of that name.
+        url: http or https. ``{name}`` is replaced by the secret of that name.
         as_of: any param, such as a date.
-        headers: further headers; a `Secret` goes to the URL's own host only, and credentials must be secrets.
-        secrets: what fills the places of the URL.
+        headers: further headers; a `Secret` is sent to the URL's own host only, and credentials must be secrets.
+        secrets: the secrets for the places of the URL, by name.
         auth: user and password for basic authentication.
         io: the format of the body: a FileIO, a suffix such as ``".csv"``, or ``"auto"`` for that of the URL. Default: bytes.
         expect: the HTTP statuses that are a success.
-        content_type: the media types that are; ``image/*`` is one.
+        content_type: the media types that are a success, such as ``image/*``; by default all.
         max_bytes: larger bodies are refused.
-        timeout: seconds without anything coming, after which the connection is given up. `Resources.time` limits the whole.
-        attempts: tries in all, where the connection fails, the body is cut off (it goes on from there if the server can), or the status
-            says that a later try may succeed.
-        delay: seconds before the second try; they double from one to the next, and a server's Retry-After of up to a minute counts instead.
-        retry, resources: as for any node; `retry` comes on top of `attempts`.
+        timeout: seconds without data after which the connection is given up. `Resources.time` limits the whole generation.
+        attempts: attempts in all, if the connection fails, the body is cut off (it is resumed if the server can), or the status
+            says that a later attempt may succeed.
+        delay: seconds before the second attempt, doubled for each further one; a server's Retry-After of up to a minute replaces them.
+        retry, resources: as for any node; each retry makes `attempts` anew.
 
     Raises HttpFailed; a body that `io` cannot read raises MalformedFile and is not stored. Needs ``persistable[http]``.
     """
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # records keep this name, so it must not change if the class moves
     _node_by_payload = True
     params: HttpGetParams
 
@@ -196,7 +196,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
             if path is None:
                 path = _taken_over(store, record, self.scratch / "taken")
                 if path is None:
-                    continue  # what is stored there is damaged: ask for the body after all
+                    continue  # the stored payload is damaged: request the body after all
                 got = got._replace(facts={**record.notes, **got.facts, "transferred": 0, "taken_from": str(record.key)})
             break
         else:
@@ -243,7 +243,7 @@ def _format(io: FileIO[Any] | str | None, url: str) -> FileIO[Any]:
     return io
 
 
-# what was fetched before, of the same URL: a hint beside the payloads names their keys, the records say the rest
+# earlier payloads of the same URL: a hint file in the store lists their keys, their records have the facts
 
 
 def _hint(params: HttpGetParams) -> str:
@@ -266,7 +266,7 @@ def _remember(store: Store, params: HttpGetParams, key: Key) -> None:
 
 
 def _earlier(store: Store, params: HttpGetParams) -> Iterator[Record]:
-    """Records of payloads fetched from the same URL, newest first, whose files are there."""
+    """Records of payloads fetched from the same URL whose files exist, newest first."""
     for name in reversed(_hinted(store, params)):
         try:
             record = find_record(store, Key.parse(name))
@@ -277,7 +277,7 @@ def _earlier(store: Store, params: HttpGetParams) -> Iterator[Record]:
 
 
 def _taken_over(store: Store, record: Record, target: Path) -> Path | None:
-    """A copy of the stored body in the file `target`; None where it is not what its record names."""
+    """Copy the stored body to the file `target`; None if it is missing or does not match the digest in its record."""
     fact = record.files[0]
     try:
         with store.read(fact.path) as source, target.open("wb") as copy:

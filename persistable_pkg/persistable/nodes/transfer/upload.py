@@ -1,4 +1,4 @@
-"""`Upload`: a payload written to a URL of the outside world."""
+"""`Upload`: a payload written to a URL outside the stores."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class UploadParams:
-    """The destination, and the format if it is not the upstream's. Made by `Upload`."""
+    """The destination, and the format if it is not the upstream's. Built by `Upload`."""
 
     target_url: str
     writes: Annotated[dict[str, Any], omit_when({})] = field(default_factory=dict[str, Any])
 
 
 class Upload(Persistable[str, UploadParams]):
-    """Writes the payload of its one upstream node, ``source``, to `target_url`; its own payload is that URL.
+    """A node that writes the payload of its one upstream node, ``source``, to `target_url`; its own payload is that URL.
 
-    A side effect: it happens at each run and is never stored, ``node >> Upload("gs://bucket/report.csv")``. The file appears whole or
-    not at all wherever the other side can do that (buckets, local folders, sftp); of a format of several files each one does, and
-    those of an earlier upload that are not among them are removed. Bytes stored in the wanted format already are copied as they are.
+    A side effect, performed at each run and never stored: ``node >> Upload("gs://bucket/report.csv")``. The file is written
+    atomically if the destination supports it (buckets, local folders, sftp); of a format of several files each one is, and
+    other files of an earlier upload are removed. A payload stored in the wanted format already is copied byte for byte.
 
     Parameters:
-        target_url: a path or any URL that `open_store` knows, with the name of the file.
+        target_url: a path, or a URL with a scheme of `open_store`, with the name of the file.
         io: the format to write; default: that of the upstream.
-        options: for the file system, such as ``endpoint_url``; credentials may be `Secret`. Never recorded.
+        options: options of the file system, such as ``endpoint_url``; credentials may be `Secret`. Never recorded.
         retry, resources: as for any node.
 
-    Raises ParamsError for a password in the URL, InvalidName for one that could be read in two ways; when it writes, StoreError.
+    Raises ParamsError for a password in the URL, InvalidName for an ambiguous name in it; when it writes, StoreError.
     """
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # records keep this name, so it must not change if the class moves
     _node_by_payload = True
     is_persisted = False
     params: UploadParams
@@ -82,7 +82,7 @@ class Upload(Persistable[str, UploadParams]):
         self._target_io = io
         set_given(self, retry=retry, resources=resources)
         self._options = {**own, **(options or {})}
-        self._folder = os.getcwd()  # a relative path counts from here, wherever the work is done
+        self._folder = os.getcwd()  # the base of a relative path, also on a worker in another folder
         super().__init__(
             params=UploadParams(url, io.spec() if io is not None else {}),
             persist_data_dir=persist_data_dir,
@@ -92,7 +92,7 @@ class Upload(Persistable[str, UploadParams]):
             logger=logger,
             **upstream,
         )
-        self._node_call = None  # it would show the options
+        self._node_call = None  # it would record the options
 
     @classmethod
     def _node_construction(cls, recorded: Recorded) -> Construction:
@@ -128,7 +128,7 @@ class Upload(Persistable[str, UploadParams]):
 
 
 class _Target:
-    """One file, or one folder, to be replaced."""
+    """The file or folder to replace."""
 
     def __init__(self, url: str, options: dict[str, Any], folder: str) -> None:
         at = place(url if "://" in url else os.path.join(folder, os.path.expanduser(url))) if _is_local(url) else None
@@ -163,7 +163,7 @@ class _Target:
         self._describe(io, schema)
 
     def _describe(self, io: FileIO[Any], schema: dict[str, Any] | None) -> None:
-        """Put beside the file what its bytes cannot hold, as `FileIO.save` does, so that `FileIO.load` of the URL gives the same."""
+        """Write the schema beside the file, as `FileIO.save` does, so that `FileIO.load` of the URL gives an equal payload."""
         import json
 
         beside = f"{self._name}.schema.json"
@@ -174,7 +174,7 @@ class _Target:
 
     @contextmanager
     def _replacing(self) -> Generator[Any]:
-        """A block in which to create parts; at its end they are all that is there."""
+        """A block in which to create parts; at its end all other files of the folder are removed."""
         if self._local is not None:
             from persistable.fileio.folders import replacing_folder
 
@@ -193,7 +193,7 @@ class _Target:
 
 
 def _url_of(target: object) -> tuple[str, dict[str, Any]]:
-    """The URL or path, and the options that a UPath carries."""
+    """The URL or path as text, and the options of a UPath. Raises ParamsError, InvalidName, TypeError."""
     options: dict[str, Any] = {}
     if isinstance(target, str):
         url = target
@@ -217,7 +217,7 @@ def _url_of(target: object) -> tuple[str, dict[str, Any]]:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """The place, and what follows it with its question mark: an endpoint. Any other question mark belongs to the name."""
+    """Split off a query ``?endpoint_url=...``, with its question mark. Any other question mark is part of the name."""
     place, mark, query = url.rpartition("?")
     return (place, mark + query) if mark and query.startswith("endpoint_url=") else (url, "")
 
@@ -227,7 +227,7 @@ def _is_local(url: str) -> bool:
 
 
 def _without_secrets(error: Exception) -> Exception:
-    """`error`, or, where it or what it was raised from quotes a secret, one that says the same without."""
+    """`error`, or, if it or its cause quotes a secret, a StoreError with the same message, redacted."""
     import traceback
 
     said = "".join(traceback.format_exception(error))
