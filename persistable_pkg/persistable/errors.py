@@ -1,4 +1,4 @@
-"""Everything persistable raises or warns with::
+"""Every error and warning of persistable::
 
     PersistableError
     ├── ParamsError                    params that cannot become an identity
@@ -15,10 +15,10 @@
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
     ├── ReservedName                   a class uses a name that every node has (also a TypeError)
     ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
-    ├── NotRebuildable                 a node cannot be had back from its record: says what is missing, moved or changed
-    ├── RegistrationError              something else is registered already, or a package brings what does not load (also a ValueError)
-    ├── ConfigError                    a project, its file or a setting of it, that cannot be meant so (also a ValueError)
-    ├── WorkflowError                  a workflow or workspace class that cannot be meant so (also a ValueError and a TypeError)
+        ├── NotRebuildable                 a node cannot be restored from its record; gives the reason
+        ├── RegistrationError              the name is taken by another object, or that of a package does not load (also a ValueError)
+        ├── ConfigError                    a project, its file or a setting in it is invalid (also a ValueError)
+        ├── WorkflowError                  a workflow or workspace class is invalid (also a ValueError and a TypeError)
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
@@ -26,12 +26,12 @@
     │   ├── PayloadCorrupted           the bytes are not those the record names
     │   │   └── PayloadOfOtherPython   code that is kept in the payload is of another minor version of Python; it is generated again
     │   ├── PayloadForeign             the record was made by another class with other code
-    │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts, or would have code run that is not declared
+        │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts, or its format can run code undeclared
     │   ├── PayloadNotHeld             an operation needs a payload in memory and there is none (also a ValueError)
     │   ├── DuplicateItem              a node that yields items yielded two of one key (also a ValueError)
     │   ├── NothingReturned            the generating code returned None where something else is declared (also a TypeError)
     │   └── NotGeneratable             the class says nothing about how to generate (also a NotImplementedError)
-    ├── InvalidQuery                   a question to a catalog that cannot be meant so (also a ValueError)
+        ├── InvalidQuery                   a query to a catalog is invalid (also a ValueError)
     ├── UnknownKey                     no record has this key or path, or several keys begin with it (also a KeyError)
     ├── FormatError                    payload to bytes and back
     │   ├── PayloadNotRepresentable    the format would not give back exactly this payload (also a TypeError)
@@ -39,34 +39,34 @@
     │   ├── CodeOfOtherPython          code that is kept in the file is of another minor version of Python
     │   ├── UnknownFormat              no FileIO is registered for this type or suffix (also a LookupError)
     │   └── MissingExtra               a package is absent; names the extra that installs it (also an ImportError)
-    ├── InputError                     what a source found outside is not there as it was
+        ├── InputError                     an input that a source found outside is gone or changed
     │   ├── InputChanged               its content is not the one its key was made from any more
     │   └── InputVanished              it is gone (also a FileNotFoundError)
     ├── StoreError                     bytes at paths (also an OSError)
     │   ├── StoreFull                  no space or quota left
     │   ├── MalformedBundle            an archive or published folder that is damaged, or made to do harm (also a ValueError)
     │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
-    │   ├── StoreTooNew                a later version of this library has written what is there, in a format not known here
+        │   ├── StoreTooNew                data in a store was written by a later version of this library, in a format not known here
     │   └── StoreUnavailable           the store cannot be reached (also a ConnectionError)
     ├── ClaimLost                      another process took over this generation; nothing was committed
     ├── SecretMissing                  the environment variable of a `Secret` is not set (also a LookupError)
-    └── RunError                       carrying a node's work out
+        └── RunError                       the work of a node could not be carried out
         ├── NotEnforceable             this executor cannot do what a node asks of it (also a ValueError)
         ├── StaleCode                  something is stale, and ``stale="raise"`` was asked for; nothing was begun
         ├── Infeasible                 no worker will ever have the resources asked for (also a ValueError)
-        ├── ExecutorUnavailable        what an executor works with cannot be reached, or is not fit for the work (also a ConnectionError)
+                ├── ExecutorUnavailable        a host or cluster cannot be reached, or is not fit for the work (also a ConnectionError)
         ├── TimedOut                   the work took longer than its `Resources.time` and was stopped (also a TimeoutError)
         ├── WorkerDied                 the process that did the work is gone: killed, crashed, or it left by itself
-        ├── RemoteError                stands for an error of another process that could not be brought here as it was
+                ├── RemoteError                replaces an error of another process that could not be transferred as it was
         ├── UpstreamFailed             a node that tolerates failures asks for a payload whose generation failed
         ├── CommandFailed              a shell script ended with another exit status than 0
-        └── HttpFailed                 a server did not give what was asked for (also an OSError)
+                └── HttpFailed                 an HTTP request failed (also an OSError)
 
-    RunFailed                          an ExceptionGroup: what `run` raises at its end; ``.result`` is all the same complete
+        RunFailed                          an ExceptionGroup, raised by `run` at its end; ``.result`` is complete all the same
 
     PersistableWarning (a UserWarning)
     ├── StaleCodeWarning               the stored payload was made by code that has changed since
-    ├── UnwatchedCodeWarning           the generating code uses what no fingerprint can be made of, such as compiled functions
+        ├── UnwatchedCodeWarning           the generating code uses objects without a fingerprint, such as compiled functions
     ├── UnwatchedFileWarning           a param is the path of a file, whose content is not part of the key
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
     ├── FileInUseWarning               a payload could not be moved to its path yet; it is stored, and moved when it is next loaded
@@ -315,7 +315,7 @@ class PayloadCorrupted(PayloadError):
 
 
 class PayloadOfOtherPython(PayloadCorrupted):
-    """Code that is kept in the payload is of another minor version of Python: ``expected`` is this one's tag, ``found`` the other's."""
+    """The payload contains code of another minor version of Python: ``expected`` is the tag of this one, ``found`` that of the other."""
 
 
 class PayloadForeign(PayloadError):
@@ -406,7 +406,7 @@ class InputError(PersistableError):
 
 
 class InputChanged(InputError):
-    """The content of an input is not the one its key was made from any more."""
+    """The content of an input is no longer the one from which its key was made."""
 
 
 class InputVanished(InputError, FileNotFoundError):
@@ -433,7 +433,7 @@ class StoreReadOnly(StoreError, PermissionError):
 class MalformedBundle(StoreError, ValueError):
     """A zip archive, or the manifest of a published folder, is damaged or made to do harm; nothing of it was used.
 
-    ``path`` is the member that tells, empty where none does.
+    ``path`` is the faulty member, or empty.
     """
 
 
@@ -447,7 +447,7 @@ class StoreTooNew(StoreError):
 
     @classmethod
     def of(cls, what: str, found: Any, known: int, *, url: str = "", path: str = "") -> StoreTooNew:
-        """The error that says `what` is too new, which versions are at work, and the next step."""
+        """Return the error that names the data that is too new, the versions involved, and the next step."""
         import sys
 
         version = sys.modules[__name__.partition(".")[0]].__version__
@@ -574,7 +574,7 @@ class RunFailed(ExceptionGroup[Exception]):
     """The `RunResult`, complete all the same."""
 
     def derive(self, excs: Any) -> Any:
-        """A part of the group, of the same result."""
+        """Return a part of the group, with the same result."""
         part = RunFailed(self.message, excs)
         part.result = getattr(self, "result", None)
         return part
@@ -589,11 +589,11 @@ class StaleCodeWarning(PersistableWarning):
 
 
 class UnwatchedCodeWarning(PersistableWarning):
-    """The generating code uses what no fingerprint can be made of, such as compiled functions: changes of it are not noticed."""
+    """The generating code uses objects without a fingerprint, such as compiled functions: changes of them are not noticed."""
 
 
 class UnwatchedFileWarning(PersistableWarning):
-    """A param is the path of a file: the path is part of the key, and what the file holds is not. A `Source` has its content in the key."""
+    """A param is the path of a file: its path is part of the key, its content is not. A `Source` has its content in the key."""
 
 
 class CorruptPayloadWarning(PersistableWarning):
@@ -621,7 +621,7 @@ class LayersDisagreeWarning(PersistableWarning):
 
 
 def need(module: str, package: str, extra: str, user: str) -> Any:
-    """The imported `module`, or MissingExtra naming the extra that installs its package; `extra` is empty where none does."""
+    """Import and return `module`. Raises MissingExtra, naming the extra that installs its package; `extra` is empty where none does."""
     import importlib
 
     try:

@@ -31,11 +31,11 @@ class Event:
     level: ClassVar[int] = 20
     """The level of `logging` at which it is logged."""
     _said: ClassVar[tuple[str, ...]] = ()
-    """The facts that hold what others have said, from which secrets are removed."""
+    """The names of the facts that hold text of other code, from which secrets are removed."""
     _names: ClassVar[tuple[str, ...]] = ()
-    """The facts, in the order in which they are told."""
+    """The names of all facts, in order."""
     _optional: ClassVar[dict[str, Any]] = {}
-    """Facts that need not be given, and what they are then."""
+    """Optional facts and their default values."""
 
     def __init_subclass__(cls) -> None:
         cls._names = (*cls._names, *cls.__annotations__)
@@ -79,7 +79,7 @@ class Event:
 
 
 def _rebuild(kind: type[Event], facts: dict[str, Any]) -> Event:
-    return kind(**facts)  # without the secrets that this process knows
+    return kind(**facts)  # the constructor also redacts the secrets that this process knows
 
 
 def _redacted(said: Any) -> Any:
@@ -87,7 +87,7 @@ def _redacted(said: Any) -> Any:
 
 
 class NodeEvent(Event):
-    """Base of what happens to one node."""
+    """Base of the events about one node."""
 
     key: Key
     """The key of the node."""
@@ -113,7 +113,7 @@ class Progressed(NodeEvent):
 
 
 class Printed(NodeEvent):
-    """Code that is generated in another process has printed something. The run prints it here too."""
+    """Generating code in another process has printed text. The run prints it here too."""
 
     level = 0
     _said = ("text",)
@@ -122,11 +122,11 @@ class Printed(NodeEvent):
     stream: str
     """``"stdout"`` or ``"stderr"``."""
     text: str
-    """Whole lines, as far as they are not very long."""
+    """Whole lines, unless they are very long."""
 
 
 class Logged(NodeEvent):
-    """Code that is generated in another process has logged something. The run gives it to the logger of that name here."""
+    """Generating code in another process has logged a message. The run passes it to the logger of that name here."""
 
     level = 0
     _said = ("text",)
@@ -161,7 +161,7 @@ class Loaded(NodeEvent):
 
 
 class Retried(NodeEvent):
-    """A failed attempt will be made again."""
+    """A failed attempt will be repeated."""
 
     level = 30
     _said = ("error",)
@@ -189,7 +189,7 @@ class Failed(NodeEvent):
 
 
 class Skipped(NodeEvent):
-    """A node that is not performed."""
+    """A node is not performed."""
 
     _said = ("reason",)
     reason: str
@@ -200,7 +200,7 @@ class RunStarted(Event):
     """A run begins."""
 
     expected: dict[str, float]
-    """Payload name to the seconds that one generation took so far (the median of what is recorded), where any is."""
+    """Payload name to the seconds that one generation took so far: the median of the recorded ones, where there are any."""
     jobs: dict[str, int]
     """Payload name to the number of nodes of that name that it may perform."""
     workers: int
@@ -208,9 +208,9 @@ class RunStarted(Event):
 
 
 class RunGrew(Event):
-    """A run finds out that it has more to do, which it could not know when it began.
+    """A run has more nodes to perform than it could know when it began.
 
-    Emitted once items are there, by runs of nodes of which there is one for each item that another generates.
+    Emitted once the items of a node are known, by runs of nodes of which there is one for each of these items.
     """
 
     expected: dict[str, float]
@@ -225,13 +225,13 @@ class Performed(NodeEvent):
     level = 10
     _said = ("error",)
     error: str = ""
-    """Type and message of the error, or why nothing was done; "" for what is done or reused."""
+    """Type and message of the error, or the reason why nothing was done; "" for nodes done or reused."""
     is_target: bool = False
     """True for a target of the run, False for a node upstream of one."""
     node: Node | None = None
     """The node, without its payload; None unless a hook asks for nodes, by an attribute ``wants_nodes`` that is true."""
     outcome: str
-    """``"done"``, ``"failed"``, ``"skipped"``, or ``"reused"``: it turned out to stay as it is, or others have made it meanwhile."""
+    """``"done"``, ``"failed"``, ``"skipped"``, or ``"reused"``: the stored payload stays, or another process has made it meanwhile."""
     seconds: float
     """Seconds of its own work."""
 
@@ -256,7 +256,7 @@ _retold: ContextVar[Callable[[Event], Event | None] | None] = ContextVar("persis
 
 @contextmanager
 def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
-    """Inside the block, replace each event that this thread emits by what `tell` returns; None drops it."""
+    """Inside the block, replace each event that this thread emits by the event that `tell` returns for it; None drops it."""
     outer = _retold.set(tell)
     try:
         yield
@@ -265,12 +265,12 @@ def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
 
 
 own_hooks = _own.get
-"""Return the hooks that receive the events of this context only."""
+"""Return the hooks of this context, which receive its events only."""
 
 
 @contextmanager
 def heard_by(hooks: Iterable[Hook]) -> Generator[None]:
-    """Inside the block, these hooks receive what this thread emits, and those of blocks around it do not."""
+    """Inside the block, these hooks receive the events of this thread, in place of the hooks of enclosing blocks."""
     given: tuple[Hook, ...] = ()
     for hook in hooks:
         if not any(hook is each for each in given):
@@ -317,12 +317,12 @@ def listened(logger: Any = None, level: int = 20) -> bool:
 
 
 def nodes_wanted() -> bool:
-    """Tell whether a hook asks for the nodes that events are about, which are costly to make for large families."""
+    """Tell whether a hook asks for the nodes of events, which are costly to make for large families."""
     return any(getattr(hook, "wants_nodes", False) for hook in (*_hooks, *_own.get()))
 
 
 def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None) -> None:
-    """Give `event` to every subscribed hook, then to those of this context, or `hooks` instead of these, then to the log."""
+    """Pass `event` to every subscribed hook, then to those of this context, or `hooks` in their place, then to the log."""
     tell = _retold.get()
     if tell is not None:
         told = tell(event)
@@ -346,7 +346,7 @@ _root: Any = None
 
 
 def _target(logger: Any, level: int) -> Any:
-    """Return the logger, if anything is logged: an application that has not imported `logging` cannot be listening."""
+    """Return the logger, or None if nothing is logged: an application that has not imported `logging` cannot be listening."""
     global _root
     if logger is True:
         logger = logger_of("console", True)
@@ -362,7 +362,7 @@ def _target(logger: Any, level: int) -> Any:
 
 
 _reported: dict[tuple[int, str], Hook] = {}
-"""Hooks that failed, by identity and kind of error: held, so that none takes the place of another."""
+"""Hooks that failed, by identity and type of error; kept here, so that no other hook gets the same identity."""
 
 
 def _forget_reports(hooks: tuple[Hook, ...]) -> None:
@@ -387,7 +387,7 @@ def _report(hook: Hook, event: Event, error: Exception) -> None:
 
 _lock = Lock()
 _loggers: dict[tuple[str, bool], Any] = {}
-"""Loggers of payload names, and those of verbose nodes, which print."""
+"""Loggers by payload name and whether they print, as those of verbose nodes do."""
 
 
 def logger_of(name: str, given: Any = None) -> Any:
@@ -412,11 +412,11 @@ def _made(name: str, prints: bool) -> Any:
     if not prints:
         logger = logging.getLogger(f"persistable.{name}")
     else:
-        # known to nobody else: nodes of the same name that are not verbose stay quiet
+        # not registered with `logging`: nodes of the same name that are not verbose stay quiet
         logger = logging.Logger(f"persistable.{name}", logging.INFO)
 
         class ToStandardError(logging.StreamHandler[Any]):
-            """Prints to what is standard error at the moment."""
+            """Prints to the standard error stream of the moment."""
 
             stream = property(lambda _: sys.stderr, lambda _, __: None)  # pyright: ignore[reportAssignmentType]
 
@@ -428,7 +428,7 @@ def _made(name: str, prints: bool) -> Any:
 
 
 def carried(given: Any) -> Any:
-    """Return `given` for another process, where it receives what the node's code logs, but no events: they are emitted here."""
+    """Return `given` for another process: it receives the log messages of the node's code there, but no events, which are emitted here."""
     import logging
 
     if given.__class__ is tuple:

@@ -64,7 +64,7 @@ class Graph:
         return dot.write(draw(self))
 
     def svg(self) -> str:
-        """A picture: one self-contained file without scripts, its text dark on light or light on dark as the reader's system is.
+        """A picture: one self-contained file without scripts, with dark text on light or light text on dark as the viewer's system prefers.
 
         Raises MissingExtra without ``persistable[graph]``, which does the layout.
         """
@@ -75,11 +75,11 @@ class Graph:
         return svg.write(draw(self), inline=True, links=links)
 
     def text(self) -> str:
-        """An outline in plain text: each node above what it is made from. Needs nothing installed."""
+        """An outline in plain text: each node above its upstream nodes. Needs nothing installed."""
         return outline.write(draw(self))
 
     def html(self) -> str:
-        """The picture for a notebook, in the text colour of the page; without ``persistable[graph]``, `text` and how to get it."""
+        """The picture for a notebook, in the text colour of the page; without ``persistable[graph]``, `text` and the install command."""
         drawing = draw(self)
         try:
             picture = svg.write(drawing, inline=True)
@@ -109,22 +109,22 @@ def lineage(
     max_nodes: int = 300,
     colours: Mapping[str, str] | None = None,
 ) -> Graph:
-    """`nodes` and everything upstream of them, to be drawn. No payload is loaded.
+    """Return the graph of `nodes` and everything upstream of them. No payload is loaded.
 
     Parameters:
         nodes: the targets. Without any, the graph is empty.
         status: True looks each node's status up, once, in a few batches: records, failures and claims are read, sizes of payloads are not
-            compared (``node.status`` does that). Or a mapping of key to a word of your own, say what a plan means to do. By default,
+            compared (``node.status`` does that). Or a mapping of key to a word of your own, such as the action of a plan. By default,
             looked up if `store` is given.
         store: where to look: a path, URL or `Store`. Nodes bound to a store are looked up there; without one, each in the store it uses.
         direction: ``"LR"``, upstream at the left, or ``"TB"``, upstream at the top.
         collapse: with more nodes than this, those of one payload name with like upstream nodes are drawn as one stacked box,
-            with their number; None never does.
-        max_nodes: most boxes, those nearest to the targets; the others are counted in one box.
+            with their number; None: never.
+        max_nodes: boxes at most, for the nodes nearest to the targets; the others are counted in one more box.
         colours: ``#rrggbb`` for words of `status`, beside those of `Status`.
 
-    Raises TypeError for what is no node, ValueError for a `direction`, `collapse`, `max_nodes` or colour that is none, StoreError where the
-    status cannot be looked up.
+    Raises TypeError for a target that is no node, ValueError for an invalid `direction`, `collapse`, `max_nodes` or colour, StoreError
+    where the status cannot be looked up.
     """
     if direction not in ("LR", "TB"):
         raise ValueError(f"direction is {direction!r}; it must be 'LR' or 'TB'")
@@ -159,5 +159,5 @@ def _statuses(nodes: tuple[Any, ...], status: bool | Mapping[Key, str | Status] 
         return {}
     states = states_of(nodes, None if store is None else open_store(store))
     found = [(node, state.status) for node, state in zip(nodes, states, strict=True)]
-    # what is never stored has a status only if it failed
+    # ABSENT means nothing for a node that is never stored
     return {node.key: seen.value for node, seen in found if seen is not Status.ABSENT or node.is_persisted}

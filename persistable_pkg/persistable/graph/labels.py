@@ -20,7 +20,7 @@ COLOURS: dict[str, str] = {
     Status.CORRUPT.value: "#c0392b",
     Status.STALE.value: "#b06a00",
     Status.FOREIGN.value: "#c0392b",
-    # what a plan does
+    # the actions of a plan
     "reuse": "#1a7f5a",
     "generate": "#2563b8",
     "follow": "#7a5bb0",
@@ -45,7 +45,7 @@ def params_of(node: Node, columns: int) -> str:
 
 
 def roles_in_words(roles: Iterable[str]) -> str:
-    """The label of an arrow: the role, or what several roles have in common, and how many."""
+    """The label of an arrow: the role, or the stem of several roles and their number, or their first three stems."""
     roles = list(roles)
     if len(roles) <= 1:
         return "".join(line(role, 24) for role in roles)

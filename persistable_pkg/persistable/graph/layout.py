@@ -1,4 +1,4 @@
-"""Boxes and arrows of a graph's picture: a box for each node, or for many like ones, and an arrow between two boxes at most."""
+"""Boxes and arrows of a graph's picture: a box for each node or group of like nodes, and at most one arrow between two boxes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from persistable.graph.graph import Graph
 
 MAX_ARROWS = 400
-"""More would be a thicket; Mermaid draws 500 at most."""
+"""Arrows drawn at most: more are unreadable, and Mermaid draws 500 at most."""
 _LISTED = 8
 
 
 @dataclass(frozen=True)
 class Box:
-    """One node, several like ones, or (without members) how many are not drawn."""
+    """One node, several like nodes, or (without members) the number of nodes that are not drawn."""
 
     members: tuple[Any, ...]
     statuses: Mapping[str, int]
@@ -40,7 +40,7 @@ class Box:
 
     @property
     def detail(self) -> str:
-        """The second line: how many there are, or the params of the one, or its digest."""
+        """The second line: the number of members, or the params of the only one, or its digest."""
         if not self.members:
             return f"{self.undrawn:,} more"
         only, *others = self.members
@@ -108,7 +108,7 @@ class Drawing:
 
 
 def draw(graph: Graph) -> Drawing:
-    """Each node in a box of its own, if that can be read; else like nodes together; else the nearest."""
+    """Draw each node as a box of its own, if that is readable; else like nodes together; else only the nearest."""
     grouping = _grouping(graph)
     shown = _nearest(grouping, graph.max_nodes)
     number = {group: index for index, group in enumerate(shown)}
@@ -161,10 +161,10 @@ def _grouping(graph: Graph) -> _Grouping:
 
 
 def _groups(graph: Graph, upstream: Callable[[Any, dict[Key, int]], Hashable]) -> dict[Key, int]:
-    """Nodes of one class, payload name and set of what `upstream` says of each upstream node are one group.
+    """Number the groups: nodes of one class, payload name and set of upstream nodes, targets apart, are one group.
 
-    Told by the group of each upstream node, the groups have no cycle, as the nodes have none: a ladder stays a ladder. Told by their
-    names, they are fewer, and a chain of equal names is one group that is upstream of itself.
+    `upstream` gives the mark of an upstream node. If that is its group, the groups have no cycle, as the nodes have none: a ladder stays a
+    ladder. If it is its name, groups are fewer, and a chain of equal names is one group that is upstream of itself.
     """
     numbers: dict[Hashable, int] = {}
     groups: dict[Key, int] = {}

@@ -6,8 +6,8 @@ import re
 
 from persistable.graph.layout import Box, Drawing
 
-# Written as #number;, since even inside quotes it means something to Mermaid: quotes, brackets, `%%{`, backticks, HTML; and what Markdown
-# would take for emphasis or, at the start of a line, for a list.
+# Characters to write as #number;. Mermaid interprets them even inside quotes (quotes, brackets, `%%{`, backticks, HTML), or Markdown does,
+# as emphasis or, at the start of a line, as a list.
 _SPECIAL = re.compile(r"[^\w .,:=+\xd7…/()-]|(?<![^\W_])_|_(?![^\W_])|^[-+]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
 
 

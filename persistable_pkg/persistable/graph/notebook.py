@@ -1,6 +1,6 @@
-"""HTML for notebooks and the local page: tables, badges and cards for all that shows itself there, and how a node looks.
+"""HTML for notebooks and the local page: tables, badges and cards, and the view of a node.
 
-Text is escaped here; `Html` is what is written as it is.
+Text is escaped here; `Html` is inserted unchanged.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from persistable.nodes.explain import Explanation
 
 MAX_DIFFERENCES = 20
-"""Most params that differ which an explanation lists."""
+"""Differing params that an explanation lists at most."""
 MAX_LOOKED = 60
-"""Most nodes of a lineage whose status a picture shows; looking up more would make a notebook wait."""
+"""Nodes of a lineage at most for which a picture shows statuses; looking up more would make a notebook wait."""
 
 _KINDS = {
     "p-good": ("done", "sound", "identical", "equal", "reuse", "reused"),
@@ -49,12 +49,12 @@ class Html(str):
     __slots__ = ()
 
     def __html__(self) -> str:
-        """Return it as it is, for templates, which would escape it."""
+        """Return the HTML unchanged, for templates, which would escape it."""
         return str(self)
 
 
 class Number(Html):
-    """A cell of a table that holds a number with its unit, and stands right."""
+    """A cell of a table that holds a number with its unit, aligned right."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ def html(value: object) -> Html:
 
 
 def number(text: object) -> Number:
-    """`text` as a cell that stands right."""
+    """`text` as a cell that is aligned right."""
     return Number(html(text))
 
 
@@ -75,20 +75,20 @@ def code(text: str) -> Html:
 
 
 def digest(key: Key | None) -> Html:
-    """The beginning of a digest; selecting and copying it gives the whole, and so does the pointer that rests on it."""
+    """A digest, of which the style shows the beginning; copying it gives the whole digest, and hovering shows the whole key."""
     if key is None:
         return code("?")
     return Html(f'<code class="p-digest" title="{html(str(key))}">{html(key.digest)}</code>')
 
 
 def badge(word: str, number: int | None = None) -> Html:
-    """A status on its colour, with a number before it if one is given."""
+    """A status as a coloured badge, with a number before it if one is given."""
     shown = html(word) if number is None else f"{number:,} {html(word)}"
     return Html(f'<span class="p-badge {_KIND.get(word, "")}">{shown}</span>')
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> Html:
-    """A table of these rows: text left, `Number` right."""
+    """A table of these rows: text aligned left, `Number` right."""
     rows = list(rows)
     right = [isinstance(cell, Number) for cell in rows[0]] if rows else []
     heads = [_cell("th", html(name), place < len(right) and right[place]) for place, name in enumerate(head)]
@@ -107,24 +107,24 @@ def _cell(tag: str, content: Html, right: bool, named: str = "") -> str:
 
 
 def listing(head: Sequence[str], rows: Iterable[Sequence[object]], more: int = 0, notes: Iterable[str] = ()) -> Html:
-    """A table, unless it is empty, how many rows are left out of it, and a line for each note."""
+    """A table, unless it is empty, the number of rows left out of it, and a line for each note."""
     rows = list(rows)
     said = [*([f"and {more:,} more"] if more > 0 else []), *notes]
     return _framed(table(rows, head) if rows else "", *(Html(f'<p class="p-note">{html(each)}</p>') for each in said))
 
 
 def card(title: str, *parts: object) -> Html:
-    """A card: a title, and what follows it."""
+    """A card: a title, and the parts below it."""
     return _framed(Html(f"<strong>{html(title)}</strong>"), *parts)
 
 
 def bare(fragment: Html) -> Html:
-    """`fragment` without its style, for a page that has it by itself."""
+    """`fragment` without its style sheet, for a page that includes it already."""
     return Html(fragment.replace(_style(), ""))
 
 
 def _framed(*parts: object) -> Html:
-    """The parts with their style, which is there once, whatever frames they hold themselves."""
+    """Frame the parts and put the style sheet before them, once: the copies of frames inside the parts are removed."""
     return Html(f'<div class="p-view">{_style()}{bare(Html("".join(map(html, parts))))}</div>')
 
 
@@ -163,7 +163,7 @@ def node_html(node: Node, store: Store) -> str:
 
 
 def explanation_html(explanation: Explanation, label: str, notes: Sequence[str]) -> str:
-    """Status and consequence of an `Explanation`, the params that differ from those of what is stored, and the code that has changed."""
+    """Status and consequence of an `Explanation`, the params that differ from the nearest stored payload, and the code that has changed."""
     near, status = explanation.nearest, explanation.status
     word = Html("") if status is None else badge(status.value)
     first = explanation.split("\n", 1)[0].rpartition(": ")[2]

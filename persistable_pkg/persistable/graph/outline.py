@@ -9,7 +9,7 @@ _DEEPEST = 20
 
 
 def write(drawing: Drawing) -> str:
-    """One line for each box, below what is made from it and a level deeper; a box met again is named and not followed again."""
+    """One line for each box, below its downstream box and one level deeper; a box met again is named but not followed again."""
     sources: dict[int, list[tuple[int, str]]] = {}
     for arrow in drawing.arrows:
         sources.setdefault(arrow.target, []).append((arrow.source, arrow.label))

@@ -1,4 +1,4 @@
-"""A node as records tell it: as much of it as a picture shows, without its class."""
+"""A node as read from records: as much of it as a picture shows, without its class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistable.records.key import Key
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """Stands for a node in a `Graph`. params: its own, in words. kind: its class. upstream: by role."""
+    """A node of a `Graph`, read from records. params: its own, in words. kind: its class. upstream: by role."""
 
     key: Key
     label: str

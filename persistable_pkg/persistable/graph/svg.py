@@ -16,8 +16,8 @@ from persistable.records.key import Key
 
 _ALONE = "<style>.persistable{color:#1f2328}@media(prefers-color-scheme:dark){.persistable{color:#e6edf3}}</style>"
 _MARGIN = 6
-_CARD = 3  # how far each card of a stack peeps out
-# More than 100 arrows, and more than this for each box, would take dot half a minute: they get straight lines without roles.
+_CARD = 3  # the offset of each card of a stack
+# With more than 100 arrows and more than this for each box, dot would take half a minute: straight lines without roles instead.
 _DENSE = 2.5
 _layout_lock = threading.Lock()  # Graphviz is not thread-safe
 
@@ -33,7 +33,7 @@ class _Layout:
 
 
 def write(drawing: Drawing, inline: bool = False, links: Mapping[Key, str] = MappingProxyType({})) -> str:
-    """The SVG's text. `inline`: its text takes the colour of the page around it, else that fit for the reader's system.
+    """The text of the SVG. inline: its text takes the colour of the page around it, else one that fits the viewer's light or dark scheme.
 
     links: the URL that a box of one node leads to.
     """
@@ -58,7 +58,7 @@ def write(drawing: Drawing, inline: bool = False, links: Mapping[Key, str] = Map
 
 
 def _size(box: Box) -> tuple[float, float]:
-    """The size of a box for its text in any common sans-serif font, by columns, so that no installed font decides the layout."""
+    """The size of a box for its text in any common sans-serif font, by columns, so that no installed font changes the layout."""
     return max(72, 7 * width(box.name) + 18, 5.6 * width(box.detail) + 18), 38
 
 
@@ -71,7 +71,7 @@ def _layout(drawing: Drawing, sizes: list[tuple[float, float]]) -> _Layout:
     with _layout_lock:
         graph = pygraphviz.AGraph(directed=True, rankdir=drawing.direction, ranksep="0.55", nodesep="0.2", **patience)
         try:
-            # no text goes in: it would be measured in whatever font is installed, and could mean something to Graphviz
+            # no text is passed: it would be measured in an installed font, and Graphviz might interpret it
             for number, (across, down) in enumerate(sizes):
                 cards = 2 * _CARD if len(drawing.boxes[number].members) > 1 else 0
                 size = {"width": (across + cards) / 72, "height": (down + cards) / 72}
@@ -86,7 +86,7 @@ def _layout(drawing: Drawing, sizes: list[tuple[float, float]]) -> _Layout:
 
 
 def _blank(across: float) -> str:
-    """Room for an arrow's label."""
+    """An empty table that reserves room for an arrow's label."""
     size = f'FIXEDSIZE="TRUE" WIDTH="{across:.0f}" HEIGHT="14"'
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="0" {size}><TR><TD {size}></TD></TR></TABLE>>'
 
@@ -127,7 +127,7 @@ def _arrows(drawing: Drawing, layout: _Layout) -> Iterator[str]:
 
 
 def _path(curve: list[tuple[float, float]]) -> str:
-    """A row of Bézier curves, each relative to its start: half as long to write as places on a large picture."""
+    """The path of Bézier curves, each relative to its start: half as long on a large picture as absolute positions."""
     points = [(round(x), round(y)) for x, y in curve]
     steps: list[int] = []
     for start in range(0, len(points) - 1, 3):
@@ -138,7 +138,7 @@ def _path(curve: list[tuple[float, float]]) -> str:
 
 
 def _head(start: tuple[float, float], tip: tuple[float, float]) -> str:
-    """A triangle from where a curve ends to its tip."""
+    """A triangle from the end of a curve to its tip."""
     across, down = (tip[0] - start[0]) * 0.4, (tip[1] - start[1]) * 0.4
     x0, y0, x1, y1 = start[0] - down, start[1] + across, start[0] + down, start[1] - across
     return f"M{tip[0]:.1f} {tip[1]:.1f}L{x0:.1f} {y0:.1f} {x1:.1f} {y1:.1f}Z"
@@ -167,7 +167,7 @@ def _linked(box: Box, links: Mapping[Key, str], drawn: str) -> str:
 
 
 def _card_behind(x: float, y: float, size: tuple[float, float], radius: int, paint: str) -> str:
-    """The corner that shows of a card behind another."""
+    """The visible corner of a card behind another."""
     across, down, peep = *size, 2 * _CARD
     left, top, right, bottom = x - across / 2 + radius, y - down / 2, x + across / 2, y + down / 2 - radius
     corner = f"V{top:.0f}H{right - radius:.0f}a{radius} {radius} 0 0 1 {radius} {radius}V{bottom:.0f}h{-peep}"
@@ -175,7 +175,7 @@ def _card_behind(x: float, y: float, size: tuple[float, float], radius: int, pai
 
 
 def _paint(drawing: Drawing, box: Box, filled: bool = True) -> str:
-    """Attributes of a box: coloured by its status, dashed where nothing is stored, thicker where it was asked for."""
+    """Attributes of a box: coloured by its status, dashed where nothing is stored, thicker for a target."""
     colour = drawing.colour_of(box)
     paint = ' stroke="currentColor" stroke-opacity=".6"' if colour is None else f' stroke="{colour}"'
     if not filled:
@@ -187,7 +187,7 @@ def _paint(drawing: Drawing, box: Box, filled: bool = True) -> str:
 
 
 def _shares(drawing: Drawing, box: Box, left: float, top: float, across: float) -> str:
-    """A bar at the foot of a stack whose members differ: how many have which status."""
+    """A bar at the foot of a stack whose members differ: the share of each status."""
     if len(box.statuses) < 2 and sum(box.statuses.values()) in (0, len(box.members)):
         return ""
     parts: list[str] = []
@@ -199,7 +199,7 @@ def _shares(drawing: Drawing, box: Box, left: float, top: float, across: float) 
 
 
 def _legend(drawing: Drawing, height: float) -> tuple[str, float]:
-    """The legend of the colours, with how many nodes have each; and how wide that is."""
+    """The legend of the colours, with the number of nodes of each, and its width."""
     parts: list[str] = []
     left = 0.0
     for word, number in drawing.totals().most_common(8):

@@ -1,4 +1,4 @@
-"""Params and what identity is made of: markers, canonical bytes, and trees for records and people."""
+"""Params and identity: markers, canonical bytes, and trees for records and people."""
 
 from persistable.params.encoding import encode, register_params
 from persistable.params.fields import PersistableParams, formerly, omit_when, untracked

@@ -1,4 +1,4 @@
-"""Annotations as they were written: those of one class or function, evaluated as far as their names are known."""
+"""Annotations as they were written, of one class or function, evaluated as far as their names are known."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LAZY = sys.version_info >= (3, 14)
-"""True if annotations are evaluated when they are asked for, and may name classes that are defined later."""
+"""True if annotations are evaluated only when read, and may name classes that are defined later."""
 
 
 def own_annotations(cls: type) -> dict[str, Any]:
-    """The annotations in the body of `cls` itself, none inherited. Names that are not known stand as forward references, or as text."""
+    """The annotations in the body of `cls` itself, none inherited. Unknown names become forward references, or text."""
     own: Any = cls.__dict__.get("__annotations__")  # noqa: RUF063 - the class's own, not evaluated
     if isinstance(own, dict):
         return own
@@ -29,12 +29,12 @@ def own_annotations(cls: type) -> dict[str, Any]:
     lib: Any = import_module("annotationlib")
     try:
         return dict(lib.get_annotations(cls, format=lib.Format.FORWARDREF))
-    except Exception:  # noqa: BLE001 - whatever evaluating somebody's annotations leads to
+    except Exception:  # noqa: BLE001 - any error that evaluating a user's annotations raises
         return dict(lib.get_annotations(cls, format=lib.Format.STRING))
 
 
 def signature_of(function: Any) -> Signature:
-    """The signature of a function; annotations whose names are not known do not stand in the way."""
+    """The signature of a function; unknown names in its annotations do not raise."""
     import inspect
 
     if not _LAZY:
@@ -47,7 +47,7 @@ def signature_of(function: Any) -> Signature:
 
 
 def aliased(annotation: Any) -> Any:
-    """The type that a generic alias with arguments stands for, like `Pair[int]` where `type Pair[T] = tuple[T, T]`; else `Any`.
+    """The type that a generic alias with arguments is equal to, like `Pair[int]` where `type Pair[T] = tuple[T, T]`; else `Any`.
 
     NumPy's `NDArray` is such an alias from 2.5 on.
     """
@@ -64,9 +64,9 @@ def aliased(annotation: Any) -> Any:
 
 
 def tuple_items(kind: Any, bare: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """The types of the items of a tuple type, those of what is unpacked in it among them; `...` stands behind what may be there any times.
+    """The types of the items of a tuple type, with unpacked tuples inserted; `...` follows a type that may occur any number of times.
 
-    bare: what an annotation is about.
+    bare: a function that gives the type inside an annotation.
     """
     import typing
 
@@ -86,7 +86,7 @@ def tuple_items(kind: Any, bare: Callable[[Any], Any]) -> tuple[Any, ...]:
 
 
 def required_keys(cls: Any) -> set[str]:
-    """The keys that a typed dict has to have, also where its annotations are text, of which Python itself does not see `NotRequired`."""
+    """The keys that a typed dict has to have, also where its annotations are text, in which Python itself does not see `NotRequired`."""
     import typing
 
     required = set(cls.__required_keys__)
@@ -109,14 +109,14 @@ def home_of(cls: type, attr: str) -> type:
 def names_for(cls: type) -> dict[str, Any]:
     """Names that a string annotation in the body of `cls` may refer to: its module, its own names and itself."""
     module: Any = sys.modules.get(cls.__module__)
-    if cls.__module__ == "persistable":  # ours are named by the package; what they are written with is in the module of their methods
+    if cls.__module__ == "persistable":  # ours: the names in their annotations are those of the module of their methods
         return {**next((held.__globals__ for held in list(vars(cls).values()) if hasattr(held, "__globals__")), {}), **vars(cls)}
-    around = cls.__dict__.get("_node_around")  # of a node class made inside a function
+    around = cls.__dict__.get("_node_around")  # for a node class that was made inside a function
     return {**(vars(module) if module else {}), **(around or {}), **vars(cls), cls.__name__: cls}
 
 
 def names_of(function: Any) -> dict[str, Any]:
-    """Names that a string annotation of a function may refer to: its module, what it captured, its type parameters."""
+    """Names that a string annotation of a function may refer to: those of its module, its closure and its type parameters."""
     names = dict(function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -128,7 +128,7 @@ def names_of(function: Any) -> dict[str, Any]:
 
 
 class _Known(dict[str, "Any"]):
-    """Names for evaluating an annotation: one that is not known is `Any`, of which nothing is asked."""
+    """Names for evaluating an annotation: an unknown one is `Any`, which accepts every value."""
 
     def __missing__(self, name: str) -> Any:
         import builtins
@@ -143,5 +143,5 @@ def evaluated(text: str, names: dict[str, Any]) -> Any:
 
     try:
         return eval(text, {}, _Known(names))
-    except Exception:  # noqa: BLE001 - whatever a name that cannot resolve leads to
+    except Exception:  # noqa: BLE001 - any error that an unknown name leads to
         return typing.Any

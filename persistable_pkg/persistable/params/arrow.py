@@ -1,4 +1,4 @@
-"""polars and pyarrow values: names, dtypes and items, however they are chunked. Loaded when the first one is met."""
+"""polars and pyarrow values: names, dtypes and items, independent of their chunks. Loaded when the first one is met."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def reducer(cls: type) -> Reduce | None:
-    """The function that reduces values of `cls`, a class of polars' or pyarrow's; None if nothing does."""
+    """The function that reduces values of `cls`, a class of polars or pyarrow; None if there is none."""
     package = cls.__module__.partition(".")[0]
     if package not in ("polars", "pyarrow"):
         return None
@@ -159,7 +159,7 @@ _ARROW_NAMES = {
 
 
 def arrow_type(kind: Any) -> str:
-    """An Arrow type in our own words, which are those that Arrow prints, but for the names of the items of lists and maps."""
+    """An Arrow type as text: the text that Arrow prints, except for the names of the items of lists and maps."""
     types = _pyarrow().types
     for name, text in _ARROW_NAMES.items():
         tell = getattr(types, f"is_{name}", None)
@@ -200,7 +200,7 @@ def _nested_type(kind: Any, types: Any) -> str:
 
 
 def arrow_column(column: Any) -> Parts:
-    """The items of an Arrow array, however it is chunked. Dictionary encoding is part of its type, the order of the dictionary is not."""
+    """The items of an Arrow array, independent of chunks. Dictionary encoding is part of its type, the order of the dictionary is not."""
     arrow = _pyarrow()
     kind, described = column.type, arrow_type(column.type)
     types = arrow.types
@@ -223,7 +223,7 @@ def _one(column: Any) -> Any:
     """A column as one array."""
     arrow = _pyarrow()
     flat = column.combine_chunks() if isinstance(column, arrow.ChunkedArray) else column
-    if isinstance(flat, arrow.ChunkedArray):  # older versions keep a single chunk so
+    if isinstance(flat, arrow.ChunkedArray):  # older versions return a single chunk as a chunked array
         flat = arrow.concat_arrays(flat.chunks) if flat.num_chunks else arrow.array([], column.type)
     return flat
 
@@ -236,7 +236,7 @@ def _storage(column: Any) -> Any:
 
 
 def _arrow_objects(column: Any, kind: Any) -> Any:
-    """Items one by one, as Python objects; times inside lists and structs as they are counted, as versions make other objects of them."""
+    """Items one by one, as Python objects; times inside lists and structs as integers, as versions make other objects of them."""
     plain = _without_times(kind)
     return Bulk((column if plain == kind else _one(column).cast(plain)).to_pylist())
 

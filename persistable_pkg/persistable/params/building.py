@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def build(params_class: type, kwargs: Mapping[str, Any], place: str = "") -> Any:
-    """A `params_class` made from keywords.
+    """Make a `params_class` from keywords.
 
-    A value may come under the name of its field and under any of its aliases. Raises UnknownParam for a name it does not take, listing
-    those it does, and MissingParam for required ones that are not given. `place` is how errors name the class. What the class itself
-    raises (a validator) passes through.
+    A value may be given under the name of its field or any of its aliases. Raises UnknownParam for a name it does not take, listing
+    those it does, and MissingParam for required ones that are not given. `place` is the name of the class in errors. Errors of the class
+    itself (of a validator) pass through.
     """
     spec = _spec(params_class)
     where = place or params_class.__qualname__
@@ -35,7 +35,7 @@ def build(params_class: type, kwargs: Mapping[str, Any], place: str = "") -> Any
 
 
 def _by_field(spec: Spec, kwargs: Mapping[str, Any], cls: type, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values by field, under whichever of its names they came, and those that no field takes by itself."""
+    """The values by field, given under any of its names, and the values that no field takes by itself."""
     by_name = {name: field for field in spec.fields for name in reversed(field.names)}
     by_name.update({field.alias: field for field in spec.fields if field.alias is not None})
     roots = {field.path[0] for field in spec.fields if field.path}
@@ -60,7 +60,7 @@ def _reached(field: Field, others: Mapping[str, Any]) -> bool:
 
 
 def _constructed(params_class: type, spec: Spec, given: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
-    """The object of these values, which are by field."""
+    """Make the object of these values, which are by field."""
     keywords = dict(others)
     keywords.update({field.alias: given[field.attr] for field in spec.fields if field.alias is not None and field.attr in given})
     far = [field for field in spec.fields if field.path and field.attr in given]
@@ -69,14 +69,14 @@ def _constructed(params_class: type, spec: Spec, given: Mapping[str, Any], other
     cls: Any = params_class
     if cls.__init__.__module__.startswith("pydantic") and "by_name" in signature_of(cls.model_validate).parameters:
         return cls.model_validate(keywords, by_name=True, by_alias=True)
-    for field in far:  # where there is no taking it by name, it is put where it is looked for
+    for field in far:  # where the model does not take it by name, it is put where pydantic reads it
         del keywords[field.attr]
         _put(keywords, field.path, given[field.attr])
     return params_class(**keywords)
 
 
 def _put(data: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
-    """Put `value` where pydantic's AliasPath looks for it."""
+    """Put `value` at the path where pydantic's AliasPath reads it."""
     here: Any = data
     for step, after in zip(path, (*path[1:], None), strict=True):
         if isinstance(step, int):
@@ -116,7 +116,7 @@ def _unknown(name: str, accepted: list[str], spec: Spec, where: str) -> str:
 
 
 def nearest(name: str, accepted: Iterable[str]) -> str | None:
-    """The accepted name that `name` was most likely meant to be: a similar one, or one that differs in upper and lower case alone."""
+    """The accepted name most similar to `name`, or else one that differs in upper and lower case alone; None where there is none."""
     from difflib import get_close_matches
 
     known = list(accepted)
@@ -124,13 +124,13 @@ def nearest(name: str, accepted: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, accepted: Iterable[str], form: str = "; {}") -> str:
-    """The question whether a name near to `name` was meant, set into `form`; nothing where none is near."""
+    """The question whether a similar name was meant, inserted into `form`; "" where no name is similar."""
     near = nearest(name, accepted)
     return form.format(f"did you mean {near!r}?") if near is not None else ""
 
 
 def replaced(params: Any, changes: Mapping[str, Any], place: str = "") -> Any:
-    """A copy of `params` with `changes` to some of its fields. Raises what `build` raises."""
+    """Copy `params` with `changes` to some of its fields. Raises the errors of `build`."""
     cls = type(params)
     if cls is dict:
         return {**params, **changes}
@@ -146,12 +146,12 @@ def replaced(params: Any, changes: Mapping[str, Any], place: str = "") -> Any:
 
 
 def restore(params_class: type, fields: Mapping[str, Any], untracked: Mapping[str, Any] | None = None) -> Any:
-    """The params whose tree held `fields` (values, as `from_tree` gives them, under their names in identity).
+    """Make the params whose tree held `fields` (values, as `from_tree` gives them, under their names in identity).
 
-    Fields left out while equal to their pinned value get it back; `untracked` ones get what is given for them here, else their
-    default. The result has exactly the tracked values given, whatever `__post_init__` does.
+    Fields left out of the tree, as they equalled their pinned value, get it back; `untracked` ones get their value given here, else their
+    default. The result has exactly the tracked values given, even if `__post_init__` changes them.
 
-    Raises ParamsError for a field the class does not have any more.
+    Raises ParamsError for a field that the class no longer has.
     """
     spec = _spec(params_class)
     values = {**fields}
@@ -181,7 +181,7 @@ def _made(params_class: type, spec: Spec, wanted: dict[str, Any], extras: dict[s
         return _constructed(params_class, spec, wanted, extras)
     except TypeError as error:
         if spec.kind == "dataclass" and spec.also_accepts:
-            return object.__new__(params_class)  # it wants arguments that it does not keep: only its fields are known
+            return object.__new__(params_class)  # its constructor requires arguments that it does not keep: only the fields are known
         raise ParamsError(f"{params_class.__qualname__} cannot be made from {', '.join(wanted)} any more: {error}") from error
 
 
@@ -197,9 +197,9 @@ _ARRAYS = ("array", "matrix", "recarray", "masked", "scalar", "dtype", "numpy.ma
 
 
 def rebuild(tag: str, content: Any, where: str = "") -> Any:
-    """The value that was reduced to `content` under `tag`; `where` is the reference of its class, for types of the user's.
+    """Make the value that was reduced to `content` under `tag`; `where` is the reference of its class, for types of users.
 
-    Raises ParamsError for types that cannot be made again from what is kept.
+    Raises ParamsError for types that cannot be made again from a record.
     """
     if tag in _ARRAYS:
         from persistable.params import numpy
@@ -229,7 +229,7 @@ def _namedtuple(cls: Any, content: Any) -> Any:
 
 
 def _enum(cls: Any) -> Any:
-    """`cls` itself. Raises ParamsError for what is no enum: whatever a record names is not called."""
+    """Return `cls` itself. Raises ParamsError if it is no enum: an arbitrary name in a record is never called."""
     from enum import EnumMeta
 
     if not isinstance(cls, EnumMeta):
@@ -245,9 +245,9 @@ _OF_USERS: dict[str, Any] = {
 
 
 def _imported(where: str, spread: bool = False) -> Callable[[Any], Any]:
-    """A function that imports `where`, ``module:qualname``, and calls it with the content, or with its items where it is to be `spread`.
+    """Return a function that imports `where`, ``module:qualname``, and calls it with the content, or if `spread` with the items of it.
 
-    Those of a dict are arguments by name.
+    Items of a dict are passed by name.
     """
 
     def rebuilt(content: Any) -> Any:
@@ -306,7 +306,7 @@ def _estimator(content: Any) -> Any:
     from persistable.params.other_libraries import is_described
 
     cls = content["class"]
-    if not (isinstance(cls, type) and is_described(cls)):  # a record may name anything, and not everything may be called
+    if not (isinstance(cls, type) and is_described(cls)):  # a record may name any object, and not every object may be called
         raise ParamsError(f"{cls!r:.60} is no class of estimators, kernels or splitters of scikit-learn")
     return cls(**content["params"])
 

@@ -1,8 +1,8 @@
-"""`Check`: a declared type, compiled to what tells whether a value is of it and converts what is so but for its form.
+"""`Check`: a declared type, compiled to a function that tests values and converts those that differ from it only in form.
 
-A check gives back the value it was given (the same object) where there is nothing to convert, another one that is exactly as much (`1.0`
-for `1`, a tuple for a list), or raises Mismatch. What cannot be judged, protocols, arrays, type variables and the like, stays as it is.
-``docs/design/declared-types.md`` says what becomes of each kind of type.
+A check returns the value it was given (the same object) if there is nothing to convert, or an exactly equal one of the type (`1.0`
+for `1`, a tuple for a list), or raises Mismatch. Types that cannot be judged (protocols, arrays, type variables and others) accept any
+value. ``docs/design/declared-types.md`` lists the rule of each kind of type.
 """
 
 # Values of every type pass through here, so pyright may find what it does not know.
@@ -34,16 +34,16 @@ Converter = Callable[[Any], Any]
 
 
 class Check(NamedTuple):
-    """exact: the types of which every value fits as it is. convert: the check of all others. words: the type, for errors."""
+    """exact: the types whose values all fit as they are. convert: checks all other values. words: the type, for errors."""
 
     exact: frozenset[type]
     convert: Converter
     words: str
     surely: bool = True
-    """True if what it lets pass is of the type for sure; in a union, others go first."""
+    """True if each value that passes is surely of the type; a union tries other members only after these."""
 
     def at(self, step: Any, value: Any) -> Any:
-        """`value`, which is held at `step` of another, as the check has it. Raises Mismatch with that step."""
+        """Return `value`, held at `step` of another value, checked. Raises Mismatch with that step."""
         if type(value) in self.exact:
             return value
         try:
@@ -67,7 +67,7 @@ _DEEPEST = 50
 
 
 def check_pin(pin: Any, check: Check, place: str) -> None:
-    """Raise ParamsError for a value of `omit_when` that the field at `place` never has, so that nothing would be left out."""
+    """Raise ParamsError if the value of `omit_when` is one that the field at `place` never has, so that it would never be left out."""
     if type(pin) in check.exact:
         return
     from persistable.params.encoding import encode
@@ -81,15 +81,15 @@ def check_pin(pin: Any, check: Check, place: str) -> None:
 
 
 def check_of(annotation: Any, names: Mapping[str, Any], bound: Mapping[Any, Any] | None = None) -> Check:
-    """The check for an annotation; text and forward references in it are evaluated among `names`, `bound` says what type variables are."""
+    """The check for an annotation. Text and forward references in it are evaluated among `names`; `bound` maps type variables to types."""
     try:
         return _compiled(annotation, Scope(names, bound or {}), 0)
-    except (RecursionError, TypeError, AttributeError, ValueError):  # whatever an unusual annotation leads to: it cannot be judged
+    except (RecursionError, TypeError, AttributeError, ValueError):  # an unusual annotation can raise any of these: it cannot be judged
         return ANYTHING
 
 
 def of_all(parameter: inspect.Parameter, names: Mapping[str, Any]) -> Any:
-    """The annotation of a parameter; of ``*args`` and ``**kwargs`` the type of all that they take together."""
+    """The annotation of a parameter; of ``*args`` and ``**kwargs`` the type of the tuple or dict that they form."""
     annotation: Any = parameter.annotation
     if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
         if isinstance(annotation, str):  # in brackets, as a star alone is no expression
@@ -130,7 +130,7 @@ def _compiled(annotation: Any, scope: Scope, depth: int) -> Check:
 
 
 def bare(annotation: Any, scope: Scope) -> Any:
-    """The type that an annotation is about, without `Annotated` and its like; `Any` where it cannot be known."""
+    """The type inside an annotation, without `Annotated` and its like; `Any` where it is unknown."""
     for _ in range(_DEEPEST):
         if annotation is None:
             return type(None)
@@ -169,7 +169,7 @@ def _words(kind: Any) -> str:
 
 
 def _unjudged(kind: Any, fits: Callable[[Any], bool] = lambda value: type(value) not in _SCALARS, made: Converter = anything) -> Check:
-    """A check for a type that cannot be judged: it accepts what `made` does. A union asks it last, for values that `fits` accepts."""
+    """A check for a type that cannot be judged: it applies `made` only. A union tries it last, for values that `fits` accepts."""
 
     def convert(value: Any) -> Any:
         return made(value)
@@ -237,7 +237,7 @@ def _literal(choices: tuple[Any, ...]) -> Check:
 
 
 def _items(value: Any, item: Check) -> list[Any] | None:
-    """The items of `value` where any had to be converted; None where they stay as they are."""
+    """The items of `value`, some of them converted; None where none had to be."""
     return None if {*map(type, value)} <= item.exact else _each(value, [item] * len(value))
 
 
@@ -416,7 +416,7 @@ def _of_class(cls: Any, arguments: tuple[Any, ...], kind: Any, scope: Scope) -> 
 
 
 def _is_plain(cls: Any) -> bool:
-    """Tell whether ``isinstance`` means what it says for `cls`."""
+    """Tell whether ``isinstance`` tests real membership in `cls`."""
     return type(cls) in _PLAIN_METACLASSES or "__pydantic_decorators__" in cls.__dict__
 
 

@@ -1,4 +1,4 @@
-"""Columns of frames and tables, whichever library holds them: what a dtype cannot say of itself, as numbers, texts and masks."""
+"""Columns of frames and tables of any library: items that their dtype does not describe, as numbers, texts and masks."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -15,7 +15,7 @@ from persistable.params.reduced import Blob, blob
 
 
 def numbers(array: Any) -> Blob:
-    """The items of a 1-D array of numbers, booleans, times or durations. Unlike in an array of its own, every NaN is one and the same."""
+    """The items of a 1-D array of numbers, booleans, times or durations. Unlike in a plain array, all NaNs are equal."""
     return blob(_chunks(array), array.nbytes)
 
 
@@ -38,7 +38,7 @@ def _one_nan(chunk: Any) -> Any:
 
 
 def masked(array: Any, missing: Any) -> tuple[Blob, Blob]:
-    """Items and mask of a 1-D array, where what is under the mask does not matter."""
+    """Items and mask of a 1-D array; items under the mask become zeros."""
     missing = np.asarray(missing, dtype=bool)
     if missing.any():
         array = np.where(missing, np.zeros((), array.dtype), array)

@@ -25,7 +25,7 @@ _CREDENTIALS = _set(
     """
 )
 _IN_REQUESTS = _set("sig signature hmac cookie cookies pass pwd pw")
-_ABBREVIATED = frozenset({"pat", "pwd", "pass", "pw"})  # credentials behind another word only
+_ABBREVIATED = frozenset({"pat", "pwd", "pass", "pw"})  # credentials only with another word before them
 _PASSES = _set(
     """
     account admin auth db email ftp http ldap login mail mongo mysql pg postgres proxy redis root service smtp ssh sudo user
@@ -36,7 +36,7 @@ _RUN_TOGETHER = re.compile(
 )
 _PLURAL = frozenset({"tokens", "passwords"})
 _OF_A_CREDENTIAL = _set("access api auth bearer bot deploy id refresh secret security session")
-# a trailing word that makes it a fact about a credential, and no credential
+# a last word that makes a name a fact about a credential, not a credential
 _ABOUT = _set(
     """
     algorithm arn count date dir dirs enabled endpoint expiration expires expiry file filename folder format header host id ids
@@ -70,14 +70,14 @@ _TELLING_VALUES = re.compile(
     r"(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|sk_live_|rk_live_|hf_|npm_|pypi-|dop_v1_|AIza|ya29\.|AGE-SECRET-KEY-|ed25519-private:)[\w.-]{16,}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*|(?:Bearer|Basic)\s+[\w.~+/=-]{6,}",
 )
-_SHORTEST = 20  # of those without any sign between letters and digits
-_PAIRS = re.compile(r"(?i)(?:^|[;\s])(password|pwd|passwd|accountkey|sharedaccesskey)=([^;\s]+)")  # of a connection
+_SHORTEST = 20  # shorter values of letters and digits alone are no credential
+_PAIRS = re.compile(r"(?i)(?:^|[;\s])(password|pwd|passwd|accountkey|sharedaccesskey)=([^;\s]+)")  # in a connection string
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|]+")
 
 
 def named(name: str, in_request: bool = False) -> bool:
-    """Tell whether what goes by this name is a credential: a variable or a param, or, in a request, a header or a part of the URL."""
+    """Tell whether this is the name of a credential: of a variable or a param, or, in a request, of a header or a part of the URL."""
     words = _words(name)
     if not words:
         return False
@@ -132,13 +132,13 @@ def shown_by(value: str) -> bool:
 
 
 def opaque(value: str) -> bool:
-    """Tell whether it looks drawn at random: long, and letters and digits mixed within one word."""
+    """Tell whether `value` looks random: long, and letters and digits mixed within one word."""
     runs = re.findall(r"[A-Za-z0-9]{12,}", value) if _OPAQUE.fullmatch(value) else []
     return any(sum(map(str.isdigit, run)) >= 3 and sum(map(str.isalpha, run)) >= 3 for run in runs)
 
 
 def of_url(url: str) -> str | None:
-    """The credential in `url`, in words, such as ``the parameter `token```; None where nothing is. A ``{place}`` is none."""
+    """The credential in `url`, in words, such as ``the parameter `token```; None without one. A ``{place}`` is none."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -154,7 +154,7 @@ def of_url(url: str) -> str | None:
 
 
 def _is_given(value: str) -> bool:
-    """Tell whether it is written out: no place to be filled in, no variable of a shell, not masked."""
+    """Tell whether `value` is written out: no placeholder, no variable of a shell, not masked."""
     return bool(value) and re.search(r"^\$|[{}]|^(?:\*+|[xX]{3,}|\.{3})$", value) is None
 
 
@@ -163,7 +163,7 @@ _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization|cookie|x-[\w-]*(?:key|tok
 
 
 def in_script(text: str) -> str | None:
-    """The credential written out in a script, in words; None where nothing is. `text`: the template."""
+    """The credential written out in a script, in words; None without one. `text`: the template."""
     for name, given in _ASSIGNED.findall(text):
         value = given.strip("\"'")
         if "$" not in value and "`" not in value and _is_given(value) and given_under(name, value):

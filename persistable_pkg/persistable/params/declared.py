@@ -1,4 +1,4 @@
-"""Make params from what users give, and check those that they have made, by the types that their class declares."""
+"""Make params from values that users give, and check params that users made, by the types that their class declares."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -17,9 +17,9 @@ from persistable.params.mismatch import Mismatch
 
 
 def made(cls: Any, fields: Mapping[str, Any], place: str = "", arguments: tuple[Any, ...] = ()) -> Any:
-    """A params object of `cls` (of ``cls[arguments]``) from keywords, each of its declared type or converted to it without a loss.
+    """Make a params object of `cls` (of ``cls[arguments]``) from keywords, each of its declared type or converted to it without loss.
 
-    Raises MistypedParam, UnknownParam and MissingParam; what the class itself raises passes.
+    Raises MistypedParam, UnknownParam and MissingParam; errors of the class itself pass through.
     """
     checks = field_checks_of(cls, arguments)
     if checks is None:
@@ -28,7 +28,7 @@ def made(cls: Any, fields: Mapping[str, Any], place: str = "", arguments: tuple[
         try:
             value = cls(**fields)
         except TypeError:
-            value = build(cls, fields, place)  # which says what is wrong
+            value = build(cls, fields, place)  # raises the error that names the fault
         for attr, exact, _ in checks.fields:
             if type(getattr(value, attr, None)) not in exact:
                 return _own(value, checks)
@@ -37,7 +37,7 @@ def made(cls: Any, fields: Mapping[str, Any], place: str = "", arguments: tuple[
 
 
 def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments: tuple[Any, ...] = ()) -> Any:
-    """A copy of `params` with other values in some of its fields. Raises what `made` raises."""
+    """Copy `params` with other values in some of its fields. Raises the errors of `made`."""
     cls = type(params)
     checks = field_checks_of(cls, arguments)
     if checks is None:
@@ -46,18 +46,18 @@ def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments:
 
 
 def whole(params: Any, arguments: tuple[Any, ...] = ()) -> Any:
-    """`params` as somebody made them, or a copy where a value of theirs had to be converted. Raises MistypedParam."""
+    """Return `params` that a user made, or a copy where a value had to be converted. Raises MistypedParam."""
     checks = field_checks_of(type(params), arguments)
     return _fitted(partial(checked, checks=checks) if checks is not None else anything, params, type(params).__name__)
 
 
 def converted(check: Check, value: Any, place: str) -> Any:
-    """`value`, checked. Raises MistypedParam, naming `place`."""
+    """Check `value` and return it, converted if need be. Raises MistypedParam, naming `place`."""
     return value if type(value) in check.exact else _fitted(check.convert, value, place)
 
 
 def _fitted(convert: Callable[[Any], Any], value: Any, place: str) -> Any:
-    """`value` as `convert` gives it; itself where it contains itself, which is said where it is encoded. Raises MistypedParam."""
+    """Return `convert(value)`, or `value` itself if it contains itself, which encoding reports. Raises MistypedParam."""
     try:
         return convert(value)
     except RecursionError:
@@ -67,7 +67,7 @@ def _fitted(convert: Callable[[Any], Any], value: Any, place: str) -> Any:
 
 
 def column(check: Check, values: Any, place: str) -> Any:
-    """The values of an axis, each checked: the same sequence where nothing had to be converted. Raises MistypedParam."""
+    """Check the values of an axis: the same sequence is returned if nothing had to be converted. Raises MistypedParam."""
     exact, convert = check.exact, check.convert
     if int in exact if isinstance(values, range) else {*map(type, values)} <= exact:
         return values
@@ -76,13 +76,13 @@ def column(check: Check, values: Any, place: str) -> Any:
 
 
 def field_check(cls: Any, name: str, arguments: tuple[Any, ...] = ()) -> Check | None:
-    """The check of the field that takes the keyword `name`; None where nothing is to be checked by itself."""
+    """The check of the field that takes the keyword `name`; None where it has none of its own."""
     checks = field_checks_of(cls, arguments)
     if checks is None:
         return None
     attr = checks.keywords.get(name, name)
     if attr in checks.converted:
-        return None  # by the class itself
+        return None  # the class itself converts it
     found = next((each for each in checks.fields if each[0] == attr), None)
     return Check(found[1], found[2], "") if found is not None else checks.entrances.get(name)
 
@@ -90,21 +90,21 @@ def field_check(cls: Any, name: str, arguments: tuple[Any, ...] = ()) -> Check |
 def _called(cls: Any, fields: Mapping[str, Any], place: str) -> Any:
     if "__dataclass_fields__" in cls.__dict__:
         try:
-            return cls(**fields)  # names are checked by the call itself; what is wrong is said below
+            return cls(**fields)  # the call itself checks names; `build` below raises the error that names the fault
         except TypeError:
             pass
     return build(cls, fields, place)
 
 
 def _made_by(make: Callable[[Mapping[str, Any]], Any], cls: Any, checks: FieldChecks, fields: Mapping[str, Any]) -> Any:
-    """The object that `make` makes of the fields, each of its declared type."""
+    """Make an object of the fields by `make`, each of its declared type."""
     early, trouble = _early(cls, checks, fields)
     try:
         value = make(early)
     except PersistableError:
         raise
     except Exception as error:
-        if trouble is not None:  # most likely what it stumbled over
+        if trouble is not None:  # most likely the cause of the error
             raise trouble.error(cls.__name__) from error
         raise
     return _own(value, checks)
@@ -115,9 +115,9 @@ def _own(value: Any, checks: FieldChecks) -> Any:
 
 
 def _early(cls: Any, checks: FieldChecks, fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mismatch | None]:
-    """The fields converted before the class's own code sees them, and the first that is not of its type.
+    """Convert the fields before the class's own code receives them; also return the first mismatch.
 
-    The code may make of it what is: it is the object's own state that is judged in the end. What no field keeps is judged here.
+    A mismatch alone is no error, as that code may convert the value: the object is checked when made. Keywords without a field fail here.
     """
     if not checks.entrances and not checks.hooked:
         return fields, None
@@ -135,5 +135,5 @@ def _early(cls: Any, checks: FieldChecks, fields: Mapping[str, Any]) -> tuple[Ma
             except Mismatch as mismatch:
                 trouble = trouble or mismatch.under(attr)
             except RecursionError:
-                pass  # it contains itself, which is said where it is encoded
+                pass  # it contains itself, which encoding reports
     return out, trouble

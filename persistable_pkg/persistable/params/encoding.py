@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Writer = Callable[[Any, Path, Nodes], bytes]
 
 MAX_DEPTH = 100
-"""Largest depth of nested values. Deeper is refused: it is nearly always a value that contains itself."""
+"""Largest depth of nested values. Deeper ones are refused: nearly always, such a value contains itself."""
 
 # ------------------------------------------------------------------ plain values
 
@@ -81,7 +81,7 @@ item_bytes = _item
 
 
 def check_depth(path: Path) -> None:
-    """Raise Refused where values are nested too deep."""
+    """Raise Refused if values are nested too deep."""
     if len(path) > MAX_DEPTH:
         raise Refused(f"it is nested more than {MAX_DEPTH} deep, or contains itself", "make it flatter")
 
@@ -163,18 +163,18 @@ _REDUCERS = ClassTable()
 _FIELDS = ClassTable()
 _REGISTERED = TypeTable()
 _BROUGHT: list[TypeTable] = []
-"""The names under which installed packages bring functions, once they have been looked at."""
+"""The table of functions that installed packages register by entry points, once these have been listed."""
 
 
 def register_params(cls: type | str, reduce: Callable[[Any], Any], *, replace: bool = False) -> None:
     """Make values of `cls`, and of subclasses that have no registration of their own, usable as params.
 
     `cls` may be named as ``"module:Qualname"``, so that its package need not be imported. `reduce` maps such a value to
-    one that can be encoded: all that tells it from others, and nothing else. The name of the value's class is part of
-    identity, its module is not. Processes that work for this one are told. An installed package can do it by an entry point
+    one that can be encoded: all that distinguishes it from others, and nothing else. The name of the value's class is part of
+    identity, its module is not. Processes that work for this one register it too. An installed package can do it by an entry point
     of the group ``persistable.params``, whose name is ``module:Qualname``.
 
-    Raises RegistrationError where another function is registered for `cls`, unless it is to `replace` that: keys would move.
+    Raises RegistrationError where another function is registered for `cls`, unless `replace` is true: keys would change.
     """
     if isinstance(cls, type) or cls.count(":") == 1:
         extensions.register("params", cls, reduce, replace)
@@ -190,12 +190,12 @@ def register_reduce(cls: type | str, reduce: Callable[[Any], Any]) -> None:
 
 
 def is_node(cls: type) -> bool:
-    """Tell whether values of `cls` are persistables, which stand for what they hold."""
+    """Tell whether values of `cls` are persistables, which the params represent by their keys."""
     return getattr(cls, "_node_is_node", False) is True
 
 
 def reducer_of(cls: type) -> Reduce:
-    """The function that turns a value of `cls` into another that can be encoded. Raises Refused if nothing does."""
+    """The function that reduces a value of `cls` to one that can be encoded. Raises Refused if there is none."""
     found: Reduce | None = _REDUCERS.found.get(id(cls))
     if found is None:
         registered = _REGISTERED.find(cls)
@@ -222,7 +222,7 @@ def _registered(name: str, reduce: Callable[[Any], Any]) -> Reduce:
 
 
 def _brought(cls: type) -> Reduce:
-    """The function that an installed package brings for `cls`, or else what is known of any object."""
+    """The function that an installed package registers for `cls`, or else the one for any object."""
     from persistable.params.reduce import unknown
 
     if cls.__module__ != "builtins":
@@ -238,7 +238,7 @@ def _brought(cls: type) -> Reduce:
 
 
 def fields_of(cls: type) -> Spec | None:
-    """The fields of a params class; None for other classes, and for those that were registered or are enums."""
+    """The fields of a params class; None for other classes, for registered ones and for enums."""
     found: Spec | bool | None = _FIELDS.found.get(id(cls))
     if found is None:
         special = _REGISTERED.find(cls) is not None or any(base.__module__ == "enum" for base in cls.__mro__)
@@ -286,12 +286,12 @@ def blake3_hex(raw: bytes) -> str:
 
 
 def object_prefix(spec: Spec) -> bytes:
-    """The bytes with which every value of a params class begins."""
+    """The bytes with which each value of a params class begins."""
     return b"@s6:object(" + _str(spec.name) + b"{"
 
 
 def tracked_rows(spec: Spec) -> list[tuple[str, bytes, bytes | None]]:
-    """Attribute, encoded name and encoded pinned value of each field that is identity, in the order in which they are encoded."""
+    """Attribute, encoded name and encoded pinned value of each tracked field, in the order in which they are encoded."""
     rows = []
     for field in spec.fields:
         if not field.markers.untracked:
@@ -311,7 +311,7 @@ def _object_writer(spec: Spec) -> Writer:
             raw = field_bytes(value, attr, path, nodes)
             if raw != pin:
                 out.append(key + raw)
-        if spec.extras:  # of a pydantic model that takes undeclared fields
+        if spec.extras:  # a pydantic model that accepts undeclared fields
             out.extend(_str(name) + field_bytes(value, name, path, nodes) for name in value.__pydantic_extra__ or ())
             out.sort()
         return prefix + b"".join(out) + b"})"
@@ -354,7 +354,7 @@ def field_bytes(value: Any, attr: str, path: Path, nodes: Nodes) -> bytes:
 
 
 def unset(attr: str, path: Path) -> Refused:
-    """The error for a field without a value, as slots can have."""
+    """Return the error for a field without a value, as slots can be."""
     path.append(attr)
     return Refused("the field was never given a value", "set it in __post_init__, or give it a default")
 
@@ -363,20 +363,20 @@ def unset(attr: str, path: Path) -> Refused:
 
 
 def encode(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> bytes:
-    """`value` as canonical bytes. Equal bytes mean the same value of the same type, on every machine and in every process.
+    """Encode `value` as canonical bytes. Equal bytes mean the same value of the same type, on every machine and in every process.
 
     Parameters:
-        place: how to name `value` in errors; the name of its class if it is empty and `value` has fields.
-        nodes: where to append each persistable found in `value`, as (dotted path within `value`, persistable); None refuses them.
+            place: the name of `value` in errors; the name of its class if it is empty and `value` has fields.
+            nodes: the list for each persistable found in `value`, as (dotted path within `value`, persistable); None refuses them.
 
-    Raises UntrackableParam, naming the place, for anything that has no such bytes.
+    Raises UntrackableParam, naming the place, for a value that has no such bytes.
     """
     raw: bytes = encode_with(_item, value, place, nodes)
     return raw
 
 
 def encode_with(write: Callable[..., Any], value: Any, place: str, nodes: Nodes) -> Any:
-    """Call ``write(value, path, nodes)`` with a new path; what it refuses becomes an UntrackableParam."""
+    """Call ``write(value, path, nodes)`` with a new path, and raise UntrackableParam where it raises Refused."""
     path: Path = []
     try:
         return write(value, path, nodes)
@@ -387,7 +387,7 @@ def encode_with(write: Callable[..., Any], value: Any, place: str, nodes: Nodes)
         reason, advice, cause = "it is nested too deep, or contains itself", "make it flatter", None
     where = place or _root_name(value)
     found = _follow(value, path)
-    # a value that contains itself has a long way to where that was noticed, of which the start says it all
+    # a value that contains itself has a long path, of which the start is enough
     steps = "".join(map(step_text, path[:6])) + "…" if len(path) > MAX_DEPTH // 2 else "".join(map(step_text, path))
     full = f"{where}{steps}" or "the value"
     message = f"{full} cannot be part of an identity: {reason}. To go on, {advice}"
@@ -400,7 +400,7 @@ def _root_name(value: Any) -> str:
 
 
 def _follow(value: Any, path: Path) -> str:
-    """The type of what `path` leads to, as far as it can be followed."""
+    """The type of the value at `path`, or of the last one that can be reached."""
     for step in path:
         try:
             value = (
@@ -416,7 +416,7 @@ def _follow(value: Any, path: Path) -> str:
 
 
 def step_text(step: Any) -> str:
-    """A step of a path as it stands in errors: ``.name``, ``['key']``, ``[3]``; nothing for what a value is reduced to."""
+    """A step of a path as errors show it: ``.name``, ``['key']``, ``[3]``; "" for the step from a value to its reduced form."""
     if isinstance(step, str):
         return f".{step}"
     if isinstance(step, tuple):

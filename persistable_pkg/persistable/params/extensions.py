@@ -1,4 +1,4 @@
-"""Extensions of the library: registrations that a program makes, and entry points of installed packages, read when a name is not known.
+"""Extensions of the library: registrations by programs, and entry points of installed packages, read when a name is not known.
 
 Kinds are ``stores`` (by URL scheme), ``formats`` (by suffix or type), ``params`` (by type) and ``executors`` (by name); the groups of entry
 points are called ``persistable.stores`` and so on.
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 registered: dict[tuple[str, Any], tuple[Any, Any]] = {}
-"""Kind and name to what was registered: for what, and what."""
+"""Kind and name to the registration: its target and its value."""
 _KINDS = ("stores", "formats", "params", "executors")
 _listed: dict[str, dict[str, dict[str, EntryPoint]]] = {}
 
 
 def register(kind: str, target: object, value: Any, replace: bool) -> None:
-    """Note that `value` was registered for `target`: a class, the name of one, another type, a suffix or a scheme.
+    """Note that `value` is registered for `target`: a class, the name of one, another type, a suffix or a scheme.
 
-    Raises RegistrationError where something else was, unless it is to `replace` that. A class of the same name that was made anew, as when
-    the cell of a notebook runs again, is another one.
+    Raises RegistrationError if another value is registered for it, unless `replace` is true. A class that was defined anew under the same
+    name, as when the cell of a notebook runs again, is another target and may replace the former.
     """
     name = _name(target)
     known = registered.get((kind, name))
@@ -55,7 +55,7 @@ def _name(target: object) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether they are one, or functions that do the same: of one source, as where it is run again."""
+    """Tell whether both are one object, or functions with the same code and variables, as after running their source again."""
     if one is other:
         return True
     code = getattr(one, "__code__", None)
@@ -66,7 +66,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def entries(kind: str) -> dict[str, dict[str, EntryPoint]]:
-    """The entry points of a kind by name and by what they stand for; listed once in a process, whatever is installed later."""
+    """The entry points of a kind by name and by value; listed once in a process, so that later installations are not seen."""
     if not _listed:
         from importlib.metadata import entry_points
 
@@ -79,9 +79,9 @@ def entries(kind: str) -> dict[str, dict[str, EntryPoint]]:
 
 
 def load(kind: str, name: str) -> Any:
-    """The object that the entry point of that name refers to, imported; None where no package has one.
+    """Import the object of the entry point of that name; None if no package has one.
 
-    Raises RegistrationError where it cannot be imported, or two packages have it.
+    Raises RegistrationError if it cannot be imported, or two packages have one.
     """
     found = list(entries(kind).get(name, {}).values())
     if not found:

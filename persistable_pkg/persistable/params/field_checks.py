@@ -1,4 +1,4 @@
-"""Check params, and other values with fields, by the types that their own class declares."""
+"""Check params, and other values with fields, by the types that their class declares."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 
 class FieldChecks(NamedTuple):
-    """The fields of a params class, each with the types that need no look and the check of all others.
+    """The fields of a params class, each with the types that need no check and the check of all others.
 
-    entrances: checks of what the constructor takes and does not keep. hidden: the names that instances may hold, where the constructor
-    takes something that no field keeps; None where all it takes becomes fields.
+    entrances: checks of the constructor's arguments that it does not keep. hidden: the names that instances may hold, where the constructor
+    takes an argument that no field keeps; None where all its arguments become fields.
     """
 
     fields: tuple[tuple[str, frozenset[type], Callable[[Any], Any]], ...]
     entrances: dict[str, Check]
     hidden: tuple[frozenset[str], str] | None
     plain: bool = False
-    """True if it is a dataclass that keeps what it is called with as its fields, and has no code of the user's for that."""
+    """True for a dataclass that keeps its arguments as its fields, without any code of the user's that sees them."""
     hooked: bool = False
-    """True if code of the user's sees the values while an object is made."""
+    """True if code of the user's receives the values while an object is made."""
     keywords: Mapping[str, str] = {}
-    """The field that a keyword fills, where it has another name."""
+    """Keyword to the field that it fills, where their names differ."""
     converted: frozenset[str] = frozenset()
     """Fields with a converter of the user's own."""
 
@@ -50,7 +50,7 @@ _FOUND = ClassTable()
 
 
 def field_checks_of(cls: Any, arguments: tuple[Any, ...] = (), around: Mapping[Any, Any] | None = None) -> FieldChecks | None:
-    """The checks of a params class, `arguments` being those of ``cls[...]``; None for classes of which nothing is to be checked."""
+    """The checks of a params class, `arguments` being those of ``cls[...]``; None for classes without anything to check."""
     if arguments:
         return _field_checks(cls, arguments, around or {})
     found: Any = _FOUND.found.get(id(cls))
@@ -66,11 +66,11 @@ def _field_checks(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any
     try:
         spec = spec_of(cls)
     except Refused:
-        return None  # what is wrong with it is said where it is encoded
+        return None  # encoding reports the fault in it
     if spec is None:
         return None
     hidden = spec.hidden
-    if spec.kind == "pydantic" or "__pydantic_validator__" in cls.__dict__:  # pydantic has judged, by its own rules
+    if spec.kind == "pydantic" or "__pydantic_validator__" in cls.__dict__:  # pydantic has checked, by its own rules
         return _judged(cls, spec)
     from persistable.params.checks import check_of, check_pin
 
@@ -80,7 +80,7 @@ def _field_checks(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any
         home = home_of(cls, field.attr)
         check = check_of(own_annotations(home).get(field.attr, _declared(cls, field.attr)), names_for(home), bound)
         exact = check.exact
-        if _default_of(cls, field.attr) is None:  # ``x: int = None`` means ``int | None``, as it long did
+        if _default_of(cls, field.attr) is None:  # ``x: int = None`` means ``int | None``, by the old convention
             exact = exact | {type(None)}
         if field.markers.pin is not NO_PIN:
             check_pin(field.markers.pin, check._replace(exact=exact), f"{spec.name}.{field.attr}")
@@ -105,7 +105,7 @@ def _field_checks(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any
 
 
 def _judged(cls: Any, spec: Spec) -> FieldChecks:
-    """The checks of a pydantic model: what pydantic made of the values stays, but for numpy scalars in them."""
+    """The checks of a pydantic model: values that pydantic made stay, except numpy scalars in them."""
     checks = []
     for field in spec.fields:
         annotation = getattr(cls, "model_fields", {}).get(field.attr)
@@ -118,7 +118,7 @@ def _judged(cls: Any, spec: Spec) -> FieldChecks:
 
 
 def _declared(cls: Any, attr: str) -> Any:
-    """The type of a field that is in no annotation, as with ``attrs.field(type=int)`` and make_dataclass."""
+    """The declared type of a field without an annotation, as with ``attrs.field(type=int)`` and make_dataclass."""
     declared = getattr(cls, "__dataclass_fields__", {}).get(attr)
     if declared is not None:
         return declared.type
@@ -126,7 +126,7 @@ def _declared(cls: Any, attr: str) -> Any:
 
 
 def _default_of(cls: Any, name: str) -> Any:
-    """The default that a dataclass or attrs class declares for a field; something else than None where there is none."""
+    """The default that a dataclass or attrs class declares for a field; a value other than None where there is none."""
     declared = getattr(cls, "__dataclass_fields__", {}).get(name)
     if declared is None:
         declared = next((each for each in getattr(cls, "__attrs_attrs__", ()) if each.name == name), None)
@@ -154,7 +154,7 @@ def _generic_bases(cls: Any) -> Iterator[Any]:
 
 
 def anything(value: Any) -> Any:
-    """`value`, of which nothing is declared: numpy scalars in it become Python values, params in it are checked by their own class."""
+    """Convert `value`, which has no declared type: numpy scalars in it become Python values, params in it are checked by their class."""
     kind = type(value)
     if kind in _SCALARS:
         return value
@@ -164,9 +164,9 @@ def anything(value: Any) -> Any:
 
 
 def checked(value: Any, checks: FieldChecks | None = None, own: bool = False) -> Any:
-    """`value`, a params object, with fields of their declared types: itself, or a copy where something had to be converted.
+    """Check a params object against its declared types: return `value` itself, or a copy if something had to be converted.
 
-    own: nobody else has it yet, so it is changed in place. Raises Mismatch.
+    own: no other code has the object yet, so it is changed in place. Raises Mismatch.
     """
     checks = checks or field_checks_of(type(value))
     if checks is None:
@@ -194,7 +194,7 @@ def checked(value: Any, checks: FieldChecks | None = None, own: bool = False) ->
 
 
 def _check_hidden(value: Any, known: frozenset[str], taken: str) -> None:
-    """Refuse what was made from something that no field keeps, and holds it elsewhere."""
+    """Raise Mismatch if `value` was made from an argument that no field keeps, and holds data outside its fields."""
     held = [name for name in getattr(value, "__dict__", ()) if name not in known]
     private = getattr(value, "__pydantic_private__", None) or {}
     held += [name for name, each in private.items() if not _is_default(value, name, each)]
@@ -219,8 +219,8 @@ def _is_default(value: Any, name: str, held: Any) -> bool:
 
 
 def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[Any, Any]) -> Callable[[Any], Any]:
-    """A check for instances of `cls`, and for what is in them if they are params."""
-    target = ref(cls)  # or a class that mentions itself would never die
+    """A check for instances of `cls`, and for their fields if they are params."""
+    target = ref(cls)  # a strong reference would keep a class alive that mentions itself
     given = dict(around)
     members = list(cls.__members__) if issubclass(cls, enum.Enum) else []
     known: list[FieldChecks | None] = []
@@ -244,7 +244,7 @@ def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[A
 
 
 def _again(value: Any, cls: Any) -> Any:
-    """`value` as an instance of `cls` where its own class is an earlier definition of it, with the same fields; else None."""
+    """`value` as an instance of `cls` if its own class is an earlier definition of it, with the same fields; else None."""
     made = as_python(value)
     if made is not value and isinstance(made, cls):
         return made
@@ -262,13 +262,13 @@ def is_again(kind: Any, cls: Any) -> bool:
 
 
 def taken_over(value: Any, cls: Any) -> Any:
-    """`value`, of an earlier definition of the params class `cls`, as one of `cls`; None where their fields differ."""
+    """Convert `value` of an earlier definition of the params class `cls` to one of `cls`; None where their fields differ."""
     try:
         old, new = spec_of(type(value)), spec_of(cls)
     except Refused:
         return None
     if old is None and new is None:
-        return value  # of which nothing is known but its name
+        return value  # a class without known fields is compared by its name alone
     if old is None or new is None or [each.name for each in old.fields] != [each.name for each in new.fields]:
         return None
     if new.kind == "pydantic":

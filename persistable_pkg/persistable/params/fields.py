@@ -24,12 +24,12 @@ FORMER = "__persistable_formerly__"
 
 
 class PersistableParams:
-    """A base for params classes that says what they are for. It has no fields, and params need not inherit it."""
+    """An optional base for params classes, which marks them as such. It has no fields."""
 
     __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, untracked ones too: paths as text, enums by their names, params of this kind as dicts, the rest as it is."""
+        """The fields by name, untracked ones too: paths as text, enums by their names, params of this kind as dicts, others unchanged."""
         spec = spec_of(type(self))
         return {each.attr: _plain(getattr(self, each.attr)) for each in (spec.fields if spec is not None else ())}
 
@@ -37,7 +37,7 @@ class PersistableParams:
 def _plain(value: Any) -> Any:
     if isinstance(value, PersistableParams):
         return value.to_dict()
-    enum = sys.modules.get("enum")  # not imported here: params are to be imported at no cost
+    enum = sys.modules.get("enum")  # not imported here: importing params must cost nothing
     if enum is not None and isinstance(value, enum.Enum):
         return value.name
     return str(value) if hasattr(value, "__fspath__") else value
@@ -78,9 +78,9 @@ class Formerly:
         self.name = name
 
     def __call__(self, renamed: ClassT) -> ClassT:
-        """`renamed`, which keeps the identity that it had under its old name."""
+        """Return `renamed`, which keeps the identity that it had under its old name."""
         take: Any = getattr(renamed, "__renamed_from__", None)
-        if take is not None:  # a step or a class of nodes, which knows what its name means
+        if take is not None:  # a step or a class of nodes, which handles its former name itself
             take(self.name)
         elif isinstance(renamed, type) or hasattr(renamed, "__code__"):
             setattr(renamed, FORMER, self.name)
@@ -99,7 +99,7 @@ untracked = Untracked()
 def omit_when(value: Any) -> OmitWhen:
     """``Annotated[float, omit_when(0.0)] = 0.0``: the field is left out of identity while it equals `value`, type included.
 
-    Give a new field this marker, and payloads made before it existed keep their identity. `value` is pinned: it stays what it is when the
+    Give a new field this marker, and payloads made before it existed keep their identity. `value` is pinned: it stays the same when the
     default changes.
     """
     return OmitWhen(value)
@@ -108,7 +108,7 @@ def omit_when(value: Any) -> OmitWhen:
 def formerly(name: str) -> Formerly:
     """``Annotated[int, formerly("n_rows")]``: the field was renamed, and keeps the identity it had as `name`.
 
-    As a decorator of a params class, an enum, a class of nodes or a step: that was renamed, and keeps the identity it had as `name`.
+    As a decorator of a params class, an enum, a class of nodes or a step: it was renamed, and keeps the identity it had as `name`.
     """
     return Formerly(name)
 
@@ -127,7 +127,7 @@ class _NoPin(Enum):
 
 
 NO_PIN: Any = _NoPin.NO_PIN
-"""Stands for "no omit_when"; any value may be pinned, None too."""
+"""The absence of omit_when; any value may be pinned, None too."""
 
 
 class Markers:
@@ -148,7 +148,7 @@ class Field:
     """One field of a params class.
 
     `attr` is its name in the class, `name` in identity and trees, `alias` in the constructor (None if that does not take it). `names` are
-    all under which its value may be given, `path` where pydantic looks for it in what it is given, if under no name.
+    all names under which its value may be given, `path` is where pydantic reads it in its input, if under no name.
     """
 
     __slots__ = ("alias", "attr", "markers", "name", "names", "path", "required")
@@ -172,9 +172,9 @@ class Field:
 
 
 class Spec:
-    """A params class: its name, its fields in order, and what its constructor takes beside them.
+    """A params class: its name, its fields in order, and the arguments of its constructor that are no fields.
 
-    hidden: where it takes something that is kept in no field, the names its instances may hold all the same, and what it is that is taken.
+    hidden: if an argument is kept in no field, the names that instances may hold nevertheless, and the names of such arguments.
     """
 
     __slots__ = ("also_accepts", "extras", "fields", "frozen", "hidden", "kind", "name")
@@ -235,7 +235,7 @@ def _inspect(cls: type) -> Spec | None:
 
 
 def _undecorated(cls: type) -> Spec | None:
-    """A class that inherits fields from a decorated one and adds none is as good as decorated; one that adds some was forgotten."""
+    """A class that inherits the fields of a decorated one is accepted if it adds none; added fields mean a forgotten decorator."""
     for attribute, decorator, inspect in (("__dataclass_fields__", "@dataclass", _dataclass), ("__attrs_attrs__", "@attrs.define", _attrs)):
         if hasattr(cls, attribute):
             decorated = next((at for at, base in enumerate(cls.__mro__) if attribute in base.__dict__), None)
@@ -313,16 +313,16 @@ def _attrs(cls: Any) -> Spec:
 
 
 def _taken(cls: Any, fields: list[Field]) -> tuple[str, ...]:
-    """Arguments that an ``__init__`` or ``__attrs_pre_init__`` of the user's own takes beside the fields."""
+    """Parameters that an ``__init__`` or ``__attrs_pre_init__`` of the user's own has beside the fields."""
     code = getattr(cls.__init__, "__code__", None)
     if code is None or code.co_filename == "<string>" or "attrs generated" in code.co_filename or "__pydantic_validator__" in cls.__dict__:
-        return ()  # nobody wrote it
+        return ()  # it is generated
     kept = {name for field in fields for name in (field.attr, *field.names)}
     return tuple(name for name in list(signature_of(cls.__init__).parameters)[1:] if name not in kept)
 
 
 def _cached(cls: Any) -> tuple[str, ...]:
-    """The names under which a `functools.cached_property` keeps what it made."""
+    """The names under which each `functools.cached_property` keeps its value."""
     return tuple(name for base in cls.__mro__ for name, held in list(base.__dict__.items()) if type(held).__name__ == "cached_property")
 
 
@@ -348,7 +348,7 @@ def _pydantic(cls: Any) -> Spec:
 
 
 def _pydantic_field(name: str, info: Any, markers: Markers, by_alias: bool, by_name: bool) -> Field:
-    """A field with every name its value may come under. `alias` is one that the constructor takes, `path` is set where it takes none."""
+    """A field with every name for its value. `alias` is one that the constructor takes, `path` is set where it takes none."""
     given = info.validation_alias if info.validation_alias is not None else info.alias
     choices = getattr(given, "choices", [given] if given is not None else []) if by_alias else []
     plain = [each for each in choices if isinstance(each, str)]
@@ -361,7 +361,7 @@ def _pydantic_field(name: str, info: Any, markers: Markers, by_alias: bool, by_n
 
 
 def default_of(cls: Any, name: str) -> Any:
-    """The default of a field, made anew; None where there is none."""
+    """The default of a field, newly made; None where there is none."""
     model = getattr(cls, "model_fields", {}).get(name)
     if model is not None:
         return model.get_default(call_default_factory=True)
@@ -386,7 +386,7 @@ _WORDS = ("untracked", "omit_when", "formerly")
 
 
 def markers_of(annotation: Any, place: str = "") -> Markers:
-    """The markers of one annotation that is not a string. Raises ParamsError, naming `place`, for markers that cannot be meant so."""
+    """The markers of one annotation that is not a string. Raises ParamsError, naming `place`, for invalid markers."""
     metadata: list[Any] = []
     while True:
         inner = getattr(annotation, "__metadata__", None)
@@ -425,7 +425,7 @@ def _read(metadata: Any, place: str) -> Markers:
 
 
 def _refuse_inner(annotation: Any, place: str) -> None:
-    """A marker on a part of a type, as in ``list[Annotated[int, untracked]]``, would mean nothing: better said than found out."""
+    """Raise ParamsError for a marker on a part of a type, as in ``list[Annotated[int, untracked]]``, which would have no effect."""
     for part in getattr(annotation, "__args__", None) or ():
         for marker in getattr(part, "__metadata__", ()):
             if isinstance(marker, Untracked | OmitWhen | Formerly):
@@ -447,7 +447,7 @@ def _markers(cls: type, attr: str, raw: Any) -> Markers:
         return sent
     markers = text_markers(raw, names_for(home), place)
     if home.__module__ in ("__main__", "__mp_main__") and _might_mark(raw, names_for(home)):
-        # where a worker has a copy of this class, the names in its annotations are not there
+        # where a worker has a copy of this class, the names in its annotations are not defined
         setattr(home, _SENT, {**home.__dict__.get(_SENT, {}), attr: markers})
     return markers
 
@@ -473,7 +473,7 @@ def text_markers(text: str, names: dict[str, Any], place: str = "") -> Markers:
 
     node = parse(text.strip(), "eval").body
     metadata = []
-    # Annotated[Unknown, marker]: the type need not be known to read what follows it
+    # Annotated[Unknown, marker]: the markers can be read although the type is unknown
     while (
         isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) and ast.unparse(node.value).rpartition(".")[2] == "Annotated"
     ):
@@ -504,5 +504,5 @@ def _might_mark(text: str, names: dict[str, Any]) -> bool:
 def _evaluate(text: str, names: dict[str, Any]) -> Any:
     try:
         return eval(text, names)
-    except Exception:  # noqa: BLE001 - whatever a name that cannot resolve leads to
+    except Exception:  # noqa: BLE001 - any error that an unknown name leads to
         return NO_PIN

@@ -1,4 +1,4 @@
-"""Text without the passwords, tokens and signatures of the URLs in it: whatever shows a URL to a person, or keeps it, asks here."""
+"""Text without the passwords, tokens and signatures of the URLs in it, for all code that shows or stores a URL."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def masked(text: str) -> str:
 
 
 def unmasked(text: str) -> bool:
-    """Tell whether `text` shows what `masked` would replace."""
+    """Tell whether `text` contains a secret that `masked` would replace."""
     return masked(text) != text
 
 
 def _without_token(found: re.Match[str]) -> str:
     scheme, user = found.groups()
-    # http has no users without a password; elsewhere a name may stand alone, and what looks drawn at random is no name
+    # http has no users without a password; elsewhere a name may be there alone, and text that looks random is no name
     is_token = scheme.lower().endswith(("http", "https")) or shown_by(user) or opaque(user)
     return f"{scheme}://***@" if is_token else found[0]
 
@@ -56,7 +56,7 @@ def _encoded(value: str) -> str:
 
 
 def check_user(url: str) -> None:
-    """Raise StoreError for a user or password in front of a bucket: no file system takes it from there, all take it as its name."""
+    """Raise StoreError for a user or password in front of a bucket: file systems do not support it, and take it as part of the name."""
     scheme, _, rest = url.rpartition("::")[2].partition("://")
     if scheme.lower() in _BUCKETS and "@" in rest.partition("/")[0]:
         shown = re.sub(r"(?<=://)[^/]*@", "***@", url)

@@ -1,4 +1,4 @@
-"""Values that are not of the declared type: what was found, what is wanted, and the ways from the one to the other that lose nothing."""
+"""Values that are not of the declared type: the error with found and wanted type, hints, and placeholders that fit any type."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -25,12 +25,12 @@ class Mismatch(Exception):
         """Attributes by name, items by place, keys in a tuple of one; outermost first."""
 
     def under(self, step: Any) -> Mismatch:
-        """The same, one step farther in."""
+        """Return the same error, with `step` put before its path."""
         self.at.insert(0, step)
         return self
 
     def error(self, place: str) -> MistypedParam:
-        """The error for the user; `place` is how the outermost is called."""
+        """Return the error for the user; `place` is the name of the outermost value."""
         path = place + "".join(map(step_text, self.at))
         shown = f"{self.found!r:.80}" if type(self.found).__module__ == "builtins" else f"{self.found!r:.60}".replace("\n", " ")
         hint = f"; {self.hint}" if self.hint else ""
@@ -39,14 +39,14 @@ class Mismatch(Exception):
 
 
 def wrong(value: Any, wanted: str, hint: str = "") -> Any:
-    """`value` where it stands for something that is not there yet; else raise Mismatch."""
+    """Return `value` if it is, or contains, a placeholder for a value not there yet; else raise Mismatch."""
     if stands_in(type(value)) or _holds_stand_ins(value, 3):
         return value
     raise Mismatch(value, wanted, hint)
 
 
 def stands_in(cls: Any) -> bool:
-    """Tell whether values of `cls` stand for others of any type: nodes, families, connections for payloads, OmegaConf for its content."""
+    """Tell whether values of `cls` are placeholders for any type: nodes, families, connections for payloads, OmegaConf for its content."""
     if getattr(cls, "_node_is_node", False) is True or getattr(cls, "_node_is_family", False) or getattr(cls, "_stands_in", False):
         return True
     package: str = cls.__module__.partition(".")[0]
@@ -54,7 +54,7 @@ def stands_in(cls: Any) -> bool:
 
 
 def listed(value: Any) -> list[Any] | None:
-    """The items of a sequence, or of the values of a mapping, where all of them stand for others; None where it is no such thing."""
+    """The items of a sequence, or of the values of a mapping, where all of them are placeholders; None otherwise."""
     if stands_in(type(value)) or not isinstance(value, Sequence | ValuesView):
         return None
     items = list(value)
@@ -62,7 +62,7 @@ def listed(value: Any) -> list[Any] | None:
 
 
 def _holds_stand_ins(value: Any, depth: int) -> bool:
-    """Tell whether it is a collection or object with nodes in it: what becomes of their payloads cannot be judged."""
+    """Tell whether it is a collection or object with nodes in it, whose payloads cannot be judged yet."""
     kind = type(value)
     if depth == 0 or isinstance(value, type):
         return False
@@ -72,7 +72,7 @@ def _holds_stand_ins(value: Any, depth: int) -> bool:
 
 
 def as_python(value: Any) -> Any:
-    """The Python value that a numpy scalar holds, or the scalar where no Python type holds it; anything else as it is."""
+    """The Python value of a numpy scalar, or the scalar itself where no Python type holds its value; any other value unchanged."""
     numpy: Any = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, numpy.generic):
         return value
@@ -83,7 +83,7 @@ def as_python(value: Any) -> Any:
 
 
 def said_as(text: Any, kind: type) -> str:
-    """A hint for text that reads as a value of `kind`."""
+    """A hint for text that can be read as a value of `kind`; "" for other text."""
     if not isinstance(text, str):
         return ""
     try:

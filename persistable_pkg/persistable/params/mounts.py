@@ -11,13 +11,13 @@ _KINDS = (
     "orangefs", "smb2", "smb3", "smbfs", "webdav",
 )  # fmt: skip
 NETWORK = frozenset({*_KINDS, *[f"fuse.{name}" for name in _FUSE]})
-"""Kinds of file systems whose files several machines may have open, as ``/proc/mounts`` calls them, and macOS."""
+"""Kinds of file systems whose files several machines may have open, by their names in ``/proc/mounts`` and on macOS."""
 
 
 def network_of(path: str) -> str | None:
-    """The kind of network file system that `path`, or the nearest folder above that is there, is on.
+    """The kind of network file system of `path`, or of the nearest folder above it that exists.
 
-    None for a local one, and where it cannot be told.
+    None for a local one, and where it is unknown.
     """
     if sys.platform == "win32":
         return _windows(path)
@@ -29,7 +29,7 @@ def network_of(path: str) -> str | None:
 
 
 def kind_of(device: int) -> str:
-    """The kind of the file system mounted as `device`; nothing where Linux does not tell."""
+    """The kind of the file system mounted as `device`; "" where Linux does not list it."""
     try:
         wanted = f"{os.major(device)}:{os.minor(device)}"
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
@@ -43,7 +43,7 @@ def kind_of(device: int) -> str:
 
 
 def _mac(place: str) -> str | None:
-    """The name of the file system at `place`, which stands behind six numbers and some bytes of ``struct statfs``."""
+    """The name of the file system at `place`, which follows six numbers and some bytes in ``struct statfs``."""
     import ctypes
 
     try:
@@ -57,7 +57,7 @@ def _mac(place: str) -> str | None:
 
 
 def _windows(path: str) -> str | None:
-    """``smbfs`` for a share, by its name or the letter that stands for it."""
+    """``smbfs`` for a network share, given by its name or its drive letter."""
     drive = os.path.splitdrive(os.path.abspath(path))[0]
     if drive.startswith(("\\\\", "//")):
         return "smbfs"

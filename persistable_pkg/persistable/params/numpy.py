@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from persistable.params.reduced import Reduce
 
 CHUNK_BYTES = 1 << 22
-"""Bytes of an array that is not contiguous that are copied at a time."""
+"""Bytes copied at a time of an array that is not contiguous."""
 
 _PLAIN = "convert it with numpy.asarray, or register_params its type"
 _STRING = getattr(getattr(np, "dtypes", None), "StringDType", None)  # numpy 2
 
 
 def reducer(cls: type) -> Reduce | None:
-    """The function that reduces values of `cls`, a class of numpy's or derived from one; None if nothing does."""
+    """The function that reduces values of `cls`, a class of numpy or derived from one; None if there is none."""
     found = _EXACT.get(cls)
     if found is not None:
         return found
@@ -83,21 +83,21 @@ def _items(array: Any) -> Any:
 
 
 def objects(items: list[Any]) -> list[Any]:
-    """Items of an array or column of objects: numpy scalars among them stay what they are for who takes them out, so their dtypes count."""
+    """Items of an array or column of objects: numpy scalars among them are tagged with their dtypes, as code that reads them sees these."""
     if not any(issubclass(kind, np.generic) for kind in {*map(type, items)}):
         return items
     return list(map(typed, items))
 
 
 def typed(value: Any) -> Any:
-    """`value` with each numpy scalar in it as one that has its dtype in identity, where its holder hands it on as it is."""
+    """`value` with each numpy scalar in it tagged with its dtype, for holders that return their scalars unchanged."""
     if isinstance(value, np.generic):
         return Tagged("scalar", parts(np.asarray(value)))
     return rebuilt(value, typed)
 
 
 def _chunks(array: Any) -> Iterator[Any]:
-    """The bytes of `array` in C order: a view where they are so, else copied piece by piece."""
+    """The bytes of `array` in C order: a view where they are contiguous, else copied piece by piece."""
     if array.nbytes == 0:
         return
     if array.dtype.char in "gG":
@@ -113,7 +113,7 @@ def _chunks(array: Any) -> Iterator[Any]:
 
 
 def _without_padding(array: Any) -> bytes:
-    """An x86 long double is ten bytes in sixteen; what is in the others is left over from before."""
+    """The bytes with zeros as padding: an x86 long double is ten bytes in sixteen, and the others are undefined."""
     flat = np.ascontiguousarray(array).reshape(-1)
     if array.dtype.char == "G":
         flat = flat.view(np.longdouble)
@@ -133,7 +133,7 @@ def _masked(value: Any) -> Tagged:
 
 
 def _blank(data: Any, mask: Any) -> None:
-    """Overwrite what the mask hides."""
+    """Overwrite the masked items with zeros."""
     if data.dtype.names is not None:
         for name in data.dtype.names:
             _blank(data[name], mask[name])
@@ -183,7 +183,7 @@ _EXACT: dict[type, Reduce] = {
 
 
 def from_description(described: Any) -> Any:
-    """The dtype that `describe` gave `described` for."""
+    """The dtype for which `describe` returned `described`."""
     if isinstance(described, list):
         return np.dtype([(name, from_description(inner)) for name, inner in described])
     if isinstance(described, dict):
@@ -195,7 +195,7 @@ def from_description(described: Any) -> Any:
 
 
 def from_parts(content: Any) -> Any:
-    """The array that `parts` gave `content` for. Its blobs must hold their bytes."""
+    """The array for which `parts` returned `content`. Its blobs must hold their bytes."""
     dtype = from_description(content["dtype"])
     array: Any = np.zeros(tuple(content["shape"]), dtype)
     _fill(array, content["items"])

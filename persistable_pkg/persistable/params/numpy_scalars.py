@@ -1,4 +1,4 @@
-"""Convert numpy scalars, in values of which nothing is declared, to the Python values that they are in identity, however deep they are."""
+"""Convert numpy scalars to the Python values that they are in identity, at any depth of values without a declared type."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -41,11 +41,11 @@ def is_concrete(cls: type) -> bool:
 
 
 def rebuilt(value: Any, convert: Convert) -> Any:
-    """`value` with what it holds converted: itself where nothing changes, else a copy.
+    """`value` with its items converted: itself where nothing changes, else a copy.
 
-    Raises Mismatch with the place if `convert` does, RecursionError for what contains itself. Only what is plain to rebuild is looked into:
-    containers of Python, partials, and parameters of scikit-learn's estimators. What else may hold numpy scalars has their dtypes in
-    identity.
+    Raises Mismatch with the place if `convert` does, RecursionError for a value that contains itself. Only types that are easy to rebuild
+    are searched: containers of Python, partials, and parameters of scikit-learn's estimators. Other types that may hold numpy scalars have
+    the dtypes of these in identity.
     """
     kind = type(value)
     found: Any = _REBUILD.found.get(id(kind))
@@ -91,7 +91,7 @@ def _rebuild_of(kind: type) -> Callable[[Any, Convert], Any] | bool:
         return found
     if issubclass(kind, tuple) and hasattr(kind, "_make"):
         return _named_tuple
-    # imported wherever there is an instance of one of its classes
+    # it is imported if there is an instance of one of its classes
     if "sklearn" in sys.modules and any(base.__module__.startswith("sklearn.") and base.__name__ in _ESTIMATORS for base in kind.__mro__):
         return _estimator
     return False
@@ -101,7 +101,7 @@ _ESTIMATORS = ("BaseEstimator", "Kernel")
 
 
 def _of_items(make: Callable[[Any, list[Any]], Any]) -> Callable[[Any, Convert], Any]:
-    """A function that converts the items of a value; `make` makes another of its kind of them."""
+    """Return a function that converts the items of a value; `make` makes another value of the same kind from them."""
 
     def rebuild(value: Any, convert: Convert) -> Any:
         changed = items(value, convert)
@@ -144,7 +144,7 @@ def _partial(value: functools.partial[Any], convert: Convert) -> Any:
 def _estimator(value: Any, convert: Convert) -> Any:
     try:
         held = value.get_params(deep=False)
-    except Exception:  # noqa: BLE001 - what is wrong with it is said where it is encoded
+    except Exception:  # noqa: BLE001 - encoding reports the fault in it
         return value
     changed = pairs(held, convert)
     if changed is None or any(getattr(value, name, self) is not self for name, self in held.items()):

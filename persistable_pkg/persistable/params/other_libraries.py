@@ -1,6 +1,6 @@
 """Values of other libraries: scikit-learn estimators, OmegaConf nodes, torch tensors and dtypes, URLs of pydantic, paths, pytz zones.
 
-No package is imported here: a value of its type has been met, so it is loaded.
+No package is imported here: a value of its type exists, so it is loaded.
 """
 
 # Values of every type pass through here, so pyright may find what it does not know.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def reducer(cls: type) -> Reduce | None:
-    """The function that reduces values of `cls`; None if nothing here does."""
+    """The function that reduces values of `cls`; None if there is none here."""
     names = {f"{base.__module__.partition('.')[0]}:{base.__name__}" for base in cls.__mro__}
     for bases, reduce in _BY_BASE:
         if not names.isdisjoint(bases):
@@ -33,12 +33,12 @@ def reducer(cls: type) -> Reduce | None:
 
 
 def is_described(cls: type) -> bool:
-    """Tell whether values of `cls` are reduced to that and its parameters."""
+    """Tell whether values of `cls` are reduced to their class and parameters."""
     return reducer(cls) in (_estimator, _kernel, _splitter)
 
 
 def _estimator(value: Any) -> Tagged:
-    """Class and parameters. What fitting leaves behind would need the data it came from: that is a payload, not a param."""
+    """Reduce to class and parameters. A fitted estimator is refused: its state comes from data, so it is a payload, not a param."""
     fitted = next((name for name in vars(value) if name.endswith("_") and not name.startswith("_") and not name.endswith("__")), None)
     if fitted is None:
         fitted = _says_fitted(value)
@@ -55,13 +55,13 @@ def _kernel(value: Any) -> Tagged:
 
 
 NO_RESULT = ("n_jobs", "verbose")
-"""Parameters of estimators that decide how they work and not what comes of it."""
+"""Parameters of estimators that change how they work but not their results."""
 NO_RESULT_IN_SKLEARN = ("memory", "pre_dispatch")
-"""More of these, by names that mean other things in other packages."""
+"""More such parameters, with names that mean other things in other packages."""
 
 
 def _described(value: Any, held: dict[str, Any]) -> Tagged:
-    """The class, and of the parameters those that change what comes of it and are not at their default.
+    """Reduce to the class, and those of the parameters that change results and are not at their default.
 
     Which parameters there are, and how defaults that mean nothing are written, differs from version to version.
     """
@@ -82,7 +82,7 @@ def _described(value: Any, held: dict[str, Any]) -> Tagged:
 
 
 def _splitter(value: Any) -> Tagged:
-    """The parts of a splitter of folds: its class and what its ``__init__`` takes."""
+    """The parts of a splitter of folds: its class and the arguments of its ``__init__``."""
     from persistable.params.annotations import signature_of
 
     held = vars(value)
@@ -97,7 +97,7 @@ def _splitter(value: Any) -> Tagged:
 
 
 def _scorer(value: Any) -> Tagged:
-    """The parts of a scorer by `make_scorer`: the function, whether more is better, what of the estimator it is given, and its options."""
+    """The parts of a scorer by `make_scorer`: the function, its sign and options, and the method of the estimator that it calls."""
     made = Parts(
         function=value._score_func,
         sign=value._sign,
@@ -108,7 +108,7 @@ def _scorer(value: Any) -> Tagged:
 
 
 def _says_fitted(value: Any) -> str | None:
-    """The word for what is fitted in an estimator that says so itself; None where it is not, or where a new one says the same."""
+    """Words for the fitted state of an estimator that reports it by itself; None where it does not, or where a new one reports the same."""
     check = getattr(value, "__sklearn_is_fitted__", None)
     try:
         if check is None or not check():
@@ -128,12 +128,12 @@ def _omegaconf(value: Any) -> Any:
 
 
 def _pytz(value: Any) -> Tagged:
-    # a zone of pytz's stays at one offset of it whatever is added to a time
+    # a zone object of pytz keeps its one offset in all arithmetic on times
     return Tagged("pytz", (value.zone, getattr(value, "_utcoffset", None)))
 
 
 def _tensor(value: Any) -> Tagged:
-    """Type, shape and bytes, wherever they are: on which device, and in which order in memory, changes no number."""
+    """Type, shape and bytes, independent of device and order in memory: these change no number."""
     name = type(value).__name__
     if name not in ("Tensor", "Parameter"):
         raise Refused(f"a {name} is a tensor with something more, and that would not be tracked", "register_params its type")
@@ -159,7 +159,7 @@ def _secret(value: Any) -> Any:
 
 
 def _url(value: Any) -> Tagged:
-    """The text, whatever pydantic calls the class: that differs between its versions."""
+    """Reduce to the text: the class differs between versions of pydantic."""
     return Tagged("pydantic.url", str(value))
 
 
@@ -189,7 +189,7 @@ _BY_BASE: tuple[tuple[tuple[str, ...], Reduce], ...] = (
     (("pydantic:_BaseUrl", "pydantic:_BaseMultiHostUrl", "pydantic_core:Url", "pydantic_core:MultiHostUrl"), _url),
     (("torch:Module",), _module),
 )
-"""The same, by the names of classes among the bases of a value's class."""
+"""The reducers by the names of classes among the bases of a value's class."""
 _EXACT: dict[str, Reduce] = {
     "httpx:URL": lambda value: Tagged("httpx.url", str(value)),
     "yarl:URL": lambda value: Tagged("yarl.url", str(value)),

@@ -1,4 +1,4 @@
-"""pandas values: labels, dtypes and items, whatever blocks they are in. Loaded when the first one is met."""
+"""pandas values: labels, dtypes and items, independent of the blocks they are in. Loaded when the first one is met."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -20,13 +20,13 @@ from persistable.params.stdlib import fixed_offset
 if TYPE_CHECKING:
     from persistable.params.reduced import Reduce
 
-_WRAPPED = type(pd.array(np.zeros(0, np.complex128)).dtype)  # a numpy array in pandas' dress
+_WRAPPED = type(pd.array(np.zeros(0, np.complex128)).dtype)  # a numpy array as an extension array of pandas
 _PER_SECOND = {"ns": 10**9, "us": 10**6, "ms": 10**3, "s": 1}
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def reducer(cls: type) -> Reduce | None:
-    """The function that reduces values of `cls`, a class of pandas' or derived from one; None if nothing does."""
+    """The function that reduces values of `cls`, a class of pandas or derived from one; None if there is none."""
     found = _EXACT.get(cls)
     if found is not None:
         return found
@@ -72,7 +72,7 @@ def _index(value: Any) -> Tagged:
 
 
 def _labels(index: Any) -> Parts:
-    """The labels and their known frequency; a range of integers counts as its labels, however pandas keeps them."""
+    """The labels and their known frequency; a range of integers is reduced to its labels."""
     if isinstance(index, pd.MultiIndex):
         levels = [_column(index.get_level_values(i).array) for i in range(index.nlevels)]
         return Parts(names=list(index.names), levels=levels, multi=True)
@@ -109,7 +109,7 @@ def _plain(array: Any) -> Parts:
 
 
 def _in_finest(unit: str, items: Any) -> tuple[str, Any]:
-    """Times in the finest unit that holds them all, whatever they are counted in: versions of pandas choose differently."""
+    """Times in the finest unit that holds them all, independent of their own unit: versions of pandas choose differently."""
     missing = items == np.iinfo(np.int64).min
     plain = np.where(missing, 0, items)
     for finer, per_second in _PER_SECOND.items():
@@ -122,7 +122,7 @@ def _in_finest(unit: str, items: Any) -> tuple[str, Any]:
 
 
 def _objects(items: list[Any]) -> Parts:
-    """Objects one by one. In text, which pandas 3 keeps as `str` and pandas 2 as objects, each missing one is NaN, as `str` has it."""
+    """Reduce objects one by one. In text, which is `str` in pandas 3 and objects in pandas 2, each missing one becomes NaN, as in `str`."""
     kinds = {*map(type, items)}
     if str in kinds and kinds - {str}:
         texts = [item if type(item) is str else np.nan if _is_missing(item) else None for item in items]
@@ -135,7 +135,7 @@ def _is_missing(item: Any) -> bool:
 
 
 def _text(array: Any, dtype: Any) -> Parts:
-    # where the text lies (Python or Arrow) is chosen by what is installed; what stands for a missing one is behaviour
+    # installed packages decide where the text is stored (Python or Arrow); the value of missing ones affects behaviour
     items = array.tolist()
     if dtype.na_value is not pd.NA:
         return _objects(items)
@@ -221,7 +221,7 @@ _DAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
 
 
 def _alias(offset: Any) -> str:
-    """The frequency of a period, in our own spelling."""
+    """The frequency of a period, in the spelling of this library."""
     known = offset.kwds
     alias = _ALIASES.get(type(offset).__name__)
     if alias is None:
@@ -232,9 +232,9 @@ def _alias(offset: Any) -> str:
 
 
 def _offset(value: Any) -> Parts:
-    """A date offset: its class, how many, and its options."""
+    """A date offset: its class, its multiple, and its options."""
     options = {name: option for name, option in value.kwds.items() if name != "calendar"}
-    if type(value).__name__ == "Easter" and options.get("method") == 3:  # the only one there was before pandas had more
+    if type(value).__name__ == "Easter" and options.get("method") == 3:  # the only method of older versions of pandas
         del options["method"]
     return Parts(
         {"offset": type(value).__name__, "n": int(value.n), "normalize": bool(value.normalize), "options": rebuilt(options, typed)}
@@ -249,7 +249,7 @@ def _offset_param(value: Any) -> Tagged:
 
 
 def _timestamp(value: Any) -> Tagged:
-    # one moment is one value, in whichever unit it is counted: versions of pandas choose differently
+    # one moment is one value, in any unit: versions of pandas choose differently
     moment = value._value * _NANOSECONDS[value.unit]
     return Tagged("pandas.Timestamp", (moment, None if value.tz is None else _zone_name(value.tz)))
 
@@ -306,7 +306,7 @@ def _array_back(content: Any) -> Any:
 
 
 def _dtype_back(content: Any) -> Any:
-    """The dtype of an empty column. That of objects has no class of its own: these were of pandas' text."""
+    """The dtype of an empty column. Plain objects have no dtype of pandas, so a column of objects had a dtype of text."""
     return pd.StringDtype(na_value=np.nan) if content["dtype"] == "object" else _column_back(content).dtype
 
 

@@ -20,8 +20,8 @@ class Reader:
     """Reads trees.
 
     Parameters:
-        nodes: what stands for a persistable in a tree, by its key; none may be there by default.
-        untracked: values for fields that are not identity, by their dotted place, as `untracked_values` gives them.
+            nodes: the value for each persistable in a tree, by its key; by default, a persistable in a tree is an error.
+            untracked: values for fields that are not identity, by their dotted path, as `untracked_values` returns them.
     """
 
     def __init__(self, nodes: Mapping[str, Any] | None = None, untracked: Mapping[str, Any] | None = None) -> None:
@@ -30,7 +30,7 @@ class Reader:
         self._path: list[str] = []
 
     def read(self, data: Any) -> Any:
-        """The value of a tree. Raises ParamsError, with the dotted place in it as ``path``, where the tree does not hold enough."""
+        """Return the value of a tree. Raises ParamsError, with the dotted place in it as ``path``, where the tree does not suffice."""
         if isinstance(data, list):
             return [self._at(str(i), item) for i, item in enumerate(data)]
         if not isinstance(data, dict):
@@ -43,7 +43,7 @@ class Reader:
         return self._untag(tag[1:], data[tag], data.get("$class", ""))
 
     def params(self, params_class: type, data: Mapping[str, Any]) -> Any:
-        """The params of a class, of whose fields `data` holds the trees. Raises ParamsError as `read` and `restore` do."""
+        """Return the params of a class whose fields have the trees `data`. Raises ParamsError as `read` and `restore` do."""
         return self._guarded(lambda: self._fields(params_class, data))
 
     def _at(self, step: str, data: Any) -> Any:
@@ -69,7 +69,7 @@ class Reader:
         return restore(params_class, given, self._others(others) if others else None)
 
     def _others(self, attrs: list[str]) -> dict[str, Any]:
-        """The untracked fields of what is read just now whose values can be had."""
+        """The untracked fields of the object that is being read, as far as their values are known."""
         found: dict[str, Any] = {}
         for attr in attrs:
             data = self._untracked.get(".".join([*self._path, attr]), _SHOWN)
@@ -78,11 +78,11 @@ class Reader:
             try:
                 found[attr] = Reader().read(data)
             except ParamsError:
-                continue  # it gets its default: what it is changes nothing that was made
+                continue  # it gets its default: its value affects no payload
         return found
 
     def _guarded(self, read: Any) -> Any:
-        """Call `read`; errors name the place in the params."""
+        """Call `read` and add the place in the params to its errors."""
         depth = len(self._path)
         try:
             return read()
@@ -113,7 +113,7 @@ class Reader:
         return self._guarded(lambda: rebuild(tag, self._content(content), where))
 
     def _content(self, content: Any) -> Any:
-        """The parts of a tagged value, which are no places of their own for people."""
+        """Read the parts of a tagged value, which add no steps to the path in errors."""
         if isinstance(content, dict) and not any(key.startswith("$") for key in content):
             return {key: self.read(item) for key, item in content.items()}
         return [self.read(item) for item in content] if isinstance(content, list) else self.read(content)

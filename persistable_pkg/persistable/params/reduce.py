@@ -1,4 +1,4 @@
-"""Reduce values of any class: the function for it is chosen by the package the class comes from; and classes as ``module:qualname``."""
+"""Reduce values of any class, by the function for the package of the class; and refer to classes as ``module:qualname``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _GENERIC = "convert it to plain values, register_params its type, or mark the fi
 
 
 def find(cls: type) -> Reduce | None:
-    """The function that reduces values of `cls`; None if nothing is known about it. Raises Refused, with advice that fits."""
+    """The function that reduces values of `cls`; None if nothing is known about it. Raises Refused, with advice for its type."""
     from importlib import import_module
 
     from persistable.params import stdlib
@@ -59,7 +59,7 @@ def find(cls: type) -> Reduce | None:
 
 
 def unknown(cls: type) -> Reduce:
-    """The function for values of a class that nothing is known about: it takes what can be named, and refuses all else."""
+    """The function for values of an unknown class: it refers to objects that have a name to import them by, and refuses all others."""
     return _reference if issubclass(cls, type) else _by_name
 
 
@@ -68,7 +68,7 @@ def _reference(value: Any) -> Tagged:
 
 
 def _by_name(value: Any) -> Tagged:
-    """Functions of every kind, and other objects that know the name they are imported by; all else is refused."""
+    """Refer to functions of every kind, and to other objects that know the name they are imported by; all others are refused."""
     if callable(value) and isinstance(getattr(value, "__qualname__", None), str):
         return Tagged("reference", reference(value))
     raise Refused(*_why(value))
@@ -98,11 +98,11 @@ def _why(value: Any) -> tuple[str, str]:
 MAINS = ("__main__", "__mp_main__")
 """Names of the module of the main program, in itself and in processes that multiprocessing has started."""
 kept_main: ContextVar[Any] = ContextVar("kept_main", default=None)
-"""The module that stands for ``__main__`` in the trees that are read just now, where a record has kept its source."""
+"""The module used as ``__main__`` for the trees that are being read, where a record has kept its source."""
 
 
 def is_script(module: str) -> bool:
-    """Tell whether a module is a script or notebook, or was made of the source of one: ``<train.py>``, which no import finds."""
+    """Tell whether a module is a script or notebook, or was made of the source of one: ``<train.py>``, which cannot be imported."""
     return module in MAINS or module.startswith("<")
 
 
@@ -111,14 +111,14 @@ def _unmarked(_: Any) -> str:
 
 
 mark_of: Callable[[Any], str] = _unmarked
-"""Return a digest of the source of something in the main script. The package that reads sources, which is above, puts its own here."""
+"""Return a digest of the source of an object in the main script. The package that reads sources, a layer above, puts its function here."""
 _BY_NAME = "name a function or class at the top level of a module, or register_params its type, or mark the field untracked"
-# types that say they live in builtins but do not
+# types that claim to be in builtins but are not
 _TYPES_MODULE = {type(None): "types:NoneType", type(...): "types:EllipsisType", type(NotImplemented): "types:NotImplementedType"}
 
 
 def reference(value: Any) -> str:
-    """The name by which `value` can be imported, as ``module:qualname``. Raises Refused if that does not give `value` itself."""
+    """The name by which `value` can be imported, as ``module:qualname``. Raises Refused if the name gives another object."""
     if isinstance(value, type) and value in _TYPES_MODULE:
         return _TYPES_MODULE[value]
     owner = getattr(value, "__self__", None)
@@ -135,7 +135,7 @@ def reference(value: Any) -> str:
     if "<locals>" in name:
         raise Refused(f"{name} is defined inside a function and cannot be imported", _BY_NAME)
     if is_script(module):
-        # a worker holds a copy of what the main script defined, so it need not be the same object, only the same kind of one
+        # a worker holds a copy of the objects of the main script, so it need not be the same object, only one of the same kind
         found = _lookup(module, name)
         if found is not None and type(found) is not type(value):
             raise Refused(f"{name} in the main script is a {type(found).__name__}, this is a {type(value).__name__}", _BY_NAME)
@@ -154,13 +154,13 @@ def _method(value: Any, owner: Any) -> str:
 
 
 def _member(owner: str, name: str) -> str:
-    """The reference of what a class has under `name`."""
+    """The reference of the attribute `name` of a class."""
     place, sign, mark = owner.partition("#")
     return f"{place}.{name}{sign}{mark}"
 
 
 def _public(module: str, name: str, value: Any) -> str:
-    """The documented home of what is defined in a private module: those move between versions (``pathlib._local``, ``_operator``)."""
+    """The documented home of an object from a private module: those move between versions (``pathlib._local``, ``_operator``)."""
     parts = module.split(".")
     for i, part in enumerate(parts):
         if part.startswith("_") and not part.startswith("__"):
@@ -188,13 +188,13 @@ def _lookup(module: str, name: str) -> Any:
 
 
 def _renamed(module: str, name: str) -> Any:
-    """The class of `module` that says it was called `name` before."""
+    """The class of `module` that was called `name` before, or None."""
     held = list(vars(sys.modules[module]).values()) if module in sys.modules and name.isidentifier() else ()
     return next((each for each in held if isinstance(each, type) and each.__dict__.get("__persistable_formerly__") == name), None)
 
 
 def dereference(text: str) -> Any:
-    """The class or function that `reference` gave `text` for. Raises ParamsError if it cannot be imported any more."""
+    """Import the class or function of which `text` is the `reference`. Raises ParamsError if it cannot be imported any more."""
     module, _, name = text.partition(":")
     name, _, mark = name.partition("#")
     found = _lookup(module, name)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Reduce = Callable[[Any], Any]
 
 INLINE_BYTES = 4096
-"""Raw bytes up to this size are kept in a tree, so that the value can be rebuilt from it; of longer ones only the digest."""
+"""Largest size of raw bytes that a tree keeps, so that the value can be rebuilt from it; of longer ones it has only the digest."""
 INLINE_ITEMS = 256
 """The same limit for items of an array or column that is encoded item by item."""
 
@@ -28,10 +28,10 @@ class Refused(Exception):
 
 
 class Tagged:
-    """A value of another type than the plain ones: the tag says which, the content what.
+    """A value of a type other than the plain ones: the name of the type as a tag, and the content.
 
-    `cls` is the class of a value whose type is the user's. Only its name is identity, and that is in the content; trees say where
-    it can be found.
+    `cls` is the class of a value whose type is the user's. Only its name is identity, and that is in the content; trees also name the place
+    where it can be found.
     """
 
     __slots__ = ("cls", "content", "tag")
@@ -43,13 +43,13 @@ class Tagged:
 
 
 class Parts(dict[str, "Any"]):
-    """Named parts of one value. Encoded like a dict; its places read as attributes."""
+    """Named parts of one value. Encoded like a dict; paths in errors show them as attributes."""
 
     __slots__ = ()
 
 
 class Bulk(list["Any"]):
-    """Items of an array or column. Encoded like a list; a tree keeps only the digest of many."""
+    """Items of an array or column. Encoded like a list; if they are many, a tree keeps only their digest."""
 
     __slots__ = ()
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class ClassTable:
     """Facts about a class, kept exactly as long as the class lives.
 
-    A notebook cell that runs again makes a new class of the same name: it is another entry here, and the old one goes with the old class.
+    A notebook cell that runs again makes a new class of the same name: it is another entry here, and the old one ends with the old class.
     Values must not refer to their class, or it never dies.
     """
 
@@ -23,7 +23,7 @@ class ClassTable:
         self._alive: dict[int, Any] = {}
 
     def set(self, cls: type, value: Any) -> None:
-        """Keep `value` for `cls`, replacing what was there."""
+        """Keep `value` for `cls`, replacing an earlier one."""
         key = id(cls)
 
         def forget(_: object) -> None:
@@ -40,7 +40,7 @@ class ClassTable:
 
 
 class TypeTable:
-    """Things registered for a class or for the name of one (``module:Qualname``), found for its subclasses too."""
+    """Values registered for a class or for its name (``module:Qualname``), found for its subclasses too."""
 
     def __init__(self) -> None:
         self._by_class: dict[type, Any] = {}
@@ -56,7 +56,7 @@ class TypeTable:
             raise ValueError(f"{cls!r} names no class: write it as 'module:Qualname'")
 
     def find(self, cls: type) -> Any | None:
-        """The entry registered for `cls` or else for the nearest of its bases; None if nothing was."""
+        """The entry registered for `cls` or else for the nearest of its bases; None if there is none."""
         if not self._by_class and not self._by_name:
             return None
         for base in cls.__mro__:

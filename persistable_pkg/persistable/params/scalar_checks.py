@@ -1,4 +1,4 @@
-"""Checks of numbers, texts, paths and other values without parts: a value of the declared type, or one converted without a loss."""
+"""Checks of numbers, texts, paths and other values without parts: a value of the declared type passes, or one converted without loss."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -14,7 +14,7 @@ from persistable.params.numpy_scalars import is_scalar, python_value
 
 
 def to_int(value: Any) -> Any:
-    """An int: also from numpy; never from a bool or a float."""
+    """Convert to an int, also from numpy; never from a bool or a float."""
     value, given = as_python(value), value
     if isinstance(value, int) and not isinstance(value, bool):
         return value  # a member of an IntEnum is one, and keeps its name
@@ -26,7 +26,7 @@ def to_int(value: Any) -> Any:
 
 
 def to_float(value: Any) -> Any:
-    """A float: also from an int, or numpy's, of the same value; never from a bool."""
+    """Convert to a float, also from an int or a numpy number of the same value; never from a bool."""
     value, given = as_python(value), value
     kind = type(value)
     if kind is int:
@@ -45,7 +45,7 @@ def to_float(value: Any) -> Any:
 
 
 def to_complex(value: Any) -> Any:
-    """A complex number: also from an int or float of the same value; never from a bool."""
+    """Convert to a complex number, also from an int or float of the same value; never from a bool."""
     value, given = as_python(value), value
     if isinstance(value, complex):
         return value
@@ -95,7 +95,7 @@ def number_of(cls: Any) -> Callable[[Any], Any]:
 
 
 def scalar_of(cls: Any) -> Callable[[Any], Any]:
-    """A check for one of numpy's scalar types: what is exactly of it becomes it, as it shares its key; other fractions stay plain."""
+    """A check for one of numpy's scalar types: exactly equal values are converted to it, as the key is the same; other fractions stay."""
     bases = {base.__name__ for base in cls.__mro__}
     like = next((check for name, check in _LIKE.items() if name in bases), None)
 
@@ -150,4 +150,4 @@ _LIKE: dict[str, Callable[[Any], Any]] = {
     "str_": EXACT[str],
     "bytes_": EXACT[bytes],
 }
-"""The check of Python's own type, by the name of a class that numpy's scalar types have above them."""
+"""The check of the equivalent Python type, by the name of a base class of numpy's scalar types."""

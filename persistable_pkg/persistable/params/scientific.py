@@ -1,4 +1,4 @@
-"""Sparse matrices of scipy and labelled arrays of xarray: plain arrays, and what says how they belong together."""
+"""Sparse matrices of scipy and labelled arrays of xarray: plain arrays, and the structure that joins them."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reducer(cls: type) -> Reduce | None:
-    """The function that reduces values of `cls`, one of these packages' own; None if nothing does."""
+    """The function that reduces values of `cls`, a class of these packages; None if there is none."""
     package, name = cls.__module__.partition(".")[0], cls.__name__
     if package == "scipy" and name.partition("_")[0] in _STORED and name.partition("_")[2] in ("matrix", "array"):
         return _sparse
@@ -39,7 +39,7 @@ _STORED = {
 
 
 def _sparse(value: Any) -> Tagged:
-    """All that is stored, as it is stored: also zeros that are written out, entries met twice, and their order, since code sees them."""
+    """Reduce to all stored data, in its stored form: also explicit zeros, duplicate entries, and their order, since code sees them."""
     kind, _, sort = type(value).__name__.partition("_")
     names = _STORED[kind]
     held: Any = value
@@ -49,7 +49,7 @@ def _sparse(value: Any) -> Tagged:
     if held is not value:
         order = np.lexsort(stored["coords"][::-1])
         stored = {"data": held.data[order], "coords": tuple(each[order] for each in stored["coords"])}
-    # whether places are counted in 32 bits or 64 is scipy's choice
+    # scipy chooses 32 or 64 bits for indices
     wide = {name: part if name == "data" else _wide(part) for name, part in stored.items()}
     return Tagged("scipy.sparse", Parts(format=kind, sort=sort, shape=tuple(map(int, value.shape)), **wide))
 
@@ -64,7 +64,7 @@ def _wide(part: Any) -> Any:
 
 
 def rebuild_sparse(content: Any) -> Any:
-    """The matrix or array that was reduced to `content`: format, sort, shape and what is stored."""
+    """The matrix or array that was reduced to `content`: format, sort, shape and stored data."""
     from importlib import import_module
 
     sparse = import_module("scipy.sparse")
@@ -96,12 +96,12 @@ def _variables(named: Any) -> dict[Any, Any]:
 
 
 def _variable(value: Any) -> Tagged:
-    """Dimensions, values and attributes. How it was or would be written to a file (`encoding`) is no part of it."""
+    """Dimensions, values and attributes. The form in which it was or would be written to a file (`encoding`) is no part of it."""
     if value.chunks is not None or is_unread(value):
         raise Refused("this xarray object is not in memory, so looking at it would read or compute it", "pass .load() of it")
     return Tagged("xarray.Variable", Parts(dims=tuple(value.dims), data=value.to_numpy(), attrs=dict(value.attrs)))
 
 
 def is_unread(variable: Any) -> bool:
-    """Tell whether a variable only refers to its values in a file. Those of an index are there, also where it is a range."""
+    """Tell whether a variable only refers to its values in a file. The values of an index are in memory, even if it is a range."""
     return getattr(variable, "_in_memory", True) is False and not type(variable._data).__name__.startswith("Pandas")

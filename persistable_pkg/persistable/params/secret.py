@@ -1,4 +1,4 @@
-"""`Secret`: a value that lives in an environment variable and nowhere else, and the removal of such values from texts."""
+"""`Secret`: a value that is kept in an environment variable and nowhere else, and the removal of such values from texts."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownVariableType=false
@@ -27,15 +27,15 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """Names an environment variable whose value is read where it is used, and never recorded.
+    """The name of an environment variable whose value is read where it is used, and never recorded.
 
-    repr, str, pickles, params trees and keys hold the name of the variable, so a node with a `Secret` among its params has the same key
-    whatever the value is. `template` says where the value goes: ``Secret("TOKEN", "Bearer {}")``; it is no secret itself.
+    repr, str, pickles, params trees and keys hold the name of the variable, so the key of a node with a `Secret` among its params does not
+    depend on the value. `template` is the text around the value: ``Secret("TOKEN", "Bearer {}")``; it is no secret itself.
 
     Raises ValueError for anything that cannot be the name of a variable; the value itself, given by mistake, is not repeated.
     """
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # permanent in records, independent of the module that defines the class
     name: str
     """The name of the environment variable."""
     template: str = "{}"
@@ -73,18 +73,18 @@ class Secret:
 
 
 def revealed(text: str | Secret) -> str:
-    """`text` itself, or what the `Secret` stands for."""
+    """Return `text` itself, or the value of the `Secret`."""
     return text.reveal() if isinstance(text, Secret) else text
 
 
 # ------------------------------------------------------------------ taking them out of texts
 
 _values: dict[str, set[str]] = {}
-"""The values that each variable which a `Secret` of this process names was seen to have."""
+"""The values seen in each variable that a `Secret` of this process names."""
 
 
 def add_secret(name: str, value: str) -> None:
-    """Take `value`, which came from elsewhere than a variable, out of texts from now on: ``<name>`` stands where it was."""
+    """Remove `value`, which is not from an environment variable, from texts from now on: ``<name>`` replaces it."""
     _values.setdefault(name, set()).add(value)
 
 
@@ -93,10 +93,10 @@ _SHORTEST_CODE = 6
 
 
 def redact(text: str, *more: str) -> str:
-    """`text` without the value of any `Secret` this process knows, nor any of `more`; ``***`` stands where they were.
+    """`text` without the value of any `Secret` this process knows, nor any of `more`: ``<name>`` and ``***`` replace them.
 
-    Values are found in the spellings they have inside URLs, JSON, HTML, shell scripts, Python literals and base64, and by pieces that show
-    by themselves: of URLs, connections and JSON, what is secret in them; of several lines, each. Secrets in any URL go too: `masked`.
+    Values are found in the spellings they have inside URLs, JSON, HTML, shell scripts, Python literals and base64, and by parts that show
+    alone: the secret parts of URLs, connections and JSON, and each of several lines. Secrets in any URL are removed too, see `masked`.
     """
     if not _values and not more:
         return masked(text)
@@ -107,7 +107,7 @@ def redact(text: str, *more: str) -> str:
 
 def _known(name: str) -> set[str]:
     now = os.environ.get(name)
-    # a worker may have read it where this process did not, and put it into the text of an error
+    # a worker may have read it, although this process did not, and put it into the text of an error
     return _values[name] | {now} if now else _values[name]
 
 
@@ -143,7 +143,7 @@ def _spellings(value: str) -> set[str]:
 
 
 def _encoded(data: bytes) -> set[str]:
-    """The base64 of `data` wherever it stands in what is encoded (``user:password``), and hexadecimal; none that would be too short."""
+    """The base64 of `data` at each position inside longer encoded text (``user:password``), and its hexadecimal; none that is too short."""
     from base64 import b64encode
 
     found = {data.hex(), data.hex().upper(), b64encode(data).decode()}
@@ -156,7 +156,7 @@ def _encoded(data: bytes) -> set[str]:
 
 
 def _pieces(value: str) -> set[str]:
-    """The value, and what libraries show of it by itself."""
+    """The value, and the parts of it that libraries show alone."""
     lines = {line.strip() for line in value.splitlines()} if "\n" in value else set[str]()
     scheme, _, rest = value.partition(" ")
     if scheme.lower() in ("basic", "bearer", "token"):
@@ -167,7 +167,7 @@ def _pieces(value: str) -> set[str]:
 
 
 def _inside(value: str) -> set[str]:
-    """The secret parts of a value of several: JSON, or a connection such as ``host=h;password=p``."""
+    """The secret parts of a compound value: JSON, or a connection such as ``host=h;password=p``."""
     import json
 
     if value.lstrip().startswith("{"):
@@ -192,7 +192,7 @@ def _texts(value: Any, name: str = "") -> Iterator[str]:
 
 
 def _pieces_of_url(value: str) -> set[str]:
-    """The path of a URL, and each part long enough to be a secret."""
+    """The password and path of a URL, and each part long enough to be a secret."""
     from urllib.parse import unquote, urlsplit
 
     if "://" not in value:
@@ -213,16 +213,16 @@ def _pieces_of_url(value: str) -> set[str]:
 
 
 def clean(error: ErrorT) -> ErrorT | RemoteError:
-    """`error` without secrets in its message, notes, attributes, causes and members: they are replaced where they stand.
+    """Remove secrets from the message, notes, attributes, causes and members of `error`, in place, and return it.
 
-    Where its text still holds one, since it is made of what cannot be changed, the value is a `RemoteError` that stands for it.
+    If its text still contains one, as a part of it cannot be changed, return a `RemoteError` in its place.
     """
     cleaned: Any = _cleaned(error, set()) if _values or _show_urls(error) else error
     return cleaned  # type: ignore[no-any-return]
 
 
 def _show_urls(error: BaseException) -> bool:
-    """Tell whether `error`, or what it came from, tells a URL that is not to be told."""
+    """Tell whether `error`, one of its causes or one of its members shows a URL with a secret."""
     seen: list[BaseException] = []
     pending = [error]
     while pending:
@@ -263,7 +263,7 @@ def _cleaned(error: Any, seen: set[int]) -> Any:
 
 
 def _set(error: BaseException, name: str, value: Any) -> None:
-    with suppress(AttributeError, TypeError):  # it shows in the text, which is looked at in the end
+    with suppress(AttributeError, TypeError):  # then it stays in the text, which is checked in the end
         setattr(error, name, value)
 
 
@@ -289,17 +289,17 @@ def _replaced(value: Any) -> Any:
 
 
 def message_of(error: BaseException) -> str:
-    """The message of `error`, with its secrets; where its class fails to make one, words for that."""
+    """The message of `error`, with its secrets; if its class fails to make one, a text that says so."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - whatever somebody's error does when it is shown
+    except Exception:  # noqa: BLE001 - any error that the class of a user's error raises
         return "<no message: its __str__ raises>"
 
 
 def _text_of(error: BaseException) -> str:
     try:
         return f"{error} {error!r}"
-    except Exception:  # noqa: BLE001 - whatever somebody's error does when it is shown
+    except Exception:  # noqa: BLE001 - any error that the class of a user's error raises
         return ""
 
 
@@ -315,7 +315,7 @@ def _stand_in(error: BaseException) -> RemoteError:
 
 
 def said_without_secrets(record: logging.LogRecord, *more: str) -> bool:
-    """A filter of loggers that takes secrets out of what is logged."""
+    """Remove secrets from a log record: a filter of loggers."""
     if _values or more or unmasked(record.getMessage()):
         import logging
 
@@ -328,7 +328,7 @@ def said_without_secrets(record: logging.LogRecord, *more: str) -> bool:
 
 @contextmanager
 def redacted_logs(*loggers: str, more: tuple[str, ...] = ()) -> Generator[None]:
-    """Inside the block, what these loggers (the name of each, no children) say is said without secrets, see `redact`."""
+    """Inside the block, remove secrets from the records of these loggers (the name of each, no children), see `redact`."""
     import logging
 
     def without(record: logging.LogRecord) -> bool:

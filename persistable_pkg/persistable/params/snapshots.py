@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Snapshot:
     """The result of `capture`: for each tracked field its value, and its bytes if a value of that kind can change in place.
 
-    plain: whether all of them are numbers, text and the like, which cannot change and bring no code. version: that of the node, once it
+    plain: whether all of them are numbers, text and the like, which cannot change and hold no code. version: that of the node, once it
         is part of a key.
     """
 
@@ -38,13 +38,13 @@ class Snapshot:
 
 
 def capture(params: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> tuple[bytes, Snapshot]:
-    """The canonical bytes of `params`, as `encode` gives them, and a Snapshot to compare with later, for the cost of the bytes alone."""
+    """Return the canonical bytes of `params`, as `encode` does, and a Snapshot to compare with later, for the cost of the bytes alone."""
     found: tuple[bytes, Snapshot] = encode_with(_capture, params, place, nodes)
     return found
 
 
 def snapshot(params: Any) -> Snapshot:
-    """The bytes of `params` as they are now. Raises UntrackableParam as `encode` does."""
+    """A Snapshot of `params` as they are now. Raises UntrackableParam as `encode` does."""
     return capture(params, nodes=[])[1]
 
 
@@ -80,7 +80,7 @@ def row_of(attr: str, value: Any, raw: bytes) -> tuple[str, Any, bytes | None]:
 
 
 def tracked_rows(cls: type) -> tuple[bytes, list[tuple[str, bytes, bytes | None]]] | None:
-    """The bytes that each value of a params class with a fixed set of fields begins with, and the fields in the order of their bytes."""
+    """The first bytes of each value of a params class with a fixed set of fields, and the fields in the order of their bytes; else None."""
     found: Any = _ROWS.found.get(id(cls))
     if found is None:
         spec: Spec | None = None if cls in encoding.SCALARS or encoding.is_node(cls) else encoding.fields_of(cls)
@@ -93,7 +93,7 @@ _ROWS = ClassTable()
 
 
 def first_change(params: Any, before: Snapshot) -> str | None:
-    """The first tracked field of `params` that is not what it was at `before`, or None.
+    """The first tracked field of `params` that has changed since the snapshot `before`, or None.
 
     A field that cannot be encoded any more counts as changed. Costs next to nothing where fields hold numbers, text and the like;
     lists, dicts, arrays and frames are encoded again.
@@ -110,7 +110,7 @@ def first_change(params: Any, before: Snapshot) -> str | None:
 
 
 def unchanged(before: Any, now: Any) -> bool:
-    """Tell whether two values are the same as far as identity goes."""
+    """Tell whether two values have the same canonical bytes; False if `before` has none."""
     raw = _bytes(before)
     return raw is not None and raw == _bytes(now)
 
@@ -123,7 +123,7 @@ def _bytes(value: Any) -> bytes | None:
 
 
 def _brief(raw: bytes) -> bytes:
-    """The bytes, or their digest where they would weigh on a node that is kept."""
+    """The bytes, or their digest if they are long, since a node keeps them in memory."""
     if len(raw) <= _KEPT_BYTES:
         return raw
     from blake3 import blake3
@@ -135,7 +135,7 @@ _KEPT_BYTES = 200
 
 
 def lasting(value: Any) -> bool:
-    """Tell whether `value` cannot change in place, as far as Python can promise that."""
+    """Tell whether `value` cannot change in place, as far as Python can guarantee that."""
     cls = type(value)
     if cls in encoding.SCALARS or isinstance(value, type):
         return True
@@ -163,7 +163,7 @@ def untracked_values(params: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         _untracked(params, "", found, 0)
-    except Exception:  # noqa: BLE001 - what is not identity may not stand in the way of anything
+    except Exception:  # noqa: BLE001 - values that are not identity must not cause failures
         return found
     return found
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def reducer(cls: type) -> Reduce | None:
-    """The function that reduces values of `cls`, if it comes with Python or is made by it (enums, named tuples); else None."""
+    """The function that reduces values of `cls`, if it comes with Python or is an enum or named tuple; else None."""
     if any(base.__module__ == "enum" for base in cls.__mro__) and isinstance(cls, sys.modules["enum"].EnumMeta):
         return _flag if issubclass(cls, sys.modules["enum"].Flag) else _enum
     if tuple in cls.__mro__[1:] and isinstance(getattr(cls, "_fields", None), tuple) and hasattr(cls, "_make"):
         return _namedtuple
     found = _EXACT.get(f"{cls.__module__}:{cls.__qualname__}")
-    # a class of the user's may bear such a name too: only the one that can be imported by it is meant
+    # a class of the user's may have such a name too: only the one that can be imported by it is meant
     module = sys.modules.get(cls.__module__)
     if found is not None and (
         cls.__module__ == "builtins" or getattr(module, cls.__qualname__, None) is cls or cls.__module__ in _ELSEWHERE
@@ -48,7 +48,7 @@ def _enum(value: Any) -> Tagged:
     try:
         encode(value._value_)
     except UntrackableParam:
-        pass  # a member is told from others by its name as well
+        pass  # a member is distinguished by its name as well
     else:
         content["value"] = value._value_
     return Tagged("enum", content, type(value))
@@ -79,9 +79,9 @@ def _clock(value: Any) -> Tagged:
 
 
 def fixed_offset(zone: Any) -> Any:
-    """The offset of a zone that has one for all times, on every machine; None for any other, whose name is identity."""
+    """The offset of a zone that has one for all times, on every machine; None for any other, whose identity is its name."""
     kind = type(zone).__name__
-    if kind in ("ZoneInfo", "tzlocal", "tzfile"):  # the others of these are dateutil's, which has no names
+    if kind in ("ZoneInfo", "tzlocal", "tzfile"):  # those of dateutil have no names
         return None
     try:
         return zone.utcoffset(None)

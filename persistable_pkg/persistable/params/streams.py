@@ -1,4 +1,4 @@
-"""Streams of bytes: written whole, digested as they pass, and the positions of those that can be sought."""
+"""Streams of bytes: complete writes, digests, and readers with a position."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Readable(Protocol):
 
 
 class Writable(Protocol):
-    """A sink of bytes, which may take fewer than it is given and says how many; None means all."""
+    """A sink of bytes, which may take only a part and returns its length; None means all."""
 
     def write(self, data: memoryview, /) -> int | None: ...
 
 
 def write_all(file: Writable, data: bytes | memoryview) -> None:
-    """Write all of `data`, a flat run of bytes, however little `file` takes at a time."""
+    """Write all of `data`, a flat run of bytes, in as many calls as `file` needs."""
     view = memoryview(data)
     while view.nbytes:
         written = file.write(view[:_WRITTEN_AT_ONCE])
@@ -35,7 +35,7 @@ def write_all(file: Writable, data: bytes | memoryview) -> None:
 
 
 def digest_rest(file: Readable, into: Writable | None = None, piece: int = PIECE) -> tuple[str, int]:
-    """Digest the rest of `file`, `piece` bytes at a time, and copy it into `into`: the BLAKE3 digest, hexadecimal, and the size."""
+    """Return the BLAKE3 digest, hexadecimal, and the size of the rest of `file`, read `piece` bytes at a time and copied into `into`."""
     hasher, size = blake3(max_threads=max_threads()), 0
     while data := file.read(piece):
         hasher.update(data)

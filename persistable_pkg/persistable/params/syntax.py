@@ -13,8 +13,8 @@ _PAUSE = 0.001  # seconds
 def parse(text: bytes | str, mode: str = "exec") -> Any:
     """Return the tree of a text, as `ast.parse` does.
 
-    CPython counts how deep it is in a tree for all threads together: where several parse at a time, one of them may get a SystemError, of a
-    recursion depth that does not match. Nothing is wrong with its text then.
+    CPython keeps one depth of recursion for all threads: where several parse at a time, one of them may get a SystemError about a recursion
+    depth that does not match, although its text is correct.
     """
     for attempt in range(1, _TRIES):
         try:

@@ -1,4 +1,4 @@
-"""Canonical bytes from a tree, without the classes of the values: what a tree holds is what the bytes hold."""
+"""Canonical bytes from a tree, without the classes of the values: both hold the same data."""
 
 # Trees hold values of every type, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 WAYS = 3
-"""Ways to read a short ``$bytes`` inside an array or frame, where a tree does not tell a raw buffer from a bytes value."""
+"""Ways to read a short ``$bytes`` inside an array or frame, where a tree does not distinguish a raw buffer from a bytes value."""
 _BUFFERED = ("array", "matrix", "recarray", "masked", "scalar", "dtype")
 _LIBRARIES = ("pandas.", "polars.", "pyarrow.", "torch.", "scipy.", "xarray.")
 
 
 def canonical(data: Any, way: int = 0) -> bytes:
-    """The bytes that `encode` gives for the value of which `data` is the tree.
+    """The bytes that `encode` gives for the value with the tree `data`.
 
-    way: 0 takes each ``$bytes`` inside an array or frame for a raw buffer, 1 those that are not in a list, 2 none. Whoever knows the digest
-    tells which is right. Raises ParamsError where the tree has only the digest of something.
+    way: 0 reads each ``$bytes`` inside an array or frame as a raw buffer, 1 those that are not in a list, 2 none. A caller that knows the
+    digest finds the right one. Raises ParamsError where the tree has only the digest of a value.
     """
     return encode(_Reduced(way).value(data))
 
@@ -36,13 +36,13 @@ def object_bytes(name: str, fields: Iterable[tuple[str, Any]], way: int = 0) -> 
 
 
 class _Reduced:
-    """Turns trees into what values are reduced to before they are encoded."""
+    """Turns trees into the reduced form of their values, which can be encoded."""
 
     def __init__(self, way: int) -> None:
         self._way = way
 
     def value(self, data: Any, buffered: bool = False, listed: bool = False) -> Any:
-        """The form of a tree. buffered: whether it is inside an array or frame. listed: whether it is an item of a list."""
+        """The reduced form of a tree. buffered: whether it is inside an array or frame. listed: whether it is an item of a list."""
         if isinstance(data, list):
             return [self.value(item, buffered, True) for item in data]
         if not isinstance(data, dict):

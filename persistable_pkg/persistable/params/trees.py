@@ -1,4 +1,4 @@
-"""Values as JSON for records and for people, and back. A tree holds exactly what the canonical bytes hold, under the same names."""
+"""Values as JSON for records and for people, and back. A tree holds exactly the data of the canonical bytes, under the same names."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 _BIG = 1 << 53
 IDENTITY_ONLY = ClassTable()
-"""Attribute and name in the tree of each field, by params class; of those classes whose fields are all identity, whatever they hold."""
+"""Attribute and name in the tree of each field, by params class; only for classes whose fields are all identity at any value."""
 _DECIMAL_BITS = 2048
 COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
-"""Collections that stand under tags of their own in trees."""
+"""Collections that have tags of their own in trees."""
 
 
 def tree(value: Any, place: str = "") -> Any:
-    """`value` as JSON-like data: what `encode` makes bytes of, readable.
+    """Return `value` as JSON-like data: the readable form of the bytes that `encode` makes.
 
     None, bool, int, float, str and lists are themselves, as is a dict whose keys are all str; a params class at the top is a dict of
     its tracked fields. Everything else is ``{"$tag": content}``. Long arrays and buffers are digests. `place` is that of `encode`, and so
-    are the errors; persistables stand as ``{"$node": key}``.
+    are the errors; persistables become ``{"$node": key}``.
     """
     names = IDENTITY_ONLY.found.get(id(value.__class__))
-    if names is not None:  # a params class whose fields are all identity: those that hold numbers and text alone are done here
+    if names is not None:  # a params class whose fields are all identity: values with numbers and text alone are done here
         found: dict[str, Any] = {}
         for attr, name in names:
             item: Any = getattr(value, attr, UNSET)
@@ -59,7 +59,7 @@ def tree(value: Any, place: str = "") -> Any:
 
 
 def fields_tree(params: Any) -> dict[str, Any]:
-    """The tree of `params` by field, as records have it: empty for None, and what has no fields under ``params``."""
+    """The tree of `params` by field, as in records: empty for None; a value without fields is in it under ``params``."""
     if params is None:
         return {}
     own: Any = tree(params)
@@ -98,7 +98,7 @@ def _tree(value: Any, path: Path) -> Any:
 
 
 def _at(step: Any, value: Any, path: Path) -> Any:
-    """The tree of a value that is at `step` of another."""
+    """The tree of a value at `step` of another."""
     path.append(step)
     found = _tree(value, path)
     path.pop()
@@ -124,7 +124,7 @@ def _float(value: float) -> Any:
 def _str(value: str) -> Any:
     try:
         value.encode()
-    except UnicodeEncodeError:  # half a surrogate pair: JSON has no way to say it that every reader takes
+    except UnicodeEncodeError:  # half a surrogate pair: JSON has no form for it that every reader accepts
         return {"$str": value.encode("utf-8", "surrogatepass").hex()}
     return value
 
@@ -227,7 +227,7 @@ def _attribute(value: Any, attr: str, path: Path) -> Any:
 
 
 def _object(value: Any, spec: Spec, path: Path) -> dict[str, Any]:
-    """The class is named twice: `$object` is identity, `$class` says where to find it."""
+    """The tree of a params object. The class is named twice: `$object` is identity, `$class` is the place to find it."""
     cls = type(value)
     fields = _fields(value, spec, path)
     head = {"$object": spec.name, "$class": f"{cls.__module__}:{cls.__qualname__}"}
@@ -240,9 +240,9 @@ def _object(value: Any, spec: Spec, path: Path) -> dict[str, Any]:
 
 
 def from_tree(data: Any) -> Any:
-    """The value that `tree` made `data` of, for types the library itself knows. A tree of params gives a dict of their fields: see `build`.
+    """The value whose tree is `data`, for types the library itself knows. A tree of params gives a dict of their fields: see `build`.
 
-    Raises ParamsError where the tree does not hold enough: long arrays and columns (of which it has the digest), persistables, types that
+    Raises ParamsError where the tree does not suffice: long arrays and columns (of which it has the digest), persistables, types that
     were registered, classes that cannot be imported any more. Its ``path`` is the place in the tree, dotted.
     """
     from persistable.params.reader import Reader
@@ -251,12 +251,12 @@ def from_tree(data: Any) -> Any:
 
 
 def item_tree(value: Any) -> Any:
-    """The tree of `value` as it is inside others: at the top, too, params are named by their class. Raises what `tree` raises."""
+    """The tree of `value` as an item of another: params, too, are named by their class. Raises the errors of `tree`."""
     return tree([value])[0]
 
 
 def rewritten(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """A copy of a tree in which each dict, inner ones first, is what `change` makes of it; it may change the dict that it is given."""
+    """Copy a tree with each dict in it, inner ones first, replaced by the result of `change`, which may change its argument."""
     if data.__class__ is list:
         return [rewritten(item, change) for item in data]
     if data.__class__ is dict:
@@ -264,11 +264,11 @@ def rewritten(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     return data
 
 
-# ------------------------------------------------------------------ what differs
+# ------------------------------------------------------------------ differences
 
 
 class Absent(Enum):
-    """Stands for a param that one of two trees does not have."""
+    """The mark for a param that one of two trees does not have."""
 
     ABSENT = "absent"
 
@@ -306,7 +306,7 @@ def _zero_signs(a: Any, b: Any) -> bool:
 
 
 def fields_of(data: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Name and tree of each field of the params object that `data` is the tree of."""
+    """Name and tree of each field of the params object whose tree is `data`."""
     if "$fields" in data:
         return [(name, item) for name, item in data["$fields"]]
     return [(name, item) for name, item in data.items() if not name.startswith("$")]
@@ -341,7 +341,7 @@ _OBJECTS = {"$object", "$estimator", "$namedtuple"}
 
 
 def leaves_of(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted path and tree of all that the params hold; an object is the name of its class and its fields, other collections stay whole."""
+    """Dotted path and tree of each value in the params; of an object, its class name and its fields; other collections stay whole."""
     stack = list(params.items())[::-1]
     while stack:
         path, tree = stack.pop()

@@ -1,4 +1,4 @@
-"""Check that a URL means the key that it spells: one that a library would read in another way, or that is none any more, is refused."""
+"""Check that a URL denotes the key that it spells: one that a library would read differently, or that lost a slash, is refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from persistable.params.masking import masked
 
 
 def check_exact(url: str, place: str) -> None:
-    """Raise StoreError unless `place`, which a file system made of `url`, is what is written there behind bucket or host."""
+    """Raise StoreError unless `place`, which a file system made of `url`, equals the text of the URL after bucket or host."""
     scheme, _, rest = url.partition("://")
     if "::" in url or place.startswith(scheme + "://"):
-        return  # several URLs in one: only fsspec can tell; or paths there are URLs
+        return  # several URLs in one: only fsspec can read them; or paths there are URLs
     shown = masked(url)
     written = rest.partition("/")[2].strip("/")
     if not place.rstrip("/").endswith(written) or "?versionId=" in written:

@@ -11,13 +11,13 @@ from persistable.params.trees import absent, children, leaves_of
 
 LONGEST = 60
 MASK = "***"
-"""Stands for a credential."""
+"""The text in place of a credential."""
 
 
 def in_words(tree: Any, name: str = "") -> str:
     """A tree as Python would show the value, as far as that is known: ``Svm(C=10.0)``, ``(1, 2)``, ``2026-01-31``.
 
-    What is a credential, by its look or by the `name` of its param, is masked.
+    A credential, recognized by its look or by the `name` of its param, is masked.
     """
     return _words(without_credentials(tree, name))
 
@@ -44,12 +44,12 @@ def params_in_words(params: Mapping[str, Any]) -> str:
 
 @lru_cache(1024)
 def _text(text: str, name: str) -> str:
-    """`in_words` of a text; remembered, since lists of thousands have few different ones."""
+    """`in_words` of a text; cached, since lists of thousands have few different ones."""
     return MASK if given_under(name, text) else repr(text)
 
 
 def without_credentials(tree: Any, name: str = "") -> Any:
-    """`tree` with every text masked that is a credential, by its look or by the name under which it stands."""
+    """`tree` with each text masked that is a credential, by its look or by the name of its param."""
     kind = tree.__class__
     if kind is str:
         return MASK if given_under(name, tree) else tree
@@ -58,12 +58,12 @@ def without_credentials(tree: Any, name: str = "") -> Any:
     if kind is dict:
         return {
             key: each if key == "$object" else without_credentials(each, name if key[:1] == "$" else key) for key, each in tree.items()
-        }  # the name of a class is none
+        }  # the name of a class is no credential
     return tree
 
 
 def is_of_nodes(tree: Any) -> bool:
-    """Tell whether a tree stands for nodes, which are upstream, and what keeps them together."""
+    """Tell whether a tree consists of nodes, which are upstream, and of collections of them."""
     if tree.__class__ is list:
         return bool(tree) and all(map(is_of_nodes, tree))
     if tree.__class__ is not dict or not tree:
@@ -72,7 +72,7 @@ def is_of_nodes(tree: Any) -> bool:
 
 
 def leaves_in_words(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of all that the params hold: plain values as they are, all else in words; credentials masked."""
+    """Dotted path and value of each value in the params: plain values as they are, all others in words; credentials masked."""
     for path, tree in leaves_of(params):
         if not is_of_nodes(tree):
             shown = without_credentials(tree, path.rpartition(".")[2])
