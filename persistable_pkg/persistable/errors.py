@@ -117,7 +117,7 @@ class UntrackableParam(ParamsError, TypeError):
 
 
 class MistypedParam(ParamsError, TypeError):
-    """A value is not of the declared type, nor one that is the same in another form."""
+    """A value is neither of the declared type nor convertible to it without loss."""
 
     path: str
     """The place of the value, such as ``TrainParams.optimizer.betas[1]``."""
@@ -133,7 +133,7 @@ class UnknownParam(ParamsError, TypeError):
     name: str
     """The keyword."""
     accepted: list[str]
-    """All keywords that are taken."""
+    """All keywords that are accepted."""
 
 
 class MissingParam(ParamsError, TypeError):
@@ -167,7 +167,7 @@ class WrongUpstream(LineageError, TypeError):
     role: str
     """The name of the role."""
     found: str
-    """The node or value that was given, in words."""
+    """The given node or value, in words."""
     wanted: str
     """The declared class or type."""
 
@@ -206,7 +206,7 @@ class UnknownMember(PersistableError, KeyError):
     """A family or project has no member of this key."""
 
     axis: str
-    """The axis that was asked, or the kind of name; empty for items."""
+    """The axis of the value, or the kind of name; empty for items."""
     label: Any
     """The value that was asked for."""
     nearest: Any
@@ -216,62 +216,62 @@ class UnknownMember(PersistableError, KeyError):
 
 
 class NotRebuildable(PersistableError):
-    """A node cannot be had back from its record."""
+    """A node cannot be restored from its record."""
 
     key: Any
     """The key of the node."""
     reason: str
     """One of ``"module"`` (it cannot be imported), ``"class"`` (it is not there any more), ``"no node"`` (something else has that name),
     ``"script"`` (it was defined in a script or notebook, or inside a function), ``"params"``, ``"call"``, ``"upstream"`` (the facts about
-    something upstream are gone) and ``"key"`` (it comes back as another node).
+    an upstream node are gone) and ``"key"`` (the restored node has another key).
     """
     reference: str
     """The class or step as the record names it, ``module:qualname``."""
     path: str
-    """The param or role it is about, dotted; empty for none."""
+    """The param or role concerned, dotted; empty for none."""
     found: Any
-    """The key of the node that was made, where one was; else None."""
+    """The key of the restored node, where there is one; else None."""
 
 
 class RegistrationError(PersistableError, ValueError):
-    """Something else is registered under that name already, or what an installed package brings under it cannot be had."""
+    """Another object is registered under that name already, or the one of an installed package cannot be loaded."""
 
     kind: str
     """One of ``stores``, ``formats``, ``params``, ``executors``."""
     name: str
-    """The name that it was to be registered under."""
+    """The name of the registration."""
 
 
 class ConfigError(PersistableError, ValueError):
-    """A project that cannot be meant so."""
+    """A project, its file or a setting in it is invalid."""
 
     where: str
     """The place, such as ``persistable.toml: targets.model.params.alpha``."""
     accepted: list[str]
-    """The names that are known there, where a name is the trouble; else empty."""
+    """The names that are known there, where a name is wrong; else empty."""
 
 
 class WorkflowError(PersistableError, ValueError, TypeError):
-    """A `Workflow` or `Workspace` class that cannot be meant so."""
+    """A `Workflow` or `Workspace` class is invalid."""
 
     where: str
     """The class and its attribute: ``Files.scaled``."""
 
 
 class InvalidName(PersistableError, ValueError):
-    """A name that could leave its folder or does not exist on every platform."""
+    """A name could leave its folder, or does not exist on every platform."""
 
     name: str
     """The name."""
 
 
 class InvalidQuery(PersistableError, ValueError):
-    """A question to a catalog that cannot be meant so."""
+    """A query to a catalog is invalid."""
 
     where: str
-    """The text of the question."""
+    """The text of the query."""
     part: str
-    """The part of it that the trouble is with; empty for all of it."""
+    """The faulty part of it; empty for all of it."""
 
 
 class UnknownKey(PersistableError, KeyError):
@@ -298,7 +298,7 @@ class PayloadNotFound(PayloadError, FileNotFoundError):
     nearest: Any
     """The closest record, or None."""
     differences: dict[str, tuple[Any, Any]]
-    """The differences of that from the node: a dotted path to the value asked for and the stored one."""
+    """The differences between it and the node: dotted path to the value asked for and the stored one."""
 
 
 class PayloadExists(PayloadError, FileExistsError):
@@ -359,7 +359,7 @@ class NotGeneratable(PayloadError, NotImplementedError):
 
 
 class FormatError(PersistableError):
-    """A payload could not become bytes, or bytes a payload."""
+    """A payload could not be converted to bytes, or bytes to a payload."""
 
     format: str
     """The name of the FileIO."""
@@ -377,7 +377,7 @@ class MalformedFile(FormatError, ValueError):
 
 
 class CodeOfOtherPython(FormatError):
-    """Code that is kept in the file is of another minor version of Python."""
+    """The file contains code of another minor version of Python."""
 
     expected: str
     """The tag of this version."""
@@ -390,7 +390,7 @@ class UnknownFormat(FormatError, LookupError):
 
 
 class MissingExtra(FormatError, ImportError):
-    """A package is absent."""
+    """A package is not installed."""
 
     package: str
     """The name of the package."""
@@ -399,7 +399,7 @@ class MissingExtra(FormatError, ImportError):
 
 
 class InputError(PersistableError):
-    """An input that a `Source` found outside is not there as it was."""
+    """An input that a `Source` found outside is gone or changed."""
 
     place: str
     """The path or URL of the input."""
@@ -414,7 +414,7 @@ class InputVanished(InputError, FileNotFoundError):
 
 
 class StoreError(PersistableError, OSError):
-    """A store could not do what was asked."""
+    """A store could not carry out an operation."""
 
     url: str
     """The URL of the store, without secrets."""
@@ -438,7 +438,7 @@ class MalformedBundle(StoreError, ValueError):
 
 
 class StoreTooNew(StoreError):
-    """A later version of this library has written what is there: upgrade."""
+    """Data in a store was written by a later version of this library: upgrade."""
 
     found: Any
     """The version of its format."""
@@ -481,23 +481,23 @@ class RunError(PersistableError):
 
 
 class NotEnforceable(RunError, ValueError):
-    """This executor cannot do what a node asks of it."""
+    """This executor lacks a capability that a node requires."""
 
     executor: str
     """The name of the executor."""
     wanted: str
-    """The demand that it cannot meet."""
+    """The required capability, in words."""
 
 
 class StaleCode(RunError):
     """Something is stale, and ``run(..., stale="raise")`` was asked for."""
 
     stale: list[Any]
-    """The keys of all that is stale."""
+    """The keys of all stale nodes."""
 
 
 class Infeasible(RunError, ValueError):
-    """No worker will ever have what is asked for."""
+    """No worker will ever have the resources asked for."""
 
     wanted: dict[str, float]
     """The amounts asked for, by name of the resource."""
@@ -509,7 +509,7 @@ class ExecutorUnavailable(RunError, ConnectionError):
     """A host or cluster cannot be reached, or is not fit for the work."""
 
     executor: str
-    """The name of the executor whose it is."""
+    """The name of the executor."""
     place: str
     """The host, cluster or address."""
 
@@ -525,11 +525,11 @@ class WorkerDied(RunError):
     """The process that did the work is gone."""
 
     exitcode: int | None
-    """The exit status, or minus the number of the signal that killed it; None where nobody knows."""
+    """The exit status, or minus the number of the signal that killed it; None where it is unknown."""
 
 
 class RemoteError(RunError):
-    """An error of another process that could not be brought here as it was."""
+    """Replaces an error of another process that could not be transferred as it was."""
 
     error: str
     """The type of the error as ``module.name``."""
@@ -545,13 +545,13 @@ class CommandFailed(RunError):
     exitcode: int
     """The exit status."""
     stdout: str
-    """The end of what it wrote to standard output."""
+    """The end of its standard output."""
     stderr: str
-    """The end of what it wrote to standard error."""
+    """The end of its standard error."""
 
 
 class HttpFailed(RunError, OSError):
-    """A server did not give what was asked for."""
+    """An HTTP request failed."""
 
     status: int | None
     """The HTTP status; None where there was no answer."""
@@ -560,7 +560,7 @@ class HttpFailed(RunError, OSError):
     transient: bool
     """True if another try may succeed."""
     retry_after: float | None
-    """The seconds that the server asks to wait until then, if it does."""
+    """Seconds to wait until then, if the server asks for it."""
 
 
 class UpstreamFailed(RunError):
