@@ -106,8 +106,7 @@ class Entries(Sequence[Entry]):
         return self._rows(COLUMNS, self._first, self._stop)
 
     def to_frame(self, backend: str = "pandas") -> Any:
-        """A data frame of the entries, in pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted
-        names.
+        """A pandas or polars frame of the entries: key, name, status, facts, and each param in a column, nested ones under dotted names.
 
         Halves of surrogate pairs in text, which neither library can hold, are written as escapes.
         """

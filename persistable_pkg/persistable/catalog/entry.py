@@ -120,8 +120,7 @@ class Entry:
 
     @property
     def payload(self) -> Any:
-        """The payload, loaded by its node, or by a safe format if the class cannot be imported. Raises PayloadUntrusted for an unsafe
-        one."""
+        """The payload, loaded by its node, or, if that cannot be rebuilt, by a format that is safe. Raises PayloadUntrusted if none is."""
         from persistable.catalog.reproduce.nodes import payload
 
         return payload(self._catalog, self)

@@ -1,4 +1,4 @@
-"""Files made elsewhere that become payloads: found readable and valid, taken as they are, and marked in the record."""
+"""Adoption of files made elsewhere as payloads: read and validated, stored unchanged, and marked in the record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADOPTED = "adopted"
 
 
 def adopt(catalog: Catalog, file: Any, node: Node, io: FileIO[Any] | None, *, replace: bool, move: bool) -> Entry:
-    """Make `file` the payload of `node`, as `Catalog.adopt` says."""
+    """Store `file` as the payload of `node`, as `Catalog.adopt` says."""
     twin = bound(catalog, node, replace)
     where = place(file)
     name = os.path.basename(where.path)
@@ -45,7 +45,7 @@ def adopt(catalog: Catalog, file: Any, node: Node, io: FileIO[Any] | None, *, re
 
 
 def bound(catalog: Catalog, node: Node, replace: bool) -> Node:
-    """`node` in the store of `catalog`, to be given a payload there. Raises PayloadExists, and StoreError for a node that keeps none."""
+    """`node` bound to the store of `catalog`, to get a payload there. Raises PayloadExists, and StoreError for a node that keeps none."""
     if not is_node(node):
         raise TypeError(f"{node!r:.60} is no node, whose payload the file could become")
     if node.is_external or not node.is_persisted:
@@ -62,9 +62,9 @@ def bound(catalog: Catalog, node: Node, replace: bool) -> Node:
 
 
 def format_of(node: Node, name: str, is_folder: bool = False) -> FileIO[Any]:
-    """The format of a file called `name`: the node's own where that writes such files, so that its options count; else that of the suffix.
+    """The format of a file called `name`: the node's own if that writes such files, so that its options count; else that of the suffix.
 
-    Raises UnknownFormat, and PayloadNotRepresentable for one that gives nothing of the type that `node` declares.
+    Raises UnknownFormat, and PayloadNotRepresentable for a format that yields no payload of the type that `node` declares.
     """
     own: FileIO[Any] = node.payload_io
     if name.lower().endswith(own.suffix) or (is_folder and isinstance(own, PartsFileIO)):

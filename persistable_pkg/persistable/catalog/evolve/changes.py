@@ -1,6 +1,6 @@
 """`Changes`: payload names, params and classes by their old and new names, applied to the trees that records hold."""
 
-# Trees hold values of every type, so pyright may find what it does not know.
+# Trees hold values of every type, so pyright may find unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from persistable.params.trees import fields_of, rewritten
 from persistable.records.key import check_payload_name
 
 ANY = "*"
-"""The step of a path that stands for every item of a list or dict."""
+"""The step of a path that matches every item of a list or dict."""
 
 
 class Taken(Exception):
-    """The new name of a param is that of another one, at this path."""
+    """Error for a new name of a param that another one has already, at this path."""
 
 
 class Changes:
-    """Names to be changed. Nothing here looks at a store.
+    """Names to be changed, independent of any store.
 
     name: payload name, old and new. params: dotted path to the new path, or the new name alone. classes: class names, ``module:Class``, or
     ``module:`` for all that a module has, to their new ones.
 
-    Raises InvalidName for a payload name that cannot be, ValueError for a param that would move elsewhere.
+    Raises InvalidName for an invalid payload name, ValueError for a param that would move elsewhere.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Changes:
         return bool(self.name or self.params or self.classes)
 
     def to_json(self) -> dict[str, Any]:
-        """Itself, for a note."""
+        """The changes as JSON, for a note."""
         return {"name": self.name and list(self.name), "params": self.params, "classes": self.classes}
 
     def lines(self) -> list[str]:
@@ -61,18 +61,18 @@ class Changes:
     # applied
 
     def named(self, name: str) -> str:
-        """A payload name as it is afterwards."""
+        """A payload name after the changes."""
         return self.name[1] if self.name is not None and name == self.name[0] else name
 
     def fields(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The own params of a node. Raises Taken."""
+        """The own params of a node after the changes. Raises Taken."""
         found = params
         for path, new in self._paths:
             found = _renamed(found, path, new)
         return self.refer(found) if self.classes else found
 
     def role(self, role: str) -> str:
-        """A role, which is the name of an argument and the place in it."""
+        """A role, the name of an argument and the place in it, after the changes."""
         for path, new in self._paths:
             parts = role.split(".")
             if len(parts) >= len(path) and all(want in (ANY, have) for want, have in zip(path, parts, strict=False)):
@@ -81,7 +81,7 @@ class Changes:
         return role
 
     def reference(self, text: str) -> str:
-        """``module:qualname`` as it is afterwards."""
+        """A reference ``module:qualname`` after the changes."""
         for old, new in self.classes.items():
             if ":" not in old:
                 module, _, name = text.partition(":")
@@ -92,7 +92,7 @@ class Changes:
         return text
 
     def class_name(self, name: str, reference: str) -> str:
-        """The name of a params class, enum or named tuple in identity; `reference` says where it is, if that is known."""
+        """The name of a params class, enum or named tuple in identity after the changes. reference: of the class, if known."""
         for old, new in self.classes.items():
             if name == old or (":" in old and reference == old and name == _last(old)):
                 name = _last(new)
@@ -134,14 +134,14 @@ def _checked(old: str, new: str) -> tuple[list[str], str]:
 
 
 def _renamed(data: Any, path: list[str], new: str) -> Any:
-    """`data` with the field at `path` called `new`, where there is one."""
+    """`data` with the field at `path` renamed to `new`, if it has that field."""
     if len(path) == 1:
         return _with_name(data, path[0], new)
     return _inside(data, path[0], lambda item: _renamed(item, path[1:], new))
 
 
 def _inside(data: Any, step: str, change: Callable[[Any], Any]) -> Any:
-    """`data` with `change` done to what `step` leads to."""
+    """`data` with `change` applied to the items at `step`."""
     if isinstance(data, list):
         return [change(item) if step in (ANY, str(i)) else item for i, item in enumerate(data)]
     if not isinstance(data, dict):

@@ -1,6 +1,6 @@
-"""The key of a node, worked out from what an index or record has of it, and the key that it would have under other names."""
+"""The key of a node, computed from its facts in an index or record, and the key that it would have under other names."""
 
-# Trees hold values of every type, so pyright may find what it does not know.
+# Trees hold values of every type, so pyright may find unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BARE, DICT = "", "{}"
 
 
 class Node(NamedTuple):
-    """The facts of a node: its key, the reference of its class, trees of version and own params, and role to key of what is upstream.
+    """The facts of a node: its key, the reference of its class, trees of version and own params, and the keys upstream by role.
 
     params_class: the reference of the class of its params, where the record names it.
     """
@@ -60,14 +60,14 @@ def _params(params: dict[str, Any], form: Form) -> bytes:
 
 
 class Forms:
-    """Finds the form of nodes: that which gives the key that they have. One that was found is tried first for others of the class."""
+    """Finds the form of nodes, the one that yields their key. A known form is tried first for other nodes of the class."""
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
         self._known: dict[tuple[str, str], Form] = {}
 
     def of(self, node: Node) -> Form:
-        """The form of `node`. Raises ParamsError, which says why there is none."""
+        """The form of `node`. Raises ParamsError, with the reason, if there is none."""
         known = self._known.get((node.reference, node.name))
         for form in ([known] if known is not None else []) + [Form(name, way) for name in self._names(node) for way in range(WAYS)]:
             try:
@@ -82,7 +82,7 @@ class Forms:
         )
 
     def _names(self, node: Node) -> Iterator[str]:
-        """Names that the class of its params may have, the likely first; the class of the node is imported only at last."""
+        """Yield names that the class of its params may have, likely ones first; the class of the node is imported only at last."""
         if not node.params:
             yield BARE
         yield node.name  # of a step
@@ -97,7 +97,7 @@ class Forms:
 
 
 def _imported(key: str, references: list[str]) -> Iterator[str]:
-    """The names of the params classes that the classes at these references declare."""
+    """Yield the names of the params classes that the classes at these references declare."""
     from persistable.catalog.reproduce.classes import class_of
     from persistable.nodes.declaration import declaration_of
     from persistable.params.fields import name_in_identity
@@ -113,7 +113,7 @@ def _imported(key: str, references: list[str]) -> Iterator[str]:
 
 
 def renamed(node: Node, form: Form, changes: Changes, keys: Mapping[str, str], own: bool) -> tuple[Node, Form]:
-    """`node` as it is afterwards, with its new key. keys: new keys by old ones. own: whether `changes` are of it, not only of its upstream.
+    """`node` after the changes, with its new key. keys: new keys by old ones. own: whether `changes` apply to it, not only to its upstream.
 
     Raises Taken, ParamsError.
     """

@@ -1,4 +1,4 @@
-"""A payload moved to another key: files first, then the record that names them, and only then does the old one go.
+"""Move of a payload to another key: files first, then the record that names them, and only then the old one is deleted.
 
 At every moment there is the old record with its files, or the new one, or both. Where the store is a folder the files get a second
 name (a hard link), elsewhere they are copied. A payload at a custom path stays there, and its record is replaced as a whole.
@@ -22,9 +22,9 @@ from persistable.stores.custom_path import copy
 
 
 def move(store: Store, old: Record, source: Place, new: Record, target: Place) -> None:
-    """Give the payload of `old`, whose claim the caller has as well as that of `target`, the record `new`.
+    """Give the payload of `old` the record `new`, and move its files. The caller holds the claims on `source` and `target`.
 
-    Doing it again after it was cut off finishes it. Raises what the store raises; what was there before is then still there.
+    A second call after an interruption finishes the move. Raises the errors of the store; the former record and files are then still there.
     """
     placed = isinstance(target, Placed)
     before = access.files_of(store, source, old)
@@ -35,7 +35,7 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
             to = moved(path, str(old.key), str(new.key))
             if to != path and _second(store, path, to):
                 written.append(to)
-        pinned = pins.copy(store, old.key, new.key)  # before the record: from then on this may be taken to be done
+        pinned = pins.copy(store, old.key, new.key)  # before the record: once that is there, the move may count as done
         commit.put(new)
     except BaseException:
         if not commit.may_stand:
@@ -52,7 +52,7 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
 
 
 def _second(store: Store, path: str, to: str) -> bool:
-    """Put what is at `path` at `to` as well; False where there is nothing."""
+    """Put the file at `path` at `to` as well; False where there is none."""
     size = store.stat(path)
     if size is None:
         return False  # a record without its payload, as an import of records alone leaves
@@ -72,7 +72,7 @@ def _second(store: Store, path: str, to: str) -> bool:
 
 
 def _failure_along(store: Store, source: Place, target: Place) -> None:
-    """The failure of the last attempt goes with the payload that an earlier one has made."""
+    """Move the failure of the last attempt along with the payload that an earlier one has made."""
     found = access.find_failure(store, source)
     if found is None:
         return
@@ -82,7 +82,7 @@ def _failure_along(store: Store, source: Place, target: Place) -> None:
 
 
 def is_another(store: Store, path: str, own: Record | None) -> bool:
-    """Tell whether the record at `path` is of another attempt than `own`; what a renaming that was cut off left is of the same."""
+    """Tell whether the record at `path` is of another attempt than `own`; a leftover of an interrupted renaming is of the same."""
     data = store.get_many([path]).get(path)
     try:
         there = None if data is None else Record.parse(data)
@@ -95,5 +95,5 @@ def is_another(store: Store, path: str, own: Record | None) -> bool:
 
 
 def place_of(key: Key, at: str | None) -> Place:
-    """The place of the payload of `key`. at: the path that somebody chose for it."""
+    """The place of the payload of `key`. at: its custom path, if any."""
     return Placed(*key, to=at) if at else key

@@ -1,8 +1,8 @@
-"""Folders that persistable 1.1 to 1.3 wrote: their payloads brought under the keys of today.
+"""Import of folders that persistable 1.1 to 1.3 wrote: their payloads get the keys of today.
 
 Those versions wrote ``name(md5).persistable``, a pickle, and ``name(md5).params.json``: the params of the payload, with those of each
-dependency under its name. md5 is that of ``str({name: params})``. A class is asked what params it has today, they are read from the JSON,
-and the md5 says whether they are the same: a file whose params do not fit is reported and left.
+dependency under its name. md5 is that of ``str({name: params})``. The params that a class declares today are read from the JSON, and the
+md5 shows whether they are the same: a file whose params do not fit is reported and left.
 """
 
 # Params are of types that are known at run time only
@@ -79,7 +79,7 @@ class _Found(NamedTuple):
 def import_released(
     catalog: Catalog, folder: str, classes: Iterable[type[Any]] | Mapping[str, type[Any]], replace: bool
 ) -> ImportedReleased:
-    """Bring what is in `folder` into the store of `catalog`, as `Catalog.import_released` says."""
+    """Import the payloads in `folder` into the store of `catalog`, as `Catalog.import_released` says."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     kinds = classes.values() if isinstance(classes, Mapping) else (classes := tuple(classes))
@@ -98,7 +98,7 @@ def import_released(
 
 
 def _found(folder: Path, left: list[NotImported]) -> Iterator[_Found]:
-    """The payloads in `folder` of which there are params."""
+    """Yield the payloads in `folder` that have a params file; note other files in `left`."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for file in files:
         if file.name.endswith(PARAMS) or file.suffix == ".log":
@@ -143,7 +143,7 @@ def _import(catalog: Catalog, found: _Found, known: Mapping[str, type[Any]], rep
 
 
 def _payload(node: Node, file: Path) -> Any:
-    """The payload in a file: a pickle, unless the node has another format whose files it could be."""
+    """The payload in a file: unpickled if it begins like a pickle, else loaded in the format of the node."""
     with file.open("rb") as reading:
         if reading.read(1) != b"\x80":
             return node.payload_io.load(file)
@@ -183,7 +183,7 @@ def _node(name: str, tree: Mapping[str, Any], known: Mapping[str, type[Any]]) ->
 
 
 def _upstream(declaration: Declaration, others: Mapping[str, Any]) -> dict[str, Any]:
-    """Nodes by the roles that a class declares; what has none is given as it was then."""
+    """Nodes by the roles that a class declares; nodes without role are passed as ``tracked_persistable_dependencies``, as then."""
     given = {name: node for name, node in others.items() if name in declaration.roles}
     rest = [node for name, node in others.items() if name not in given]
     for role in declaration.roles:
@@ -193,7 +193,7 @@ def _upstream(declaration: Declaration, others: Mapping[str, Any]) -> dict[str, 
 
 
 def _fields(kind: type[Any]) -> dict[str, Any]:
-    """Each `Field` by the name that it had."""
+    """Each `Field` by the name that it had then."""
     spec = spec_of(kind)
     return {each.name: each for each in spec.fields} if spec is not None else {}
 
@@ -204,7 +204,7 @@ def _params(kind: Any, tree: Mapping[str, Any]) -> Any:
 
 
 def _value(hint: Any, value: Any) -> Any:
-    """A value as the field declares it, from what JSON has: paths and enums were text there, tuples lists, params dicts."""
+    """A JSON value converted to the type that the field declares: paths and enums were text, tuples lists, params dicts."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if value is None and type(None) in options:
         return None
@@ -227,7 +227,7 @@ def _value(hint: Any, value: Any) -> Any:
 
 
 def _tree(node: Node, like: Mapping[str, Any]) -> dict[str, Any]:
-    """The params of a node as the earlier versions wrote them, of those names that `like` has, in its order."""
+    """The params of a node as the earlier versions wrote them, for the names in `like`, in its order."""
     fields = _fields(type(node.params)) if node.params is not None else {}
     upstream = {each.payload_name: each for each in node.upstream.values()}
     return {

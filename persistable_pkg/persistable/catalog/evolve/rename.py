@@ -1,4 +1,4 @@
-"""Payload names, params and classes renamed: everything that has them, and all that was made from it, gets its new key."""
+"""Renaming of payload names, params and classes: all records that have them, and everything downstream, get new keys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ READ_ONLY = "it is in a layer that is only read"
 
 
 class _At(NamedTuple):
-    """A record or failure as the index tells of it."""
+    """A record or failure, as it is in the index."""
 
     part: int
     path: str
@@ -43,11 +43,11 @@ class _At(NamedTuple):
     status: str
 
 
-# ------------------------------------------------------------------ what would be done
+# ------------------------------------------------------------------ plan
 
 
 def plan(catalog: Catalog, changes: Changes, what: Any, where: str | None) -> Renaming:
-    """The effect that `changes` would have on the records that `what` and `where` ask for, as of `Catalog.find`."""
+    """The renaming by `changes` of the records that `Catalog.find` selects by the other arguments."""
     if not changes:
         raise ValueError("nothing is renamed; give name=(old, new), params={old: new} or classes={old: new}")
     found = _Plan(catalog, changes, what, where)
@@ -65,7 +65,7 @@ def plan(catalog: Catalog, changes: Changes, what: Any, where: str | None) -> Re
 
 
 class _Plan:
-    """The plan of a renaming. keys: new by old ones. own: the keys of what is renamed itself."""
+    """The plan of a renaming. keys: new by old ones. own: the keys of nodes that are renamed themselves."""
 
     def __init__(self, catalog: Catalog, changes: Changes, what: Any, where: str | None) -> None:
         self._catalog = catalog
@@ -85,7 +85,7 @@ class _Plan:
         self._read()
         self.left = [Staying(Key.parse(node.key), self._why[node.key]) for node in order if node.key in self._why and node.key in self._at]
 
-    # what is renamed
+    # selection
 
     def _selected(self, what: Any, where: str | None) -> set[str]:
         name = self._changes.name[0] if self._changes.name is not None else None
@@ -114,7 +114,7 @@ class _Plan:
             return False
 
     def _nodes(self, keys: Sequence[str] | None, name: str | None = None) -> dict[str, Node]:
-        """The descriptions of these keys, or of all nodes (of a name) that records tell of, stored or not."""
+        """The descriptions of these keys, or of all nodes (of a name) in the index, stored or not."""
         within: tuple[str, tuple[str, ...]] = ("1", ())
         if keys is not None:
             within = (_AMONG, (json.dumps(keys),))
@@ -159,7 +159,7 @@ class _Plan:
         return None
 
     def _work_out(self, node: Node) -> None:
-        """Find its new key, or why it stays."""
+        """Note the new key of a node, or the reason why it stays."""
         if why := _made_from(node.upstream.values(), self._why):
             self._why[node.key] = why
             return
@@ -176,7 +176,7 @@ class _Plan:
                 self._why[node.key] = READ_ONLY
 
     def _refuse_conflicts(self, order: Sequence[Node]) -> None:
-        """Leave what would get a key that something else has, and all that was made from it."""
+        """Exclude nodes whose new key another payload has, and everything downstream of them."""
         there = self._records(list(dict.fromkeys(new for old, new in self.keys.items() if new != old)))
         taken: dict[str, str] = {}
         for node in order:
@@ -193,7 +193,7 @@ class _Plan:
             self.keys.pop(key, None)
 
     def _is_another(self, key: str, there: list[_At]) -> bool:
-        """Tell whether something else than the payload of `key` is at its new key."""
+        """Tell whether another payload than that of `key` is at its new key."""
         records = [each for each in there if each.status != FAILED and not each.at]
         own = self._record(key) if records else None
         return any(moves.is_another(self._stores[each.part][0], each.path, own) for each in records)
@@ -213,7 +213,7 @@ class _Plan:
             yield Move(Key.parse(node.key), new, label(node.name, node.params), node.key not in self.own, each.at, each.part)
 
     def _read(self) -> None:
-        """Leave out what is signed and could not be signed anew."""
+        """Exclude signed records that this store could not sign anew."""
         for part, (store, _) in enumerate(self._stores):
             if extended(store).signer is not None:
                 continue
@@ -225,7 +225,7 @@ class _Plan:
         self._spread()
 
     def _spread(self) -> None:
-        """Leave what was made from something that stays."""
+        """Exclude everything downstream of a record that stays."""
         if not self._why:
             return
         nodes = self._nodes([str(move.old) for move in self.moves])
@@ -252,7 +252,7 @@ def _upstream_first(nodes: Mapping[str, Node]) -> Iterator[Node]:
 
 
 def _made_from(upstream: Iterable[str], stays: Container[str]) -> str:
-    """The reason why a record stays: one of those upstream of it does. Empty where none does."""
+    """The reason why a record stays: one upstream of it does. Empty where none does."""
     found = next((key for key in upstream if key in stays), None)
     return "" if found is None else f"it was made from {found[: found.rfind('/') + 9]}, which stays"
 
@@ -265,7 +265,7 @@ def _path(key: Key, at: str | None) -> str:
 
 
 class _Application:
-    """A renaming under way. successor: the record that takes the place of another, or why that stays."""
+    """A running renaming. successor: returns the record that replaces another, or the reason why that stays."""
 
     def __init__(self, catalog: Catalog, renaming: Renaming, successor: Any, changes: Any, undone: str = "") -> None:
         self._catalog = catalog
@@ -296,7 +296,7 @@ class _Application:
                 progress(done, len(self._renaming))
         if any(old == new for old, new in self._moved):
             with self._catalog.index.alone():
-                self._catalog.index.discard()  # it takes what a key stands for to be fixed, and classes are told there too
+                self._catalog.index.discard()  # it assumes that descriptions of keys never change, and holds classes too
         return Renamed(self._catalog, self._stamp, self._moved, self._left)
 
     def _some(self, store: Store, some: Sequence[Move], number: int) -> None:
@@ -325,7 +325,7 @@ class _Application:
                 self._moved.append((move.old, move.new))
 
     def _pair(self, store: Store, move: Move) -> tuple[Record, Record] | str:
-        """The record that is there, and that which takes its place; why it stays, or "" where nothing is to be done."""
+        """The current record and its successor; or the reason why it stays, "" where nothing is to be done."""
         place = moves.place_of(move.old, move.at)
         if isinstance(place, Placed):
             commits.complete_any(store, place)
@@ -356,7 +356,7 @@ class _Application:
 
 
 def undoing(catalog: Catalog, stamp: str) -> Renaming:
-    """The effect of undoing a renaming. Raises UnknownKey for a stamp of none."""
+    """The plan that undoes a renaming. Raises UnknownKey for an unknown stamp."""
     stores = stores_of(catalog.store)
     found: list[Move] = []
     known: dict[str, None] = {}
@@ -387,7 +387,7 @@ def undoing(catalog: Catalog, stamp: str) -> Renaming:
 
 
 def _back(store: Store, part: int, noted: rename_notes.Noted) -> Move | None:
-    """The way in which a record gets back; None where it never left, or is back."""
+    """The move that restores a record; None where it never moved, or is restored already."""
     was = Record.parse(noted.data)
     path = noted.after
     data = store.get_many([path]).get(path)

@@ -1,6 +1,6 @@
-"""Notes of what was renamed, ``.persistable/renamed/<stamp>/<n>.json``, by which any process can undo it later.
+"""Notes of renamings, ``.persistable/renamed/<stamp>/<n>.json``, by which any process can undo them later.
 
-A note is written before anything moves. It has each record as it was, so that undoing gives back the very bytes.
+A note is written before anything moves. It has each record as it was, so that undoing restores the exact bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FOLDER = f"{HIDDEN}/renamed"
 
 
 class Noted(NamedTuple):
-    """A record that was replaced: its path and bytes before, its path after, and the checksum of the one that took its place."""
+    """A record that was replaced: its path and bytes before, its path after, and the checksum of its successor."""
 
     before: str
     data: bytes
@@ -26,7 +26,7 @@ class Noted(NamedTuple):
 
 
 def write(store: Store, stamp: str, number: int, changes: Any, noted: Sequence[Noted]) -> None:
-    """Note what is about to be moved."""
+    """Write a note of the records that are about to be moved."""
     rows = [{**each._asdict(), "data": each.data.decode("utf-8", "surrogatepass")} for each in noted]
     store.put(f"{FOLDER}/{stamp}/{number}.json", checked({"at": time.time(), "changes": changes, "moves": rows}))
 
@@ -37,7 +37,7 @@ def stamps(store: Store) -> list[str]:
 
 
 def read(store: Store, stamp: str) -> Iterator[Noted]:
-    """The notes of one renaming. A note that is damaged was cut off before anything of it moved."""
+    """Yield the rows in the notes of one renaming. A damaged note is skipped: it was cut off before anything of it moved."""
     for _, data in sorted(store.get_many(list(store.list(f"{FOLDER}/{stamp}"))).items(), key=lambda item: _number(item[0])):
         try:
             rows: Any = parsed(data)["moves"]

@@ -1,4 +1,4 @@
-"""`Renaming`: what a renaming would do, in words and to be carried out; and `Renamed`, what it did."""
+"""`Renaming`: the plan of a renaming, to be shown and applied; and `Renamed`, its result."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Progress = Callable[[int, int], None]
 class Move(NamedTuple):
     """A record that would get another key, or be written anew under its own.
 
-    old, new: keys. label: what it is, in words. follows: True for what was only made from something that is renamed. at: the path in the
-    store that somebody chose for the payload. part: number of the layer. data, check: to undo, the record to write, and the checksum of
-    that which it replaces.
+    old, new: keys. label: of the payload, in words. follows: True for a record that is only downstream of a renamed one. at: the custom
+    path of the payload in the store, if any. part: number of the layer. data, check: to undo, the record to write, and the checksum of the
+    record that it replaces.
     """
 
     old: Key
@@ -43,9 +43,9 @@ class Staying(NamedTuple):
 
 
 class Renaming(Listed[Move]):
-    """A renaming that may be done: one `Move` for each record, upstream first. Nothing is touched before `apply`.
+    """The plan of a renaming: one `Move` for each record, upstream first. Nothing is touched before `apply`.
 
-    lines: what is renamed, in words. left: records that would be renamed and stay, with the reason, such as a payload under the new key.
+    lines: the changes, in words. left: records that would be renamed but stay, with the reason, such as a payload under the new key.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Renaming(Listed[Move]):
 
     @property
     def follow(self) -> int:
-        """The number of records that get another key only because of those they were made from."""
+        """The number of records that get another key only because of their upstream."""
         return sum(move.follows for move in self)
 
     @property
@@ -73,11 +73,11 @@ class Renaming(Listed[Move]):
         return {move.old: move.new for move in self}
 
     def apply(self, progress: Progress | None = None) -> Renamed:
-        """Do it, and say what was done, and what stays after all.
+        """Carry out the renaming; return the renamed keys, and the records that stay after all.
 
-        Payloads are not read. Whoever dies in between leaves of each payload the old record, the new one, or both; the same call does the
-        rest. What is being generated, or was made anew, stays, as does what was made from it. progress: is called with the records that are
-        done, and how many there are. Raises StoreReadOnly, and what the store raises.
+        Payloads are not read. A crash leaves each payload with the old record, the new one, or both; the same call does the rest. Payloads
+        that are being generated, or were made anew, stay, as does everything downstream of them. progress: is called with the numbers of
+        records done and in all. Raises StoreReadOnly, and the errors of the store.
         """
         return self._act(self, progress)
 
@@ -97,7 +97,7 @@ class Renaming(Listed[Move]):
 
 
 class Renamed:
-    """A renaming done. moved: old and new keys. left: what stays after all. stamp: by which it is undone, "" if nothing was done."""
+    """The result of a renaming. moved: old and new keys. left: records that stay. stamp: to undo it by, "" if nothing was done."""
 
     def __init__(self, catalog: Catalog, stamp: str, moved: Sequence[tuple[Key, Key]], left: Sequence[Staying]) -> None:
         self._catalog = catalog
@@ -106,7 +106,7 @@ class Renamed:
         self.left = list(left)
 
     def undo(self, progress: Progress | None = None) -> Renamed:
-        """Give everything its old key and record back, as ``catalog.rename(undo=stamp).apply()`` does in any process."""
+        """Restore all old keys and records, as ``catalog.rename(undo=stamp).apply()`` does in any process."""
         return self._catalog.rename(undo=self.stamp).apply(progress) if self.stamp else self
 
     def __repr__(self) -> str:
@@ -115,7 +115,7 @@ class Renamed:
 
 
 def in_words(renaming: Renaming) -> str:
-    """Count what would be done, in a line."""
+    """The number of records to be renamed, in a line."""
     own = len(renaming) - renaming.follow
     text = f"{_records(own)} would be renamed"
     if renaming.follow:
@@ -126,7 +126,7 @@ def in_words(renaming: Renaming) -> str:
 
 
 def why(left: Sequence[Staying]) -> list[str]:
-    """Count what stays, by reason."""
+    """The number of records that stay, by reason, in lines."""
     counts: dict[str, int] = {}
     for each in left:
         counts[each.why] = counts.get(each.why, 0) + 1

@@ -1,6 +1,6 @@
-"""The record that takes the place of another when its node gets another key, or its class another name."""
+"""The successor of a record whose node gets another key, or whose class another name."""
 
-# Records hold trees of every type, so pyright may find what it does not know.
+# Records hold trees of every type, so pyright may find unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Renames:
-    """A renaming worked out. changes: what is renamed. keys: new key by old one. own: the keys of nodes that `changes` are of."""
+    """A resolved renaming. changes: names to be changed. keys: new key by old one. own: the keys of nodes that `changes` apply to."""
 
     def __init__(self, changes: Changes, keys: Mapping[str, str], own: Set[str]) -> None:
         self.changes = changes
@@ -29,13 +29,13 @@ class Renames:
         self.own = own
 
     def key(self, key: str) -> str:
-        """A key as it is afterwards."""
+        """A key after the renaming."""
         return self.keys.get(key, key)
 
     # parts of a record
 
     def _row(self, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The members that say what a node is: of a record, or of a row of a lineage."""
+        """The renamed members that describe a node: of a record, or of a row of a lineage."""
         own, changes = key in self.own, self.changes
         found = dict(row)
         params = row["params"]
@@ -57,7 +57,7 @@ class Renames:
         return found
 
     def _argument(self, data: Any, params: Any) -> Any:
-        """An argument of the constructor; that which holds the params is renamed as they are."""
+        """A renamed argument of the constructor; fields of the argument that holds the params are renamed like those."""
         fields = {name: item for name, item in data.items() if name not in ("$object", "$class")} if isinstance(data, dict) else None
         return self.changes.fields(data) if fields == params and fields else self.changes.refer(data)
 
@@ -66,7 +66,7 @@ class Renames:
         return {**entry, "class": reference, "names": [self.changes.named(name) for name in entry["names"]]}
 
     def successor(self, record: Record, new: Key, signer: SigningKey | None) -> Record:
-        """The record of the same payload under the key `new`, which names the files that are stored under that; signed by `signer`."""
+        """The record of the same payload under the key `new`, with the paths that its files have under that key; signed by `signer`."""
         facts, old = record.facts(), str(record.key)
         row = self._row(old, facts)
         files = [[part, moved(path, old, str(new)), *more] for part, path, *more in record.head["files"]]
@@ -100,5 +100,5 @@ class Renames:
 
 
 def moved(path: str, old: str, new: str) -> str:
-    """The path of a file of the payload `old` when that is `new`; one that is not stored under its key stays."""
+    """The path of a file of the payload `old` under the key `new`; unchanged for a file that is not stored under its key."""
     return new + path[len(old) :] if path.startswith(f"{old}.") else path

@@ -1,7 +1,7 @@
-"""The index of one store's records: a SQLite file that can be deleted at any time, and is made again from the records.
+"""The index of one store's records: a SQLite file that can be deleted at any time, and is rebuilt from the records.
 
-It lies in the user's cache folder, one file for each store. What is not an index of this store, of this layout, or is damaged, is removed
-and made anew. Where no file can be written, the index is kept in memory.
+It is in the user's cache folder, one file for each store. A file that is damaged, or no index of this store in this layout, is removed and
+made anew. Where no file can be written, the index is kept in memory.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _CACHE_KIB = 128 * 1024
 
 TABLES = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
-    # a description: what a key says; there is one for each key, stored or not, and it never changes
+    # a description: the content of a key; there is one for each key, stored or not, and it never changes
     "CREATE TABLE nodes (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, class TEXT, version TEXT, params TEXT, leaves TEXT)",
     "CREATE TABLE edges (node INTEGER NOT NULL, role TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (node, role)) WITHOUT ROWID",
     "CREATE TABLE paths (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE)",
     "CREATE TABLE params (path INTEGER NOT NULL, kind INTEGER NOT NULL, value, node INTEGER NOT NULL)",
-    # what there is under a name, for queries to be checked against: see Column
+    # the params, roles and classes under a name, to check queries against: see the kinds of columns
     "CREATE TABLE columns (name TEXT NOT NULL, kind INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (name, kind, path)) WITHOUT ROWID",
-    # one for what has a file or row of its own there, one for what is in packs
+    # one for files or rows of their own, one for those in packs
     (
         "CREATE TABLE folders (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, path TEXT NOT NULL, packed INTEGER NOT NULL, stamp TEXT, "
         "UNIQUE (part, path, packed))"
     ),
     "CREATE TABLE packs (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, number INTEGER NOT NULL, state TEXT, UNIQUE (part, number))",
-    # a record or failure as it lies in a store
+    # a record or failure as it is in a store
     (
         "CREATE TABLE records (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, file TEXT NOT NULL, stamp TEXT NOT NULL, inode INTEGER, "
         "node INTEGER, name TEXT NOT NULL, at TEXT, status TEXT NOT NULL, size INTEGER, seconds REAL, created REAL, host TEXT, class TEXT, "
@@ -62,7 +62,7 @@ INDEXES = {
     "records_pack": "CREATE INDEX records_pack ON records (pack) WHERE pack IS NOT NULL",
 }
 PARAM, ROLE, CLASS, UPSTREAM = range(4)
-"""Kinds of columns: a param by its path, a role, the class of a record, and a role, a space and the name of what is upstream there."""
+"""Kinds of columns: a param by its path, a role, the class of a record, and a role, a space and the name of a node upstream there."""
 Result = TypeVar("Result")
 
 
@@ -76,7 +76,7 @@ class Index:
         self.url = url
         self.file = file
         self.refill: Callable[[Index], None] | None = None
-        """Brings an index up to date; called before one answers that is not open: it may be empty, or of some time ago."""
+        """Brings an index up to date; called before a query on one that is not open, as it may be empty or outdated."""
         self._private = private
         self._anew = False  # whether its file has been made anew once
         self._db: sqlite3.Connection | None = None
@@ -84,10 +84,10 @@ class Index:
         close_at_forks(self)
 
     def use(self, act: Callable[[sqlite3.Connection], Result], filled: bool = False) -> Result:
-        """Call `act` with the connection; where the index cannot be used, again with that of another.
+        """Call `act` with the connection; if the index is unusable, again with that of a replacement.
 
-        That is a new file where this one is damaged, and one in memory where it still is, or where the disk is full. filled: bring one
-        that is not open up to date before.
+        The replacement is a new file where this one is damaged, and in memory where that is damaged too, or where the disk is full. filled:
+        bring an index that is not open up to date before.
         """
         with self.lock:
             while True:
@@ -100,7 +100,7 @@ class Index:
                         raise
 
     def _replaced(self, error: sqlite3.DatabaseError) -> bool:
-        """Tell whether `error` came of the file; another has its place then, the second time one in memory."""
+        """Replace an index whose file caused `error`: by a new file at the first damage, else in memory. Return whether it was replaced."""
         if self.file is None or (_code_of(error) in _OF_THE_QUERY and not _is_damage(error)):
             return False
         if _is_damage(error) and not self._anew:
@@ -134,7 +134,7 @@ class Index:
 
     @contextmanager
     def anew(self) -> Generator[Index]:
-        """An empty index, to be filled in the block, which then takes the place of this one; after an error this one is as it was."""
+        """An empty index, to be filled in the block, which then replaces this one; after an error this one is as it was."""
         if self.file is None:
             with self.lock:  # others wait until it is whole
                 self.discard()
@@ -153,17 +153,17 @@ class Index:
                 fresh.discard()
 
     def move_to(self, file: Path) -> None:
-        """Move its file, which is closed, and whole on the disk before it has its new name."""
+        """Move its file, which is closed, to `file`, after it is flushed to the disk."""
         with open(str(self.file), "rb") as held:
             os.fsync(held)
         os.replace(str(self.file), file)
 
     def is_there(self) -> bool:
-        """Tell whether there is a file of it."""
+        """Tell whether its file exists."""
         return self.file is not None and self.file.exists()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows that `query` finds. Raises InvalidQuery where it is too much for SQLite, or a text in it none that it can hold."""
+        """All rows that `query` finds. Raises InvalidQuery for a query too large for SQLite, or with a text that SQLite cannot hold."""
         try:
             return self.use(lambda db: db.execute(query, values).fetchall(), filled=True)
         except sqlite3.OperationalError as error:
@@ -183,7 +183,7 @@ class Index:
     def _remove(self) -> None:
         for ending in ("", "-wal", "-shm", "-journal"):
             if self.file is not None:
-                with suppress(OSError):  # where there is no folder, or it is somebody else's
+                with suppress(OSError):  # where there is no folder, or it is another user's
                     Path(f"{self.file}{ending}").unlink()
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class Index:
                 return self._ready(":memory:")
             self._remove()
             return self._ready(str(self.file))
-        except OSError:  # a cache folder of somebody else, or a file system that is read-only
+        except OSError:  # a cache folder of another user, or a read-only file system
             return self._ready(":memory:")
 
     def _ready(self, place: str) -> sqlite3.Connection:
@@ -239,7 +239,7 @@ class Index:
 
 
 def _is_ours(db: sqlite3.Connection, url: str) -> bool:
-    """Tell whether it is an index of the store at `url`, of this layout. Raises sqlite3.DatabaseError where it is one of another."""
+    """Tell whether it is an index of the store at `url`, of this layout; False if empty. Raises sqlite3.DatabaseError for any other."""
     layout = db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0]
     if layout == (0, 0):
         return False
@@ -271,7 +271,7 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 @contextmanager
 def written(db: sqlite3.Connection) -> Generator[None]:
-    """A transaction that writes, alone among all processes."""
+    """Run the block in a write transaction, alone among all processes."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -283,5 +283,5 @@ def written(db: sqlite3.Connection) -> Generator[None]:
 
 
 def usual_file(url: str) -> Path:
-    """The usual file of the index of the store at `url`: in ``$PERSISTABLE_CACHE``, else in the user's cache folder."""
+    """The default file of the index of the store at `url`: in ``$PERSISTABLE_CACHE``, else in the user's cache folder."""
     return file_of("catalog", url)

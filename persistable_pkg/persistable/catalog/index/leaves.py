@@ -1,4 +1,4 @@
-"""Params trees as an index has them: each path with the value that stands there, once exact, and once as it can be compared."""
+"""Params trees as rows of an index: each path with its value, once exact, and once in a form that can be compared."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from blake3 import blake3
 from persistable.params.trees import children, rewritten
 
 NULL, BOOL, INT, FLOAT, TEXT, TREE, FORM = range(7)
-"""Kinds of values. TREE: what takes more than one token of JSON, as canonical JSON or its digest; FORM: the form that can be compared."""
+"""Kinds of values. TREE: a value that no other kind holds, as canonical JSON or its digest; FORM: the form that can be compared."""
 _KINDS = {type(None): NULL, bool: BOOL, int: INT, float: FLOAT, str: TEXT}
 _PLAIN = frozenset(_KINDS)
 LONGEST = 200
-"""Characters of a text that an index holds itself; of longer ones it has a digest."""
+"""Characters of a text that an index holds in full; of longer ones it has a digest."""
 MOST = 64
 """Elements of a collection that are indexed one by one."""
 _BIG = 1 << 63
@@ -25,7 +25,7 @@ _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=T
 
 
 def exact(tree: Any) -> tuple[int, Any]:
-    """Kind and value, which no other tree has."""
+    """Kind and value of a tree, which no other tree has."""
     kind = _KINDS.get(tree.__class__, TREE)
     if kind == TEXT:
         return (TEXT, tree) if len(tree) <= LONGEST else (TREE, _short(tree))
@@ -35,7 +35,7 @@ def exact(tree: Any) -> tuple[int, Any]:
 
 
 def valued(params: dict[str, Any]) -> list[tuple[str, int, Any]]:
-    """Path, kind and value of all that `params` hold; once more, in the form in which it is compared, where that is another."""
+    """Path, kind and value of everything in `params`; once more in the form that can be compared, where that differs."""
     plain = _plain(params)
     if plain is not None:
         return plain
@@ -65,7 +65,7 @@ def _plain(params: dict[str, Any]) -> list[tuple[str, int, Any]] | None:
             if not value and str(value)[0] == "-":
                 return None
         elif kind == BOOL:
-            value = int(value)  # noqa: PLW2901 - no copy of what is a value
+            value = int(value)  # noqa: PLW2901 - the same value as an int
         elif kind == TREE:
             return None
         found.append((path, kind, value))
@@ -73,7 +73,7 @@ def _plain(params: dict[str, Any]) -> list[tuple[str, int, Any]] | None:
 
 
 def canonical(tree: Any) -> str:
-    """JSON of `tree`, equal for equal ones: without what is no part of identity, and in one order."""
+    """JSON of `tree`, equal for equal trees: without parts that identity leaves out, and in one order."""
     return _dumps(rewritten(tree, _without_class))
 
 
@@ -87,7 +87,7 @@ def _short(text: str) -> str:
 
 
 def walk(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every path in `params` and the tree there, outer ones first: dotted, with the numbers of elements of lists."""
+    """Yield every path in `params` and the tree there, outer ones first: dotted, with the numbers of elements of lists."""
     if is_plain(params):
         yield from params.items()
         return

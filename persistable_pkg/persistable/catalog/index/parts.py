@@ -1,7 +1,7 @@
-"""Changes of a store since an index last looked, told as cheaply as each kind of store can.
+"""Changes of a store since the last refresh of an index, found as cheaply as each kind of store permits.
 
-A folder of this machine tells by the modification times of its folders, a SQLite file by its own size and times and by the stamps of
-its packs, an archive by its own stamp, PostgreSQL by what it says itself, and everything else by a listing. Layers are told one by one.
+Folders of this machine show changes in their modification times, a SQLite file in its own size and times and in the stamps of its packs, an
+archive in its own stamp, PostgreSQL reports them, and any other store is listed. Layers are compared one by one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from persistable.stores.readonly import ReadOnlyStore, Unwritable
 from persistable.stores.signed import SignedStore
 
 SETTLED = 2.0
-"""Seconds after which a change shows in the modification time of a folder, whatever clock and file system tell it."""
+"""Seconds after which a change shows in the modification time of a folder, with any clock and file system."""
 LARGE = 20_000
-"""Records in one folder from which on a listing tells replaced files by their inode alone."""
+"""Records in one folder from which on replaced files are recognized by their inode alone."""
 
 
 class Listing(NamedTuple):
     """A folder of a store as it is now, empty where it is gone.
 
-    files: name and stamp, or inode, of each record and failure in it. stamp: by which the same state is known again; None where it may
-    still change without another stamp. pack: the number of the pack of a SQLite file that it is; None for what has files or rows. gone:
-    names of files that are gone, where `files` has only those that have changed; None where it has all.
+    files: name and stamp, or inode, of each record and failure in it. stamp: equal for an equal state; None where the state may still
+    change under the same stamp. pack: the number of the pack if it is one of a SQLite file, else None. gone: names of files that are gone,
+    where `files` has only those that have changed; None where it has all.
     """
 
     folder: str
@@ -45,7 +45,7 @@ class Listing(NamedTuple):
 class Known:
     """The state of a part at its last refresh, as an index has noted it.
 
-    folders: each folder in which files or rows are, and its stamp.
+    folders: each folder with files or rows, and its stamp.
     """
 
     def __init__(self, db: sqlite3.Connection, part: int) -> None:
@@ -56,24 +56,24 @@ class Known:
         )
 
     def packs(self) -> dict[int, str]:
-        """Each pack, and its state."""
+        """The state of each pack, by number."""
         return dict(self._db.execute("SELECT number, state FROM packs WHERE part = ?", (self._part,)).fetchall())
 
 
 class Part(Protocol):
-    """One store of those that an index is of."""
+    """One of the stores that an index covers."""
 
     store: Store
     root: str | None
-    """The folder of this machine that it is; None for what is none."""
+    """The folder of the store on this machine; None for a store without one."""
 
     def changed(self, known: Known) -> Iterable[Listing]:
-        """The folders and packs that may have changed; what is gone is listed as empty."""
+        """The folders and packs that may have changed; removed ones are listed as empty."""
         ...
 
 
 def stores_of(store: Store, readonly: bool = False) -> list[tuple[Store, bool]]:
-    """The stores that `store` is made of, those first that count where several have a record of one path; True for what is only read."""
+    """The stores that `store` consists of, with True for read-only ones; where several have a record at one path, the first counts."""
     layers = extended(store).layers
     if layers:
         deciding = extended(store).deciding_store
@@ -85,12 +85,12 @@ def stores_of(store: Store, readonly: bool = False) -> list[tuple[Store, bool]]:
 
 
 def parts_of(store: Store) -> list[Part]:
-    """The stores that `store` is made of, in the order of `stores_of`."""
+    """The parts of `store`, in the order of `stores_of`."""
     return [_part_of(each) for each, _ in stores_of(store)]
 
 
 def bare(store: Store) -> Store:
-    """The store that tells what has changed in `store`, and not what is in it: `store`, without signatures."""
+    """The store below `store` that can report changes: `store` without signatures, whose content it does not check."""
     return store.store if isinstance(store, SignedStore) else store
 
 
@@ -104,7 +104,7 @@ def _part_of(store: Store) -> Part:
 
 
 class _Folders:
-    """A folder of this machine: that of each name, and those of payloads at custom paths."""
+    """A store in a folder of this machine: the folders of names, and those of payloads at custom paths."""
 
     def __init__(self, folder: LocalStore, store: Store) -> None:
         self.store = store
@@ -123,7 +123,7 @@ class _Folders:
             yield Listing(folder, {}, None)
 
     def _folders(self) -> Iterator[str]:
-        """The folders that may hold records."""
+        """Yield the folders that may hold records."""
         yield from [entry.name for entry in _entries(self._root) if entry.name[:1] != "." and entry.is_dir()]
         pending = [PLACED]
         while pending:
@@ -161,7 +161,7 @@ def _folder_stamp(place: str, now: float) -> str | None:
 
 
 def _file_stamp(entry: os.DirEntry[str]) -> str:
-    """Begins with the inode, which a listing of names tells as well; empty for a file that is gone."""
+    """A stamp that begins with the inode, which a listing of names has as well; empty for a file that is gone."""
     try:
         found = entry.stat()
     except OSError:
@@ -170,7 +170,7 @@ def _file_stamp(entry: os.DirEntry[str]) -> str:
 
 
 class _Database:
-    """A SQLite file, which is as it was while neither it nor its log is another; a pack of it while its state is the same."""
+    """A store in a SQLite file: unchanged while file and log have the same stamp; a pack of it while its state is the same."""
 
     root: str | None = None
 
@@ -217,7 +217,7 @@ class _Database:
 
 
 class _Listed:
-    """Any store: what has changed, its listing tells."""
+    """Any other store: changes are found by listing it."""
 
     root: str | None = None
 
@@ -239,7 +239,7 @@ class _Listed:
 
 
 class _Told(_Listed):
-    """A store that tells what has changed since it was last asked."""
+    """A store that reports its changes since an earlier state."""
 
     def __init__(self, teller: TellsChanges, store: Store) -> None:
         super().__init__(store)
@@ -263,10 +263,10 @@ class _Told(_Listed):
             gone.setdefault(folder, []).append(name)
         for folder, changed in files.items():
             yield Listing(folder, changed, None, gone=None if now.is_whole else gone.get(folder, ()))
-        for folder in files:  # last, and in one: killed before, nobody takes a part of it for the whole
+        for folder in files:  # last, and in one: after a kill before, no part counts as the whole
             yield Listing(folder, {}, now.token, gone=())
 
 
 def _is_hidden(folder: str) -> bool:
-    """Tell whether files in `folder` are none that an index has: in the hidden folder, only payloads at custom paths are."""
+    """Tell whether an index leaves out the files in `folder`: of the hidden folder it has only payloads at custom paths."""
     return (folder + "/").startswith(HIDDEN + "/") and not (folder + "/").startswith(PLACED + "/")

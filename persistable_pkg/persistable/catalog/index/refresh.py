@@ -1,4 +1,4 @@
-"""Bring an index up to date: list what has changed, read those records, and write their rows."""
+"""Refresh of an index: list the changes, read the changed records, and write their rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MANY = 20_000
 TOGETHER = 50
 """Rows that one statement writes."""
 PART = 4
-"""One in this many of all records, or more, in one folder: then the whole table is read for it."""
+"""One in this many of all records, or more, in one folder: then the whole table is read for that folder."""
 COLUMNS = 5000
 """Params of one name that queries are checked against at most."""
 OTHER = "other"
@@ -40,9 +40,9 @@ Pending = tuple[str, int, str, str | int, int | None]
 
 
 def refresh(index: Index, store: Store, progress: Progress | None = None) -> None:
-    """Bring `index` up to date with `store`. Raises StoreTooNew, and what the store raises.
+    """Bring `index` up to date with `store`. Raises StoreTooNew, and the errors of the store.
 
-    progress: called with the records read so far, and how many there are to read as far as is known.
+    progress: called with the numbers of records read so far and, as far as known, in all.
     """
     store_format.before_reading(store)
     with index.alone():
@@ -50,7 +50,7 @@ def refresh(index: Index, store: Store, progress: Progress | None = None) -> Non
 
 
 def is_current(index: Index, store: Store) -> bool:
-    """Tell whether `index` is as `store` is now; nothing is brought up to date."""
+    """Tell whether `index` is up to date with `store`, without a refresh."""
 
     def look(db: sqlite3.Connection) -> bool:
         for number, part in enumerate(parts_of(store)):
@@ -87,19 +87,19 @@ class _Refresh:
         self._new_packs: list[tuple[Any, ...]] = []
         self._pending: list[Pending] = []
         self._after: list[tuple[str, tuple[Any, ...]]] = []
-        """Statements to be executed once all that waits is written."""
+        """Statements to be executed once all pending rows are written."""
         self._dropped: list[str] = []
         """Secondary indexes that are made anew at the end."""
         self._paths = _PathIds(db)
         self._shapes: set[tuple[Any, ...]] = set()
         """Name, class and params of descriptions whose columns are noted."""
         self._unknown: dict[str, str] = {}
-        """Keys upstream of which the index has no description, each with the path of a record downstream of it."""
+        """Upstream keys that may have no description in the index, each with the path of a record downstream of it."""
 
     def all_of(self, store: Store) -> None:
         """Bring every part of the index up to date."""
         enabled = gc.isenabled()
-        gc.disable()  # hundreds of thousands of texts that all stay: looking for circles among them takes longer than making them
+        gc.disable()  # hundreds of thousands of texts that all stay: searching them for cycles takes longer than making them
         try:
             for number, part in enumerate(parts_of(store)):
                 known = Known(self._db, number)
@@ -121,9 +121,9 @@ class _Refresh:
                         self._db.execute(INDEXES[name])
 
     def _insert(self, table: str, columns: str, rows: Iterable[tuple[Any, ...]], unique: str = "") -> None:
-        """Write `rows` by one statement for every `TOGETHER`, which takes half the time of a statement for each.
+        """Write `rows`, `TOGETHER` of them by one statement, which takes half the time of a statement for each.
 
-        unique: the columns by which a row that is there already is known, to be changed: it keeps its id.
+        unique: the columns that identify an existing row, which is updated and keeps its id.
         """
         values = list(chain.from_iterable(rows))
         names = columns.split(", ")
@@ -139,7 +139,7 @@ class _Refresh:
 
     @cached_property
     def _columns(self) -> dict[str, set[tuple[int, str]]]:
-        """Columns that are noted, by name."""
+        """Columns that are noted, by payload name."""
         found: dict[str, set[tuple[int, str]]] = {}
         for name, kind, path in self._db.execute("SELECT name, kind, path FROM columns"):
             found.setdefault(name, set()).add((kind, path))
@@ -199,12 +199,12 @@ class _Refresh:
         self._after.append(("UPDATE packs SET state = ? WHERE id = ?", (listing.stamp, found)))
 
     def _compare(self, folder: int, pack: int | None, listing: Listing, have: dict[str, Any]) -> None:
-        """Delete what is gone; what is new, or another than it was, waits to be read."""
+        """Delete the rows of files that are gone; note new and changed files as pending."""
         prefix = f"{listing.folder}/" if listing.folder else ""
         new: list[Pending] = [
             (prefix + file, folder, file, stamp, pack) for file, stamp in listing.files.items() if have.pop(file, None) != stamp
         ]
-        # a pack of which no record is left does not tell the folder of those that were
+        # a pack without records no longer has the folder of its former records
         within, number = ("folder", folder) if pack is None else ("pack", pack)
         if have:
             with written(self._db):
@@ -215,7 +215,7 @@ class _Refresh:
         self._wanted += len(new)
 
     def _flush(self, store: Store) -> None:
-        """Read what waits for it, and write it; then the stamps of what it is in."""
+        """Read pending files from `store` and write their rows; then the stamps of their folders and packs."""
         pending, self._pending = self._pending, []
         after, self._after = self._after, []
         if self._new_packs:
@@ -234,7 +234,7 @@ class _Refresh:
             data = store.get_many([place[0] for place in some])
             rows += [(place, row_of(path, data[path])) for place in some if (path := place[0]) in data]
             if len(rows) >= AT_ONCE or first + BATCH >= len(pending):
-                rows.sort(key=_path_of_row)  # so by their keys: what is written in that order touches few pages of the index
+                rows.sort(key=_path_of_row)  # so by their keys: writing in that order touches few pages of the index
                 with written(self._db):
                     self._write(rows)
                 rows.clear()
@@ -255,7 +255,7 @@ class _Refresh:
         )
 
     def _nodes(self, told: Sequence[tuple[Described, str]]) -> dict[str, int]:
-        """The ids of these descriptions, each with the path of a record that tells it; they are written where the index lacks them."""
+        """The ids of these descriptions, each with the path of a record that has it; those that the index lacks are written."""
         by_key: dict[str, Described] = {}
         paths = {node.key: path for node, path in told}
         for node, _ in told:
@@ -265,7 +265,7 @@ class _Refresh:
         known = self._db.execute(query, (json.dumps(list(by_key)),)).fetchall()
         ids: dict[str, int] = {key: number for key, number, _, _ in known}
         partial = {key for key, _, unknown, _ in known if unknown}
-        valued = {key for key, _, _, has_params in known if has_params}  # a damaged record tells none, a failure does
+        valued = {key for key, _, _, has_params in known if has_params}  # a damaged record has no params, a failure does
         new = [node for key, node in by_key.items() if key not in ids or (key in partial and node.class_reference is not None)]
         number = self._db.execute("SELECT coalesce(max(id), 0) FROM nodes").fetchone()[0]
         for node in new:
@@ -299,13 +299,13 @@ class _Refresh:
         self._insert("params", "path, kind, value, node", rows)
 
     def _note_columns(self, nodes: Iterable[Described]) -> None:
-        """Note what queries over payloads of their names may ask for."""
+        """Note the columns that queries over payloads of their names may use."""
         for node in nodes:
             name = node.key.rpartition("/")[0]
             if node.leaves is None and not node.upstream:
                 shape = (name, node.class_reference, *[path for path, _, _ in node.values])
                 if shape in self._shapes:
-                    continue  # as thousands are
+                    continue  # thousands have the same shape
                 self._shapes.add(shape)
             known = self._columns.setdefault(name, set())
             found = {(PARAM, path) for path, _, _ in node.values} if len(known) <= COLUMNS else set[tuple[int, str]]()
@@ -318,7 +318,7 @@ class _Refresh:
                 known |= found
 
     def _describe_upstream(self, store: Store) -> None:
-        """Describe what is upstream of the records that were read and has no record of its own: their lineage tells."""
+        """Describe nodes upstream of the records that were read that have no record of their own, by the lineages in those records."""
         while self._unknown:
             known = self._described(list(self._unknown))
             left = list(dict.fromkeys(path for target, path in self._unknown.items() if target not in known))

@@ -1,4 +1,4 @@
-"""A record or failure as an index has it: facts of the file, and the description that its key stands for."""
+"""A record or failure as a row of an index: facts of the file, and the description of its node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEEDED = {"params", "version", "started", "seconds", "made"}
 
 
 class Described(NamedTuple):
-    """The description of a node, as the tables have it: what its key stands for. Of one that only failed, class and version are not known.
+    """The description of a node, as the tables have it. Of a node that only failed, class and version are not known.
 
     params: as JSON. leaves: as JSON by path, in the form that can be compared; None where that is the same. values: see `valued`.
     """
@@ -37,7 +37,7 @@ class Described(NamedTuple):
 
 
 def described(key: str, class_reference: str | None, version: Any, params: dict[str, Any], upstream: dict[str, str]) -> Described:
-    """The description of the node of that key. Raises TypeError for params or upstream that are none."""
+    """The description of the node of that key. Raises TypeError for params or upstream that are no dict."""
     if params.__class__ is not dict or upstream.__class__ is not dict:
         raise TypeError("its params are none")
     leaves = None if is_plain(params) else text_of({path: form(tree) for path, tree in walk(params) if '"' not in path})
@@ -46,7 +46,7 @@ def described(key: str, class_reference: str | None, version: Any, params: dict[
 
 
 class Row(NamedTuple):
-    """A record or failure at a path of a store, without what its folder tells."""
+    """A record or failure at a path of a store, without the facts of its listing."""
 
     status: str
     name: str
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
 
 def row_of(path: str, data: bytes) -> Row | None:
-    """The row of the file at `path`; None for what only looks like a record by its name."""
+    """The row of the file at `path`; None for a file that only has the name of a record."""
     return _failed(path, data) if path.endswith(FAILED_SUFFIX) else _recorded(path.removesuffix(SUFFIX), data)
 
 
@@ -83,7 +83,7 @@ def _recorded(base: str, data: bytes) -> Row | None:
 
 
 def _parsed(data: bytes) -> tuple[Record, dict[str, Any]]:
-    """The record in `data`, and the members of it that an index has, and some others: as it is written, three of its lines hold them."""
+    """The record in `data`, and at least those of its members that an index has: in the usual layout three of its lines hold them."""
     try:
         record = Record.parse(data, lines=2)
         start = data.index(_HOST_LINE) + 1
@@ -119,7 +119,7 @@ def _failed(path: str, data: bytes) -> Row | None:
 
 
 def _damaged(base: str, state: str = CORRUPT) -> Row | None:
-    """A record that cannot, or may not, be read: of which key, its path tells, unless somebody chose that."""
+    """The row of a record that cannot, or may not, be read: its path gives the key, unless it is a custom path."""
     if base.startswith(PLACED + "/"):
         return Row(state, "", base.removeprefix(PLACED + "/"), None)
     try:
@@ -130,7 +130,7 @@ def _damaged(base: str, state: str = CORRUPT) -> Row | None:
 
 
 def _at(base: str, key: str) -> str | None:
-    """The path that somebody chose for the payload, "" for one that is stored under its key; None where it cannot lie there."""
+    """The custom path of the payload, "" for one that is stored under its key; None where it cannot be stored there."""
     if base == key:
         return ""
     return base.removeprefix(PLACED + "/") if base.startswith(PLACED + "/") else None

@@ -1,1 +1,1 @@
-"""A node back from its record, made again, and compared."""
+"""Rebuilding of nodes from records, reproduction of payloads, and comparison."""

@@ -1,4 +1,4 @@
-"""The class or step that a record names, imported from where this process would import it."""
+"""Import of the class or step that a record names, from where this process would import it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def class_of(
 ) -> type[Persistable[Any, Any]] | Step[..., Any]:
     """The class of nodes, or the step, that `reference` names: ``module:qualname``, or ``script.py:qualname``.
 
-    Modules are imported as by an import statement, scripts never: of those only the one that this process runs is looked at, and then
-    `source`, what the record keeps of it, which is executed where it is `trusted`. Raises NotRebuildable where it is not there, or is
-    neither.
+    Modules are imported as by an import statement, scripts never: for them the script that this process runs is used, else `source`, the
+    source that the record keeps, which is executed if it is `trusted`. Raises NotRebuildable for a name that does not exist, or is neither.
     """
     module, _, name = reference.partition(":")
     if "<locals>" in name:
@@ -77,7 +76,7 @@ def _is_script(module: str) -> bool:
 
 
 def _executed(key: Key, reference: str, module: str, source: Mapping[str, str], trusted: bool) -> Any:
-    """The module that the source in a record makes."""
+    """The module made from the source in a record."""
     if not trusted:
         text = (
             f"it was defined in {'a notebook' if module in MAINS else module}, of which the record keeps the source; that is executed "
@@ -89,14 +88,14 @@ def _executed(key: Key, reference: str, module: str, source: Mapping[str, str], 
 
     try:
         return module_of(module, source)
-    except Exception as error:  # noqa: BLE001 - whatever it does
+    except Exception as error:  # noqa: BLE001 - any error of that source
         return _refuse(
             key, reference, "script", f"executing the source that its record keeps raised {type(error).__name__}: {error}", error
         )
 
 
 def _script(key: Key, reference: str, module: str, source: Mapping[str, str] | None, trusted: bool) -> Any:
-    """The main program of this process, where that is the one which is meant, or a module that was imported from the same file."""
+    """The main program of this process, if `module` is that, else a module imported from the same file, else one made from `source`."""
     if module == main_name() and "__main__" in sys.modules:
         return sys.modules["__main__"]
     imported = sys.modules.get(module.removesuffix(".py"))
@@ -127,7 +126,7 @@ def _imported(key: Key, reference: str, module: str) -> Any:
                 error,
             )
         _refuse(key, reference, "module", f"importing {module} raised {type(error).__name__}: {error}", error)
-    except Exception as error:  # noqa: BLE001 - whatever a module does when it is imported
+    except Exception as error:  # noqa: BLE001 - a module may raise anything on import
         _refuse(key, reference, "module", f"importing {module} raised {type(error).__name__}: {error}", error)
 
 
@@ -142,7 +141,7 @@ def _renamed(home: Any, name: str, key: Key) -> Any:
 
 
 def _elsewhere(module: str, name: str, home: Any) -> str:
-    """The places it may have moved to, in words; nothing where nobody knows."""
+    """A hint in words at the places that a name may have moved to; empty where none is known."""
     last = name.rpartition(".")[2]
     places = sorted({*_on_disk(module, last)} - {module})
     if places:
@@ -158,7 +157,7 @@ def _members(home: Any) -> dict[str, Any]:
 
 
 def _on_disk(module: str, name: str) -> Iterator[str]:
-    """Modules of the same package whose files define that name; nothing is imported."""
+    """Yield modules of the same package whose files define that name; nothing is imported."""
     top = module.partition(".")[0]
     try:
         spec = find_spec(top)

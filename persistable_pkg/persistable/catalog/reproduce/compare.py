@@ -1,4 +1,4 @@
-"""Two payloads compared by what they are: arrays with a tolerance, tables by column, text line by line, all else by its parts."""
+"""Comparison of two payloads by their type: arrays with a tolerance, tables by column, text line by line, all else by its parts."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false
@@ -42,7 +42,7 @@ class Comparison:
     """The differences of two payloads.
 
     outcome: ``"identical"`` where value, dtype and type are the same, ``"equal"`` where the values are, within the tolerance,
-    ``"different"``. differences: the first `MOST` of them. number: how many there are.
+    ``"different"``. differences: the first `MOST` of them. number: of all differences.
     """
 
     def __init__(self, differences: list[Difference], number: int, different: bool) -> None:
@@ -69,9 +69,9 @@ class Comparison:
 def compare(a: Any, b: Any, rtol: float = 0.0, atol: float = 0.0) -> Comparison:
     """The differences of `b` from `a`.
 
-    Numbers are the same within ``atol + rtol * abs(a)``, and NaN is NaN. What has parts is compared part by part: arrays, frames of pandas,
-    polars and Arrow, sparse matrices, labelled arrays, dicts, sequences, functions by their code, objects by their attributes (estimators,
-    too, by params and what fitting has left). Figures are compared by the bytes they are saved as. Nothing of either is changed.
+    Numbers are the same within ``atol + rtol * abs(a)``, and NaN is NaN. Composite values are compared part by part: arrays, frames of
+    pandas, polars and Arrow, sparse matrices, labelled arrays, dicts, sequences, functions by their code, objects by their attributes
+    (estimators, too, by params and fitted attributes). Figures are compared by the bytes they are saved as. Neither value is changed.
     """
     walk = _Walk(rtol, atol)
     walk.compare(a, b)
@@ -79,7 +79,7 @@ def compare(a: Any, b: Any, rtol: float = 0.0, atol: float = 0.0) -> Comparison:
 
 
 class _Walk:
-    """One comparison under way."""
+    """One running comparison."""
 
     def __init__(self, rtol: float, atol: float) -> None:
         if not (rtol >= 0 and atol >= 0):
@@ -94,7 +94,7 @@ class _Walk:
         self._held: list[Any] = []
 
     def tell(self, text: str, equal: bool = False, path: str = "") -> None:
-        """Note a difference at the place that is looked at, or at `path` of it."""
+        """Note a difference at the current path, or at `path` below it."""
         self.number += 1
         self.different = self.different or not equal
         if len(self.differences) < MOST:
@@ -102,7 +102,7 @@ class _Walk:
 
     @contextmanager
     def at(self, step: str) -> Generator[None]:
-        """Inside the block, a part is looked at."""
+        """Add `step` to the current path, while the block runs."""
         self._path.append(step)
         try:
             yield
@@ -110,7 +110,7 @@ class _Walk:
             self._path.pop()
 
     def part(self, step: str, a: Any, b: Any) -> None:
-        """Compare a part of each."""
+        """Compare the parts of both at `step`."""
         with self.at(step):
             self.compare(a, b)
 
@@ -139,11 +139,11 @@ class _Walk:
         differ = next((differ for module, is_kind, differ in _KINDS if (not module or module in sys.modules) and is_kind(a)), _objects)
         try:
             differ(self, a, b)
-        except Exception as error:  # noqa: BLE001 - code of somebody else's
+        except Exception as error:  # noqa: BLE001 - code of other packages
             self.tell(f"it cannot be compared: {type(error).__name__}: {error}")
 
     def _may_differ(self, a: Any, b: Any) -> bool:
-        """Tell whether two types are compared by what they hold all the same: an array and one that is mapped are both arrays."""
+        """Tell whether values of two types are compared by content all the same: an array and a memory-mapped one are both arrays."""
         np = sys.modules.get("numpy")
         plain = (np.ndarray, np.memmap) if np is not None else ()
         return (type(a) in plain and type(b) in plain) or (_is_index(a) and _is_index(b))
@@ -174,7 +174,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _sign(value: Any) -> Any:
-    """The sign of a float, zeros too; NaN has none that counts."""
+    """The sign of a float, zeros too; None for NaN and other types."""
     return math.copysign(1, value) if isinstance(value, float) and value == value else None
 
 
@@ -242,17 +242,17 @@ _ATOMS: dict[type, Callable[[_Walk, Any, Any], None]] = {
 }  # fmt: skip
 
 
-# what has parts
+# composite values
 
 Part = tuple[str, Any]
-"""The way to a part, as Python would write it, and the part."""
+"""The path of a part, as Python would write it, and the part."""
 
 
 class Parts(NamedTuple):
     """The parts of a value.
 
-    parts: by what is equal for the same part of another value. form: in words; where that is another, parts are not compared. notes: facts
-    by name, such as a frequency: where only these are others, values are equal. ordered: True where the order of parts is such a fact.
+    parts: by an id that the same part of another value shares. form: in words; where forms differ, parts are not compared. notes: facts by
+    name, such as a frequency: values that differ in these alone are equal. ordered: True where the order of parts is such a fact.
     """
 
     parts: dict[Hashable, Part]
@@ -262,7 +262,7 @@ class Parts(NamedTuple):
 
 
 def _by_parts(parts_of: Callable[[Any], Parts]) -> Callable[[_Walk, Any, Any], None]:
-    """The comparison of values that `parts_of` takes apart."""
+    """A function that compares values by the parts that `parts_of` returns."""
 
     def differ(walk: _Walk, a: Any, b: Any) -> None:
         one, two = parts_of(a), parts_of(b)
@@ -299,7 +299,7 @@ def _mapping(value: Mapping[Any, Any]) -> Parts:
 
 
 def _extras(value: Any) -> dict[Hashable, Part]:
-    """The attributes that a container of somebody's own class has beside what it contains."""
+    """The attributes of a container of a custom class, besides its items."""
     found = _attributes(**{name: getattr(value, name) for name in ("default_factory", "maxlen") if hasattr(type(value), name)})
     return found if type(value).__module__ in ("builtins", "collections", "numpy") else found | _own(value)
 
@@ -308,7 +308,7 @@ _differ_in_extras = _by_parts(lambda value: Parts(_extras(value)))
 
 
 def _same_nan(value: Any) -> Hashable:
-    """A value that is equal for equal ones, NaN too."""
+    """`value`, or for NaN a value that is equal for every NaN of its type."""
     return value if value == value else (type(value), repr(value))
 
 
@@ -336,14 +336,14 @@ def _shown(some: list[Any]) -> str:
 
 
 def _function(value: Any) -> Parts:
-    """The parts of a function: pickled by value it is another in each process, of the same code."""
+    """The parts of a function: one pickled by value is another object in each process, with the same code."""
     closure = [cell.cell_contents for cell in value.__closure__ or ()]
     parts = _attributes(__code__=value.__code__, __defaults__=value.__defaults__, __kwdefaults__=value.__kwdefaults__, __closure__=closure)
     return Parts(parts | _own(value), f"{value.__module__}.{value.__qualname__}")
 
 
 def _objects(walk: _Walk, a: Any, b: Any) -> None:
-    """Compare two objects by attributes and what else pickling would keep; without either by being equal."""
+    """Compare two objects by attributes and pickled state; those without either by equality."""
     by_equality = isinstance(a, type) or type(a).__module__ in _BY_EQUALITY or any(base.__module__ == "enum" for base in type(a).__mro__)
     mine, other = (None if by_equality else _state(value) for value in (a, b))
     if mine is not None and other is not None:
@@ -372,14 +372,14 @@ def _own(value: Any) -> dict[Hashable, Part]:
 
 
 def _state(value: Any) -> dict[Hashable, Part] | None:
-    """The attributes of an object, and what it is made of in C, as pickling tells; None where there is neither."""
+    """The attributes of an object, and its state in C according to pickling; None where there is neither."""
     own = _own(value)
     try:
         kept = value.__reduce_ex__(4)
-        if isinstance(kept, str):  # the name by which there is only one
+        if isinstance(kept, str):  # the name of a global
             return own or None
         return (own or _attributes(state=kept[2] if len(kept) > 2 else None)) | _attributes(arguments=kept[1])
-    except Exception:  # noqa: BLE001 - what cannot be pickled
+    except Exception:  # noqa: BLE001 - an object that cannot be pickled
         return own or None
 
 
@@ -412,14 +412,14 @@ def _index(shape: Any, flat: int) -> str:
 
 
 def _items(walk: _Walk, a: Iterable[Any], b: Iterable[Any], where: Callable[[int], str]) -> None:
-    """Items one by one."""
+    """Compare items one by one."""
     for i, (one, two) in enumerate(zip(a, b, strict=True)):
         if one is not two and not (type(one) is type(two) and type(one) in (str, int, bool) and one == two):
             walk.part(where(i), one, two)
 
 
 def _values(walk: _Walk, a: Any, b: Any, where: Callable[[int], str]) -> None:
-    """Numbers, times and text of two arrays of one shape; told in one line: how many, by how much, and the first."""
+    """Compare numbers, times and text of two arrays of one shape; note in one line the number, the size and the first of differences."""
     import numpy as np
 
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
@@ -465,7 +465,7 @@ def _signs(one: Any, two: Any) -> int:
 
 
 def _distance(walk: _Walk, one: Any, two: Any) -> tuple[Any, float, float]:
-    """Tell which values are within the tolerance, and the largest distance, absolute and relative to the first."""
+    """The mask of values within the tolerance, the largest distance, and the largest relative to the first value."""
     import numpy as np
 
     if one.dtype.kind not in "biufc" or two.dtype.kind not in "biufc":
@@ -538,7 +538,7 @@ class _Column(NamedTuple):
         return self.column.dtype if hasattr(self.column, "dtype") else self.column.type
 
     def numbers(self) -> Any:
-        """The numbers and times in it as an array; None where it has anything else, or gaps."""
+        """The numbers and times in the column as an array; None where it has anything else, or gaps."""
         import numpy as np
 
         gaps: Any = getattr(self.column, "null_count", 0)
@@ -548,14 +548,14 @@ class _Column(NamedTuple):
         return found if found.dtype.kind in "biufcmM" else None
 
     def items(self) -> list[Any]:
-        """The items as Python has them; a gap is None, however pandas writes it."""
+        """The items as Python objects; None for a gap, also for those of pandas."""
         if hasattr(self.column, "isna"):
             return [None if gap else item for item, gap in zip(self.column.to_list(), self.column.isna().tolist(), strict=True)]
         return list(self.column.to_pylist() if hasattr(self.column, "to_pylist") else self.column.to_list())
 
 
 def _columns(walk: _Walk, a: _Column, b: _Column) -> None:
-    """Two columns of one length: numbers without gaps as arrays, all others item by item."""
+    """Compare two columns of one length: numbers without gaps as arrays, all others item by item."""
     if a.dtype != b.dtype:
         walk.tell(f"dtypes {a.dtype} and {b.dtype}", equal=True)
 
@@ -574,7 +574,7 @@ def _columns(walk: _Walk, a: _Column, b: _Column) -> None:
 
 
 def _table(names: Iterable[Any], columns: Iterable[Any], labels: Sequence[Any]) -> Parts:
-    """The parts of a table. Columns may have one name; these are told apart by their order."""
+    """The parts of a table. Columns of the same name are distinguished by their order."""
     number: Counter[Any] = Counter()
     parts: dict[Hashable, Part] = {}
     for name, column in zip(names, columns, strict=True):
@@ -595,7 +595,7 @@ def _series(value: Any) -> Parts:
 
 
 def _of_pandas(value: Any) -> dict[str, Any]:
-    """The attributes of a frame or series, those that somebody's own class of them declares too."""
+    """The attributes of a frame or series, including those that a subclass declares."""
     declared = {name: getattr(value, name, None) for name in type(value)._metadata if name != "_name"}
     return {"attrs": dict(value.attrs), **declared}
 

@@ -30,11 +30,11 @@ SHOWN = 40
 
 
 class CodeChange(NamedTuple):
-    """A function or constant that the generating code reached and that is not the same. of: the payload whose code it is.
+    """A function or constant that the generating code reached and that differs. of: the name of the payload whose code it is.
 
-    change: ``"changed"``, ``"added"`` (only the second has it), ``"removed"`` (only the first), or ``"not compared"`` where the two
-    were made under different versions of Python and neither source tells. sources: of both, None where nobody has it any more: a record
-    keeps it where the class asks for that, else it is that of what is imported, where that has not changed since.
+    change: ``"changed"``, ``"added"`` (only the second has it), ``"removed"`` (only the first), or ``"not compared"`` where the two were
+    made under different versions of Python and the sources do not decide. sources: of both, None for one that is lost: from the record,
+    where the class asks it to keep sources, else from the imported code, where that has not changed since.
     """
 
     of: str
@@ -88,7 +88,7 @@ class Diff:
         return card("difference", *parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it; None where one side has nothing."""
+        """The differences as JSON; None where one side has no value."""
         pairs = {
             name: {each: [None if value is absent else value for value in values] for each, values in getattr(self, name).items()}
             for name in ("params", "versions", "facts")
@@ -150,7 +150,7 @@ def _params(catalog: Catalog, one: Record, other: Record) -> dict[str, tuple[Any
 
 
 def _code(one: Record, other: Record) -> list[CodeChange]:
-    """The changes of code from `one` to `other`, with the sources that are there."""
+    """The changes of code from `one` to `other`, with the available sources."""
     before, after = Sources(one), Sources(other)
     return [each._replace(sources=(before.of(each.of, each.function), after.of(each.of, each.function))) for each in _changes(one, other)]
 
@@ -210,13 +210,13 @@ class Sources:
 
 
 def _unsure(one: Fingerprint, other: Fingerprint) -> list[str]:
-    """Parts that only bytecode tells of, which is another under each version of Python."""
+    """The names of parts with bytecode alone to compare, which differs between versions of Python."""
     own = {name: part for name, part in one.parts.items() if not part.startswith(LIBRARY)}
     return [name for name, part in own.items() if "s:" not in part or "s:" not in other.parts.get(name, "")]
 
 
 def _all_code(record: Record) -> dict[str, Fingerprint]:
-    """The fingerprint of the code of a payload and of all upstream, by the name of what it makes."""
+    """The fingerprints of the code of a payload and of all upstream, by payload name."""
     own = record.code
     found: dict[str, Fingerprint] = {}
     if own is not None:

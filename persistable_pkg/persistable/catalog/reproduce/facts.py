@@ -11,16 +11,16 @@ from persistable.records.key import Key
 from persistable.records.record import Record
 
 Find = Callable[[Key], Record | None]
-"""Gives the record of a key; None where there is none."""
+"""Returns the record of a key; None where there is none."""
 
 
 class Facts(NamedTuple):
     """The facts of one node.
 
-    reference: of its class or function. version, params, untracked, call: trees, as records have them; call is None where the class has
-    no ``__init__`` of its own, or it is not known. params_class: the reference of the class of the params, where that of the node does
-    not tell it. io: the format of the payload, None where only a record downstream tells of the node. source: of a class of a script, where
-    its records keep it: name to statement.
+    reference: of its class or function. version, params, untracked, call: trees, as records have them; call is None where the class has no
+    ``__init__`` of its own, or it is not known. params_class: the reference of the class of the params, where the class of the node does
+    not determine it. io: the format of the payload, None where only a record downstream describes the node. source: of a class of a script,
+    where its records keep it: name to statement.
     """
 
     key: Key
@@ -78,8 +78,8 @@ class Facts(NamedTuple):
 def gathered(record: Record, find: Find) -> list[Facts]:
     """The facts of `record` and of everything upstream of it, each once, upstream first.
 
-    Of what has no record any more, or never had one, those are taken that records downstream keep. Raises NotRebuildable where
-    neither tells of something, PayloadCorrupted where `record` means nothing.
+    Nodes without a record get the facts that records downstream keep. Raises NotRebuildable where neither has the facts of a node,
+    PayloadCorrupted where `record` is malformed.
     """
     known: dict[Key, Facts] = {record.key: Facts.of(record)}
     rows: dict[str, dict[str, Any]] = dict(record.lineage)
@@ -99,7 +99,7 @@ def gathered(record: Record, find: Find) -> list[Facts]:
                 known[key] = Facts.of(found)
                 rows.update(found.lineage)
                 waiting.append(known[key])
-        if not waiting:  # what no record tells is taken from those downstream, and leads on
+        if not waiting:  # the rest is taken from records downstream, and may lead further
             for key in asked - known.keys():
                 row = rows.get(str(key))
                 if row is not None:
@@ -142,7 +142,7 @@ def _without_upstream(target: Key, text: str, reference: str, path: str) -> NotR
 
 
 def refused(facts: Facts, reason: str, path: str, text: str, found: Any = None) -> NotRebuildable:
-    """The error that says why the node of `facts` cannot be made again. reason, path, found: see `NotRebuildable`."""
+    """The error for a node of `facts` that cannot be made again. reason, path, found: see `NotRebuildable`."""
     return NotRebuildable(
         f"{facts.key} was made by {facts.reference}, and cannot be had back: {text}",
         key=facts.key,

@@ -1,4 +1,4 @@
-"""Scripts and notebooks that records keep the source of: made into modules where their classes are wanted."""
+"""Modules made from the sources of scripts and notebooks that records keep."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def text_of(statements: Mapping[str, str]) -> str:
 
 
 def module_of(script: str, statements: Mapping[str, str]) -> ModuleType:
-    """The module that a kept source makes; it is executed once in a process. Raises what it raises."""
+    """The module made from a kept source; it is executed once in a process. Raises any error of the source."""
     text = text_of(statements)
     name = f"<{script}>"
     file = f"<source of {script}, {blake3(text.encode('utf-8', 'surrogatepass')).hexdigest(8)}>"
@@ -54,7 +54,7 @@ def module_of(script: str, statements: Mapping[str, str]) -> ModuleType:
 
 
 def merged(every: Iterable[Facts]) -> dict[str, dict[str, str]]:
-    """The sources that records keep, by script: one for all of its classes. Where records differ, as of a cell that was edited, none."""
+    """The sources that records keep, merged by script for all of its classes. Scripts whose records differ, as after an edit, have none."""
     found: dict[str, dict[str, str]] = {}
     clashing: set[str] = set()
     for facts in every:

@@ -1,6 +1,6 @@
 """Values as Python text, with the imports that it needs."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright may find unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class NoText(Exception):
 
 
 class Literals:
-    """Writes values down.
+    """Writes values as Python text.
 
-    taken: names that may not be used for imports. nodes: the text that stands for a persistable. nothing: a value that is written None.
+    taken: names that may not be used for imports. nodes: returns the text for a node. nothing: a value that is written None.
     """
 
     def __init__(self, taken: Iterable[str], nodes: Callable[[Any], str], nothing: Any = None) -> None:
@@ -45,7 +45,7 @@ class Literals:
         self._nothing = nothing
         self._imported: dict[tuple[str, str], str] = {}
         self.here: dict[str, None] = {}
-        """Names that were defined in a script or notebook, so that nothing imports them."""
+        """Names that were defined in a script or notebook, so that they cannot be imported."""
 
     def imports(self) -> list[str]:
         """The import statements for all that was written so far, sorted."""
@@ -59,7 +59,7 @@ class Literals:
         return sorted(lines) + [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(by_module.items())]
 
     def name(self, where: str) -> str:
-        """The text by which what `where` names, ``module:qualname``, is called, once it is imported."""
+        """The name by which the text refers to `where`, ``module:qualname``; its import is added."""
         module, _, qualname = where.partition(":")
         first, _, rest = qualname.partition("#")[0].partition(".")
         if module in MAINS or module.endswith(".py"):
@@ -73,7 +73,7 @@ class Literals:
         return f"{alias}.{rest}" if rest else alias
 
     def module(self, name: str, alias: str = "") -> str:
-        """The text by which a module is called, once it is imported."""
+        """The name by which the text refers to a module; its import is added."""
         known = self._imported.get((name, ""))
         if known is None:
             known = self._imported[name, ""] = self._free(alias or name)
@@ -145,29 +145,29 @@ class Literals:
         try:
             made = type(params)(**{name: values[name] for name in texts})
             same = encode(made, nodes=[]) == encode(params, nodes=[])
-        except Exception:  # noqa: BLE001 - whatever a class of the user's does
+        except Exception:  # noqa: BLE001 - a class of users may raise anything
             return None
         return [*texts.items()] if same else None
 
     def _without_defaults(self, cls: type, values: dict[str, Any], optional: dict[Any, str]) -> dict[str, Any]:
-        """`values` without those of fields that identity may leave out, where they are what the class makes them by itself."""
+        """`values` without those of fields that identity may leave out, where the class gives them the same value by default."""
         try:
             made = cls(**{name: value for name, value in values.items() if name not in optional})
             return {
                 name: value for name, value in values.items() if name not in optional or not is_same(getattr(made, optional[name]), value)
             }
-        except Exception:  # noqa: BLE001 - it wants them, or is none that can be made twice
+        except Exception:  # noqa: BLE001 - it requires them, or cannot be made twice
             return values
 
     def _untracked(self, value: Any) -> str | None:
-        """The text of what is no part of identity, where it has one and is not what is mostly left out."""
+        """The text of an untracked value; None for one without text, for None, and for empty collections."""
         try:
             return self.text(value) if value not in (None, {}, (), []) else None
         except Exception:  # noqa: BLE001 - it changes nothing
             return None
 
     def at(self, step: Any, value: Any) -> str:
-        """The text of a part of something, at `step` of it."""
+        """The text of a part of a value, at `step` of it. Raises NoText, with that step in its path."""
         try:
             return self.text(value)
         except NoText as error:
@@ -217,7 +217,7 @@ def is_same(one: Any, other: Any) -> bool:
     """Tell whether two values have the same identity."""
     try:
         return one is other or bool(encode(one, nodes=[]) == encode(other, nodes=[]))
-    except Exception:  # noqa: BLE001 - what has no encoding is written down
+    except Exception:  # noqa: BLE001 - a value without encoding is written down
         return False
 
 
@@ -266,7 +266,7 @@ def _frozenset(literals: Literals, value: Any) -> str:
 _CONTAINERS: dict[type, Callable[[Literals, Any], str]] = {list: _list, tuple: _tuple, dict: _dict, set: _set, frozenset: _frozenset}
 
 
-# the rest, by where it comes from: each gives None for what it does not know
+# the rest, by origin: each function returns None for values of another origin
 
 
 def _of_numpy(literals: Literals, value: Any, kind: type) -> str | None:
@@ -330,7 +330,7 @@ def _of_enum(literals: Literals, value: Any, kind: type) -> str | None:
 
 
 def _of_reference(literals: Literals, value: Any, _: type) -> str | None:
-    """Functions and classes, by name."""
+    """Write functions and classes by name."""
     if not (isinstance(value, type) or callable(value)) or not isinstance(getattr(value, "__qualname__", None), str):
         return None
     data = item_tree(value)
@@ -351,7 +351,7 @@ def _leads_to(module: str, name: str, value: Any) -> bool:
 
 
 def _of_fields(literals: Literals, value: Any, kind: type) -> str | None:
-    """Params objects: dataclasses, attrs classes, pydantic models."""
+    """Write params objects: dataclasses, attrs classes, pydantic models."""
     if fields_of(kind) is None:
         return None
     keywords = literals.keywords(value)

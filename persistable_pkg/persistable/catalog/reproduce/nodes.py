@@ -1,4 +1,4 @@
-"""The nodes and payloads of entries: made again, and loaded, from what records tell."""
+"""The nodes and payloads of entries: rebuilt and loaded from records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def finder(catalog: Catalog) -> Find:
-    """Gives the record of a key, wherever the store has it; None where it has none, or a damaged one."""
+    """Return a function that finds the record of a key, at any place in the store; None for a missing or damaged record."""
 
     def find(key: Key) -> Record | None:
         (found,) = lookup.by_keys(catalog, catalog.index, [str(key)])
@@ -51,12 +51,12 @@ def node(catalog: Catalog, entry: Entry, trusted: bool = False) -> Persistable[A
 
 
 def _is_signed(catalog: Catalog) -> bool:
-    """Tell whether every record that is read was written by somebody whom the store names."""
+    """Tell whether the store accepts records of trusted signers only."""
     return extended(catalog.store).trust is not None
 
 
 def payload(catalog: Catalog, entry: Entry) -> Any:
-    """The payload of `entry`, by its node, or, where its class cannot be had, by a format that is safe."""
+    """The payload of `entry`, loaded by its node, or, if that cannot be rebuilt, by a format that is safe."""
     try:
         found = node(catalog, entry)
     except NotRebuildable as error:
@@ -90,7 +90,7 @@ def script(catalog: Catalog, entry: Entry, trusted: bool = False) -> str:
 
 
 def reproduction(catalog: Catalog, what: Any, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:
-    """The payload of `what`, made again and compared; impossible where its node cannot be had. A node is taken as it is."""
+    """Generate a payload again and compare it; impossible where its node cannot be rebuilt. A node is used as it is."""
     from persistable.catalog.reproduce.reproduce import impossible, reproduce
     from persistable.nodes.node import Persistable
 

@@ -1,4 +1,4 @@
-"""A node back from its record: its class or step imported, its params and everything upstream rebuilt, its key compared."""
+"""Rebuilding of a node from its record: class or step imported, params and everything upstream rebuilt, keys compared."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from persistable.stores.base import Store
 
 
 def node_of(record: Record, store: Store, find: Find, *, trusted: bool = False) -> Persistable[Any, Any]:
-    """The node that `record` is of, bound to `store` like everything upstream of it, with the key that the record has.
+    """Rebuild the node of `record`, bound to `store` like everything upstream of it, with the key that the record has.
 
-    Its class or step is imported as an import statement would: to ask for a node is to trust the modules on the path of this process, and
-    nothing else that a record names is called. Scripts are never imported; the source that a record keeps of one (``source=True``) is
+    Its class or step is imported as by an import statement: asking for a node means trusting the modules on the path of this process.
+    Nothing else that a record names is called. Scripts are never imported; the source that a record keeps of one (``source=True``) is
     executed where it is `trusted`.
 
     Parameters:
         record: a committed one.
-        store: where it lies.
-        find: gives the records of what is upstream, None for one that is gone; what is upstream is then taken from `record`.
-        trusted: whether whoever wrote the records may have code run here: the source that a record keeps of a script or notebook, and
-            formats that run code, of commands and downloads, whose formats are params.
+        store: that of the record.
+        find: returns the record of an upstream key, None for one that is gone; facts of that node are then taken from `record`.
+        trusted: whether the records may have code run here: the source that a record keeps of a script or notebook, and formats that run
+        code, of commands and downloads, whose formats are params.
 
-    Raises NotRebuildable, which says what is missing, has moved or changed; PayloadUntrusted for such a format; PayloadCorrupted for
-    a record that means nothing.
+    Raises NotRebuildable for anything that is missing, has moved or changed; PayloadUntrusted for such a format; PayloadCorrupted for a
+    malformed record.
     """
     node: Persistable[Any, Any] | None = None
     for _, node in recipes(record, store, find, trusted):  # noqa: B007 - the last is the one
@@ -42,13 +42,13 @@ def node_of(record: Record, store: Store, find: Find, *, trusted: bool = False) 
 
 
 def recipes(record: Record, store: Store, find: Find, trusted: bool = False) -> Iterator[tuple[Recipe, Persistable[Any, Any]]]:
-    """The recipe and the node of everything upstream, each once, upstream first, and of `record` itself at the end. Raises as `node_of`."""
+    """Yield recipe and node of everything upstream, each once, upstream first, and of `record` itself at the end. Raises as `node_of`."""
     nodes: dict[str, Persistable[Any, Any]] = {}
     every = gathered(record, find)
     sources = merged(every)
     for each in every:
         facts = each._replace(source=sources.get(each.script, each.source))
-        signed = facts.record is not None and facts.record.trusted  # by somebody whom the store trusts
+        signed = facts.record is not None and facts.record.trusted  # by a signer that the store trusts
         recipe = recipe_of(facts, nodes, store, trusted or signed)
         node: Persistable[Any, Any] = _made(recipe, store)
         nodes[str(facts.key)] = node
@@ -74,7 +74,7 @@ def _made(recipe: Recipe, store: Store) -> Any:
 
 
 def _why_another(facts: Facts, node: Persistable[Any, Any]) -> tuple[str, str]:
-    """Find the param, role or version by which a node differs from its record, and say it in words."""
+    """The path of the param, role or version by which a node differs from its record, and the difference in words."""
     if node.key.name != facts.key.name:
         keeps = "payload_name=, of a step @step(name=...), keeps the old name"
         return "", f"its payload is named {node.key.name} now, and was named {facts.key.name}; {keeps}"

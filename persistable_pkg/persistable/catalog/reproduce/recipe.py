@@ -1,4 +1,4 @@
-"""The call that makes a node again: worked out from the facts of its record, carried out or written down by others."""
+"""Recipes: the calls that make nodes again, derived from the facts in records."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from persistable.params.reduce import dereference, kept_main
 
 
 class Recipe(NamedTuple):
-    """The way in which one node is made.
+    """The call that makes one node.
 
-    reference: what is called, ``module:qualname``. step: the step it is, where it is one: then `kwargs` are its arguments by parameter.
-    args, kwargs: what it is called with, nodes upstream among them. params: for ``params=``, of classes that take their params whole.
+    reference: of the called class or function, ``module:qualname``. step: the step, if it is one: then `kwargs` are its arguments by
+    parameter. args, kwargs: of the call, upstream nodes among them. params: for ``params=``, of classes that take their params whole.
     """
 
     facts: Facts
@@ -36,7 +36,7 @@ class Recipe(NamedTuple):
     params: Any = None
 
     def make(self) -> Persistable[Any, Any]:
-        """The node. Raises what its class raises."""
+        """Make the node. Raises the errors of its class."""
         if self.step is not None:
             node: Persistable[Any, Any] = self.step.maker.node(dict(self.kwargs))
             return node
@@ -49,7 +49,7 @@ def recipe_of(facts: Facts, nodes: Mapping[str, Persistable[Any, Any]], store: A
     """The recipe of a node, given all nodes upstream of it by key.
 
     Parameters:
-        store: stands for stores among the arguments of constructors.
+        store: used for stores among the arguments of constructors.
         trusted: whether the record may name a format that could run code; else that raises PayloadUntrusted.
 
     Raises NotRebuildable.
@@ -131,7 +131,7 @@ def _params(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[st
 
 
 def _roles(target: type, declaration: Declaration, upstream: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The nodes as they are given by keyword, and those that are given in `tracked_persistable_dependencies`."""
+    """The nodes to be passed by keyword, and those to be passed in `tracked_persistable_dependencies`."""
     dependencies = [
         node
         for role, node in upstream.items()

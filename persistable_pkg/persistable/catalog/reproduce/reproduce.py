@@ -1,4 +1,4 @@
-"""Stored payloads made again, without storing, and compared: identical, equal within a tolerance, different, or impossible to make."""
+"""Reproduction of stored payloads: generated again, not stored, and found identical, equal within a tolerance, different, or impossible."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _VERSIONS = 6
 
 
 class Remade(NamedTuple):
-    """One node that was made again. why: in words. comparison: of its payloads, where both were looked at. seconds: that it took."""
+    """One node that was made again. why: in words. comparison: of its payloads, if both were read. seconds: that it took."""
 
     key: Key
     label: str
@@ -50,7 +50,7 @@ class Remade(NamedTuple):
 
 
 class Reproduction:
-    """A payload made again, and compared.
+    """The result of generating a payload again and comparing it.
 
     outcome: ``"identical"`` (value, dtype and type; bytes of files may differ), ``"equal"`` (within the tolerance), ``"different"`` or
     ``"impossible"``: the worst of all nodes made again. first: the key of the first node, from upstream on, that is different or
@@ -60,7 +60,7 @@ class Reproduction:
     def __init__(self, key: Key, nodes: Sequence[Remade], note: str = "") -> None:
         self.key = key
         self.nodes = tuple(nodes)
-        worst = max(reversed(self.nodes), key=lambda each: _RANK[each.outcome])  # of alike ones that which was asked for
+        worst = max(reversed(self.nodes), key=lambda each: _RANK[each.outcome])  # of equal ones the requested node
         diverging = next((each for each in self.nodes if _RANK[each.outcome] >= _RANK["different"]), None)
         self.outcome: Outcome = worst.outcome
         self.first: Key | None = None if diverging is None else diverging.key
@@ -95,14 +95,14 @@ def reproduce(
 ) -> Reproduction:
     """Generate the payload of `node` again in a fresh process, without storing it, and compare it with the one that is stored.
 
-    What it is made from is read from the store; what is not there any more is made again as well. The new payloads lie in a temporary
-    folder meanwhile. Where only the record is left, the digests of the new files decide. Effects that a node has outside happen again.
+    Upstream payloads are read from the store; missing ones are generated again as well. The new payloads are in a temporary folder
+    meanwhile. If only the record is left, the digests of the new files decide. External effects of a node happen again.
 
     Parameters:
         node: one with a record in its store; everything upstream of it is looked for in that store, too.
-        recursive: make everything upstream again, from the sources on, each from what was made again.
+        recursive: generate everything upstream again, from the sources on, each from the new payloads.
         rtol, atol: numbers are the same within ``atol + rtol * abs(stored)``.
-        executor, progress: as for `run`; a store in memory is only known to this process, where it is made again then.
+        executor, progress: as for `run`; a store in memory is only known to this process, so it runs in that instead of others.
 
     Raises ValueError for a negative tolerance.
     """
@@ -132,7 +132,7 @@ def reproduce(
 
 
 def impossible(key: Key, error: Exception) -> Reproduction:
-    """The reproduction of what has no node: `error` says why not."""
+    """The reproduction of a key without a node, with the reason in `error`."""
     label = error.reference if isinstance(error, NotRebuildable) else str(key)
     return Reproduction(key, [Remade(key, label, "impossible", redact(str(error)))])
 
@@ -147,9 +147,9 @@ def _scratch() -> Generator[LocalStore]:
 
 
 class _Remake:
-    """The nodes that are made again, and what they are made from.
+    """The nodes that are generated again, and their upstream.
 
-    remade: those that are stored, or were, upstream first. trouble: why it cannot begin.
+    remade: the nodes that are generated again, upstream first. trouble: the reasons why that cannot begin.
     """
 
     def __init__(self, node: Node, store: Store, scratch: Store, recursive: bool, executor: str | futures.Executor) -> None:
@@ -157,14 +157,14 @@ class _Remake:
         self.scratch = scratch
         self.executor = executor
         self.then: dict[Key, Any] = {each.key: each for each in walk(node)}
-        self.target: Node = rebuilt(flattened(node))  # a copy, whose stores are of no concern to anybody else
+        self.target: Node = rebuilt(flattened(node))  # a copy, so that its stores can be set
         self.records: dict[Key, Record | None] = {}
         self.trouble: list[Remade] = []
         self._kept = ReadOnlyStore(store)
         self.remade = self._assign(recursive)
 
     def _assign(self, recursive: bool) -> list[Any]:
-        """Give each node the store that it is read from, or made in."""
+        """Give each node the store that it is read from, or generated in; return the nodes to be generated."""
         again: set[Key] = {self.target.key}
         waiting = [self.target]
         met: set[Key] = {self.target.key}
@@ -224,7 +224,7 @@ class _Remake:
             self.trouble.append(Remade(node.key, node.label, "impossible", redact(why)))
 
     def run(self, progress: bool) -> list[NodeFailure]:
-        """Make them, and tell which failed. Those that yield items come first: a run takes the items of others as they are."""
+        """Generate the nodes; return the failures. Nodes whose items others take come first: a run uses these items as they are."""
         taken = {one.key for each in walk(self.target) if each.is_external for one in upstream_of(each).values()}
         failures: list[NodeFailure] = []
         for each in [*(each for each in self.remade if each.key in taken and each.key != self.target.key), self.target]:
@@ -232,7 +232,7 @@ class _Remake:
         return failures
 
     def judge(self, node: Node, failures: Sequence[NodeFailure], rtol: float, atol: float) -> Remade | None:
-        """The outcome of one of them; None where there is nothing to compare it with."""
+        """The outcome for one node; None where there is no record to compare it with."""
         failure = next((each for each in failures if each.key == node.key), None)
         if failure is not None:
             missing = "an input is not there as it was: " if isinstance(failure.error, InputError) else "it cannot be generated now: "
@@ -263,14 +263,14 @@ class _Remake:
         return Remade(node.key, node.label, found.outcome, why, found, new.seconds)
 
     def is_made(self, node: Node) -> bool:
-        """Tell whether one of them, that has a record, has been made again."""
+        """Tell whether a node with a record has been generated again."""
         return self.records.get(node.key) is not None and access.find_record(self.scratch, node.place) is not None
 
     def _read(self, store: Store, node: Node, record: Record) -> Any:
         return loading.read(store, record, loading.format_of(node, record))
 
     def cause(self, node: Node, second: Store) -> str:
-        """The reason why a payload is another now, in plain words."""
+        """The reason why a payload differs now, in plain words."""
         said: list[str] = []
         if self._is_random(node, second):
             said.append(
@@ -315,12 +315,12 @@ class _Remake:
 
 def _quietly(target: Node, scratch: Store, executor: str | futures.Executor, progress: bool) -> RunResult:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PersistableWarning)  # what has changed since is said in the end
+        warnings.simplefilter("ignore", PersistableWarning)  # changes since then are reported at the end
         return run(target, store=scratch, executor=executor, errors="return", progress=progress)
 
 
 def _content(record: Record) -> Any:
-    """The facts that tell the bytes of a payload: format, and part, size and digest of each file; of items the digest of all."""
+    """The facts that identify the bytes of a payload: format, and part, size and digest of each file; of items the digest of all."""
     items = record.head.get("items")
     if items is not None:
         return items[1:]
@@ -337,7 +337,7 @@ def other_versions(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:
             now = sys.version.split()[0] if name == "python" else version(name)
         except PackageNotFoundError:
             now = ""
-        except Exception:  # noqa: BLE001 - metadata of somebody else's that is damaged
+        except Exception:  # noqa: BLE001 - damaged metadata of another package
             continue
         if now != was:
             found[name] = (was, now)

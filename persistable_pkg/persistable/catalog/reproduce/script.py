@@ -1,4 +1,4 @@
-"""Python text that makes a node again: what a record tells, written as a person would write it."""
+"""Python text that makes a node again from its record, written as a person would write it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from persistable.stores.base import Store
 
 
 def code_of(record: Record, store: Store, find: Find, *, trusted: bool = False) -> str:
-    """Python text that imports what it needs, makes all upstream of the node of `record`, each once, and leaves the node in ``node``.
+    """Python text with imports that makes everything upstream of the node of `record`, each once, and assigns the node to ``node``.
 
     Executed in any process that can import its classes and steps, that node has the key of `record`. It is bound to no store; a comment
     says where it is stored. Parameters and errors are those of `node_of`; raises NotRebuildable, too, where a value has no text.
@@ -137,7 +137,7 @@ def _step_call(recipe: Recipe, literals: Literals) -> str:
 
 
 def _is_default(recipe: Recipe, name: str) -> bool:
-    """Tell whether an argument that identity leaves out is the default as well, so that nobody would write it."""
+    """Tell whether an argument that identity leaves out equals the default, so that it needs no text."""
     step = recipe.step
     assert step is not None
     parameter, markers = step.maker.parameters[name], step.maker.markers.get(name)
