@@ -41,29 +41,29 @@ class AllMembers(Generic[PayloadT]):
         return plan.plan(self, **options)
 
     def accept_code(self, reason: str) -> int:
-        """Record of each stored member that is stale that the code changed in nothing that matters; how many these were."""
+        """Mark each stored, stale member as unaffected by its code change, and return the number of them."""
         return accept.accept_code(self, reason=reason, store=own_store(self), upstream=False)
 
     def lineage(self, **options: Any) -> graph.Graph:
-        """All members and what is upstream of them as a picture, like ones in one box; see `persistable.graph.lineage`."""
+        """The picture of all members and everything upstream, equal parts in one box; see `persistable.graph.lineage`."""
         return graph.lineage(*self._family.nodes, **options)
 
     def status(self) -> Counter[Status]:
-        """Count the members in each status; the stores are asked for many at once."""
+        """Count the members in each status; the stores are queried in batches."""
         return table.counts(self._family.refresh())
 
     def payloads(self) -> Iterator[tuple[Any, PayloadT]]:
-        """Key and payload of each member, in order; the records and small payloads of many are fetched at once. None is generated; inputs
-        are read where they are.
+        """Key and payload of each member, in order; records and small payloads are fetched in batches. None is generated; inputs are read
+        in place.
 
-        Raises PayloadNotFound for the first that is not stored, and what `load` raises.
+        Raises PayloadNotFound for the first that is not stored, and the errors of `load`.
         """
         return table.payloads(self._family)
 
     async def aload(self, **options: Any) -> dict[Any, PayloadT]:
-        """Key to payload of each member, without blocking the event loop: those that are not stored are generated first, as `run` does.
+        """Return key to payload of each member, without blocking the event loop: missing ones are generated first, as `run` does.
 
-        options: those of `run`, which goes on in a thread. Cancelled, it is not waited for any longer.
+        options: those of `run`, which runs in a thread; on cancellation it continues there, and is no longer awaited.
         """
         return await event_loop.in_thread(lambda: self._run_and_load(options))
 
@@ -76,7 +76,7 @@ class AllMembers(Generic[PayloadT]):
     def best(self, max: bool = True, by: str | Callable[[PayloadT], Any] | None = None) -> Persistable[PayloadT, Any]:  # noqa: A002
         """The member with the largest payload, or smallest with ``max=False``; the first of several.
 
-        `by`: the entry of dict payloads to go by, or a function of the payload. Payloads are loaded, none is generated: raises
+        `by`: the entry of dict payloads to compare, or a function of the payload. Payloads are loaded, none is generated: raises
         PayloadNotFound unless all are stored. NaN is never best.
         """
         node: Persistable[PayloadT, Any] = table.best(self._family.refresh(), max, by)
@@ -85,19 +85,19 @@ class AllMembers(Generic[PayloadT]):
     def to_frame(self, payload: bool | None = None) -> Any:
         """A pandas DataFrame, one row a member: ``key``, columns for each axis, ``status``, ``error``, and payloads.
 
-        An axis of plain values is one column; one of params, dicts or nodes is in words, beside a column for each leaf: ``model.trees``.
+        An axis of plain values is one column; one of params, dicts or nodes is text, beside a column for each leaf: ``model.trees``.
 
-        Payloads that are scalars are the column ``payload``; dicts of text to anything have a column for each entry. All others are left
-        out, unless `payload` is True: then every stored payload is loaded into ``payload`` as it is. False loads none. Those of inputs,
-        which may be of any size, are read only where it is True.
+        Payloads that are scalars are in the column ``payload``; dicts with text keys have a column for each entry. Others are left out,
+        unless `payload` is True: then every stored payload is loaded into ``payload`` unchanged. False loads none. Inputs, which may be of
+        any size, are read only if it is True.
         """
         return table.frame(self._family.refresh(), payload)
 
     def matrix(self, x: str | None = None, y: str | None = None, by: bool | str | Callable[[PayloadT], Any] | None = None) -> Matrix:
         """A picture of two axes, by default the last across and the one before it downwards.
 
-        Colours tell the status; with `by` (True for scalar payloads, the name of an entry, or a function of the payload) the value, which
-        is the mean where other axes are behind a cell.
+        Colours show the status; with `by` (True for scalars, the name of an entry, or a function of the payload) the mean value over other
+        axes.
         """
         from persistable.families.matrix import matrix
 
@@ -110,7 +110,7 @@ class AllMembers(Generic[PayloadT]):
 
         x: an axis, or a column that `to_frame` has for it, such as ``model.trees``; by default the last axis. y: the entry of dict
         payloads, or a function of the payload; by default the payload itself. by: an axis or column; each of its values is a line. Where
-        several members are at one place the mean is drawn, with their standard deviation. Members without a payload are left out; raises
+        several members have the same x the mean is drawn, with their standard deviation. Members without a payload are left out; raises
         PayloadNotFound where none has one, UnknownParam, MissingExtra without matplotlib.
         """
         from persistable.families.plot import plot

@@ -1,4 +1,4 @@
-"""`Axis`: what a family varies, as values under the keys by which its members are found."""
+"""`Axis`: the values that a family varies, with the labels by which members are found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMPARED = 5000
 class Axis:
     """One direction of a family: a param with its values, or several params whose values go together.
 
-    Two values that are equal raise ValueError, for a key finds one member.
+    Equal values raise ValueError, since a key must find one member.
     """
 
     columns: dict[str, Sequence[Any]]
@@ -39,7 +39,7 @@ class Axis:
     ) -> None:
         self.columns = dict(columns)
         self.found = found
-        """True if the values are what was found outside and may be others another time: such axes are joined by name, not crossed."""
+        """True if the values were listed outside and may differ another time: such axes are joined by name, not crossed."""
         self._born = born if born is not None else tuple(self.columns)
         self._indices: dict[Any, int] | None = None
         lengths = {name: len(values) for name, values in self.columns.items()}
@@ -51,14 +51,14 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """The param's; the names of several are joined by ``+``."""
+        """The name of the param; the names of several are joined by ``+``."""
         return "+".join(self.columns)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def index(self, label: Any) -> int:
-        """Index of `label`. Raises UnknownMember, naming the nearest there is."""
+        """Index of `label`. Raises UnknownMember, which names the nearest label."""
         try:
             index = self._find(label)
         except (KeyError, ValueError, TypeError):
@@ -69,12 +69,12 @@ class Axis:
 
     def _find(self, label: Any) -> int:
         if isinstance(self.labels, range):
-            return self.labels.index(operator.index(label))  # a range would compare all of it with anything but an int
+            return self.labels.index(operator.index(label))  # for anything but an int, a range would compare all its values
         if self._indices is None:
             self._indices = {known: index for index, known in enumerate(self.labels)}
         key = frozen(label)
         index = self._indices.get(key)
-        if index is None and sought(key) != key:  # a NaN is found by none but itself
+        if index is None and sought(key) != key:  # a NaN only equals itself, by identity
             index = next((index for index, known in enumerate(self.labels) if sought(known) == sought(key)), None)
         if index is None:
             raise KeyError(key)
@@ -91,7 +91,7 @@ class Axis:
         )
 
     def nearest(self, label: Any) -> Any:
-        """The label closest to a wrong one, by number or spelling; None where nothing is near."""
+        """The label closest to a wrong one, by number or spelling; None if none is near."""
         if isinstance(label, str):
             return nearest(label, [each for each in self.labels[:_COMPARED] if isinstance(each, str)])
         try:
@@ -103,7 +103,7 @@ class Axis:
             return None
 
     def same(self, other: Axis) -> bool:
-        """Tell whether both vary the same thing: born under equal names, with equal values of equal types."""
+        """Tell whether both are the same axis: created with equal names, and with equal values of equal types."""
         if self is other:
             return True
         if self._born != other._born or len(self) != len(other):
@@ -116,7 +116,7 @@ class Axis:
         return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, self._born, self.found)
 
     def renamed(self, names: Mapping[str, str]) -> Axis:
-        """An axis of the same values that is another one: with its columns under other names, as if born so."""
+        """A distinct axis of the same values: with its columns under other names, as if created with these."""
         return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, None, self.found)
 
     def taken(self, indices: Sequence[int]) -> Axis:
@@ -125,11 +125,11 @@ class Axis:
         return Axis(columns, _taken(self.labels, indices), self._born, self.found)
 
     def shares(self, other: Axis) -> bool:
-        """Tell whether both were found outside and have a column in common, so that both are about the same thing."""
+        """Tell whether both were listed outside and have a column in common, so that they are to be joined."""
         return self.found and other.found and not self.columns.keys().isdisjoint(other.columns)
 
     def joined(self, other: Axis) -> Axis:
-        """Each value of this with each of `other` that is the same in the columns that both have; in the order of this."""
+        """Join with `other` on the columns that both have: each value of this with each matching one of `other`, in the order of this."""
         if len(self) == len(other) and self.columns.keys() == other.columns.keys() and self.same(other):
             return self
         common = [name for name in self.columns if name in other.columns]
@@ -143,7 +143,7 @@ class Axis:
         return Axis(columns, found=True)
 
     def indices_of(self, joined: Axis) -> Sequence[int]:
-        """The index here of each value of an axis that this one was joined into."""
+        """The index on this axis of each value of `joined`, an axis that this one was joined into."""
         if joined is self:
             return range(len(self))
         indices = {values: index for index, values in enumerate(_rows(self, list(self.columns)))}
@@ -154,14 +154,14 @@ class Axis:
 
 
 def _rows(axis: Axis, names: Sequence[str]) -> list[Any]:
-    """The values of these columns that go together, as keys."""
+    """The rows of these columns, as hashable keys."""
     return [frozen(values) for values in zip(*[axis.columns[name] for name in names], strict=True)]
 
 
 def values_of(value: Any) -> Sequence[Any] | None:
-    """The values of what makes an axis (a list, the nodes of a family, a range or one-dimensional array); None for one fixed value."""
+    """The values of an argument that makes an axis (list, nodes of a family, range, one-dimensional array); None for a fixed value."""
     if isinstance(value, list) or getattr(value.__class__, "_node_are_members", False):
-        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - whatever is in it
+        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - items of any type
     if isinstance(value, range):
         return value
     numpy: Any = sys.modules.get("numpy")
@@ -172,7 +172,7 @@ def values_of(value: Any) -> Sequence[Any] | None:
 
 
 def frozen(value: Any) -> Any:
-    """`value` as a key: lists and dicts as tuples, dicts in the order of their names, since their own is no part of an identity."""
+    """`value` as a hashable key: lists and dicts as tuples, dicts sorted by name, since their order is no part of an identity."""
     kind: Any = value.__class__
     if kind is list or kind is tuple:
         return tuple([frozen(item) for item in value])
@@ -182,7 +182,7 @@ def frozen(value: Any) -> Any:
 
 
 def sought(label: Any) -> Any:
-    """A label as it is compared: a NaN, which equals nothing, as one thing that equals itself."""
+    """A label in a form to compare: a NaN, which does not equal itself, as a constant that does."""
     kind: Any = label.__class__
     if kind is tuple:
         return tuple(map(sought, label))
@@ -190,13 +190,13 @@ def sought(label: Any) -> Any:
 
 
 class _Label(Enum):
-    """Stands for a label that is not equal to itself."""
+    """The constant that replaces a NaN in comparisons."""
 
     NAN = "nan"
 
 
 def is_meant(label: Any, known: Any) -> bool:
-    """Tell whether a label that equals `known` stands for it: ``True`` and ``1.0`` are not ``1``, though ``1`` is given for ``1.0``."""
+    """Tell whether a label that equals `known` matches it: ``True`` and ``1.0`` do not match ``1``, though ``1`` matches ``1.0``."""
     if label.__class__ is known.__class__:
         return label.__class__ is not tuple or all(map(is_meant, label, known))
     wanted, there = _rank(label), _rank(known)
@@ -204,8 +204,8 @@ def is_meant(label: Any, known: Any) -> bool:
 
 
 def _rank(value: Any) -> int:
-    """Kind of number, each of which can be given for the next; 0 for a bool, -1 for what is none."""
-    if isinstance(value, bool) or value.__class__.__name__ in ("bool_", "bool"):  # that of numpy is no bool
+    """Rank of a number type, each of which is accepted for the next: 0 for a bool, -1 for other types."""
+    if isinstance(value, bool) or value.__class__.__name__ in ("bool_", "bool"):  # numpy's is no subclass of bool
         return 0
     return next((rank for rank, kind in enumerate((Integral, Real, Complex), 1) if isinstance(value, kind)), -1)
 
@@ -239,7 +239,7 @@ def _twice(name: str, labels: Sequence[Any], first: int, second: int) -> str:
 
 
 def _different(labels: Sequence[Any]) -> int | None:
-    """Number of distinct `labels`; None where that cannot be told."""
+    """Number of distinct `labels`; None if one cannot be hashed."""
     try:
         return len(set(labels))
     except TypeError:
@@ -264,7 +264,7 @@ def _equal(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(_equal(item, b[name]) for name, item in a.items())
     try:
         return bool(a == b)
-    except Exception:  # noqa: BLE001 - what cannot be compared is not known to be equal
+    except Exception:  # noqa: BLE001 - values that cannot be compared count as different
         return False
 
 

@@ -1,4 +1,4 @@
-"""Columns of a table for the values on an axis: each in words, and a column for each of its leaves, which sort and group."""
+"""Columns of a table for the values on an axis: one of the values as text, and one for each of their leaves, to sort and group by."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEEPEST = 8
 def columns_of(name: str, values: Sequence[Any]) -> dict[str, list[Any]]:
     """The columns of an axis: `name`, and ``name.field`` for each leaf of params, dicts and nodes; None where a value has no such leaf.
 
-    Plain values and dates stay as they are; what has leaves, or is neither, is in words.
+    Plain values and dates stay unchanged; values with leaves, and all others, are shown as text.
     """
     plain = [_is_plain(value) for value in values]
     found = {name: [value if as_is else words(value) for value, as_is in zip(values, plain, strict=True)]}
@@ -36,12 +36,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def words(value: Any) -> str:
-    """A value on an axis in words: of a node its label."""
+    """A value on an axis as text; for a node, its label."""
     return label(value) if is_node(value) else value_in_words(value)
 
 
 def _leaves(value: Any, path: str, depth: int) -> list[tuple[str, Any]]:
-    """The leaves below `value` by path; none where it has no fields."""
+    """The paths and values of the leaves below `value`; empty if it has no fields."""
     fields: Mapping[Any, Any] = {}
     if is_node(value):
         fields = shown_fields(value)
@@ -57,5 +57,5 @@ def _leaves(value: Any, path: str, depth: int) -> list[tuple[str, Any]]:
 
 
 def masked_as(name: str, value: Any) -> Any:
-    """`value`, masked where `name` or its look tells that it is a credential."""
+    """`value`, masked if `name` or the look of the value suggests a credential."""
     return MASK if isinstance(value, str) and given_under(name, value) else value

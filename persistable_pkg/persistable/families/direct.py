@@ -1,9 +1,9 @@
-"""`DirectGenerator`: families of tiny payloads without nodes, a special road: 38 Python calls a member instead of 151 with nodes.
+"""`DirectGenerator`: fast path for families of tiny payloads, without nodes: 38 Python calls a member instead of 151 with nodes.
 
-Of a tiny payload most of the time would go into objects: a node, its params, a generation, a record composed from facts. Where members are
-calls of one function with plain values, and nothing is upstream of them, all that differs between two of them is these values and what
-comes of the call. Whatever turns out to be more than that (a function that asks for its generation, fails, or returns what is not plain) is
-handed over, with what has been made so far, to the general path.
+For a tiny payload most time would be spent on objects: a node, its params, a generation, a record composed from facts. If members are calls
+of one function with plain values and without upstream, only these values and the result of the call differ between two members. If a member
+turns out to need more (its function asks for its generation, fails, or returns a value that is not plain), the general path takes over,
+with the state so far.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Row = tuple[Any, ...]
 
 
 def direct_generator_of(key_chunks: KeyChunks, store: Any) -> DirectGenerator | None:
-    """The generator of these members into `store`; None where they take their nodes."""
+    """The generator of these members into `store`; None if they can only be generated through nodes."""
     factory = key_chunks.factory
     if factory.maker.__class__ is not Step:
         return None
@@ -79,16 +79,16 @@ def _are_scalars(values: Sequence[Any]) -> bool:
 
 
 def _as_they_are(model: StepNode[Any], varying: Sequence[str]) -> bool:
-    """Tell whether these params always are in a record, under their own names."""
+    """Tell whether records always contain these params, under their own names."""
     rows = tracked_rows(model.params.__class__)
     kept = {name for name, _, pin in rows[1] if pin is None} if rows is not None else set[str]()
     return bool(varying) and kept.issuperset(varying) and facts_of(model)["params"].keys() >= set(varying)
 
 
 class DirectGenerator:
-    """Generates members, each given by its key and its row: the values of what varies.
+    """Generates members, each given by its key and its row of varying arguments.
 
-    model: one of them, bound to the store of all. varying: the names of the arguments that differ.
+    model: one of the members, bound to the store of all. varying: the names of the arguments that differ.
     """
 
     def __init__(self, model: StepNode[Any], varying: Sequence[str]) -> None:
@@ -104,10 +104,10 @@ class DirectGenerator:
         self._sent: Any = None
 
     def batch(self, keys: Sequence[Key], rows: Sequence[Row], attempts: Mapping[str, int]) -> Batch:
-        """These members, to be performed.
+        """Prepare a batch of these members.
 
-        attempts: by digest, the last attempts at members whose failure was recorded when the run began. What another run has failed at
-        since then is left.
+        attempts: by digest, the last attempts at members whose failure was recorded when the run began. Members that another run has failed
+        at since then are left out.
         """
         self._keys = keys
         self._rows = rows
@@ -121,9 +121,9 @@ class DirectGenerator:
         return self._batch
 
     def thread_time(self, clock: float) -> float:
-        """The processor seconds of this thread at `clock`, which is now.
+        """The processor seconds of this thread at `clock`, the current time.
 
-        The system is asked at most once in a tenth of `SHORTEST`; between, the time since then is added, as if all of it had been work.
+        The operating system is asked at most once in a tenth of `SHORTEST`; in between, all time since then counts as processor time.
         """
         if clock - self._asked_at > SHORTEST / 10:
             self._asked_at, self._used = clock, time.thread_time()
@@ -132,7 +132,7 @@ class DirectGenerator:
     def request(
         self, keys: Sequence[Key], rows: Sequence[Row], attempts: Mapping[str, int], packer: Packer, run: str
     ) -> tuple[Callable[..., ChunkResult], Any]:
-        """The function and argument for another process to perform these members, for `run`."""
+        """The function and argument with which another process performs these members, for `run`."""
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store)
         common = packer.common(packer.registered, self._sent, self._varying)
@@ -142,12 +142,12 @@ class DirectGenerator:
     def thread_request(
         self, keys: Sequence[Key], rows: Sequence[Row], attempts: Mapping[str, int], run: str
     ) -> tuple[Callable[..., ChunkResult], Any]:
-        """The function and argument for a thread of this process to perform these members, for `run`."""
+        """The function and argument with which a thread of this process performs these members, for `run`."""
         generator = DirectGenerator(self._model, self._varying)
         return perform_in_thread, (generator, keys, rows, attempts, run, events.own_hooks(), keeps.get())
 
     def _generate(self, index: int, failed_before: bool) -> None:
-        """Generate the member at that index of the batch."""
+        """Generate the member at `index` of the batch."""
         key, row = self._keys[index], self._rows[index]
         failure = access.find_failure(self._store, key) if failed_before else None
         if failure is not None and failure.attempt > self._attempts.get(key.digest, 0):
@@ -178,15 +178,15 @@ class DirectGenerator:
             generation.conclude(running.whole, lambda: result, failure)
 
     def _write(self, key: Key, row: Row, result: Any, running: _Running) -> bool:
-        """Write payload and record, as a commit of the general way would; False where there is something about them."""
+        """Write payload and record, as the commit of the general path would; False if the payload or a param is no simple case."""
         io, template = self._io, self._template
         try:
             data = io.dumps(result)
             if len(data) > SMALL or io.schema(result) is not None:
                 return False
-            io.loads(data)  # so that one that cannot be read again is noticed before it is committed
+            io.loads(data)  # a payload that cannot be read back must not be committed
             params = [_JSON[value.__class__](value) for value in row]
-        except Exception:  # noqa: BLE001 - it is said in full where that is known
+        except Exception:  # noqa: BLE001 - the general path reports the error in full
             return False
         if template is None or template.modules != len(sys.modules):
             template = self._template = RecordTemplate(self._model, io, self._code, self._varying)
@@ -215,7 +215,7 @@ class DirectGenerator:
     def make(self, running: _Running) -> generation.Generation:
         """The full generation of `running`."""
         node = self._maker.node({**self._fixed, **dict(zip(self._varying, running.row, strict=True))}, self._store)
-        if has_given_code(self._model) and code_key(node) == code_key(self._model):  # its source may not be readable here
+        if has_given_code(self._model) and code_key(node) == code_key(self._model):  # the source file may be unreadable here
             use_code(node, self._code)
         made = generation.Generation(node, self._store, self._batch.claims, running.attempt, None, self._batch.pending)
         made.started, made.clock, made.begun = running.started, running.clock, usage_of_thread(running.cpu)
@@ -223,7 +223,7 @@ class DirectGenerator:
 
 
 class _Running:
-    """Stands for the generation of a member, which is made if anybody asks for it."""
+    """Proxy for the generation of a member, which is created on first use."""
 
     threads: frozenset[int] = frozenset()
 
@@ -238,7 +238,7 @@ class _Running:
 
     @property
     def asked(self) -> bool:
-        """Tell whether it was made."""
+        """Tell whether the generation was created."""
         return self._whole is not None
 
     @property
@@ -253,7 +253,7 @@ class _Running:
 
 
 class ChunkRequest(NamedTuple):
-    """Members that another process is to perform. common: model and names of a `DirectGenerator`, packed, the same for all of a family."""
+    """Members for another process to perform. common: model and names of a `DirectGenerator`, packed, the same for the whole family."""
 
     common: bytes
     digests: list[str]
@@ -267,9 +267,9 @@ class ChunkRequest(NamedTuple):
 
 
 class ChunkResult(NamedTuple):
-    """Result of a request.
+    """Result of a `ChunkRequest`.
 
-    ended: index in it, error (None where it is committed), its traceback, seconds. left: indices of the others. seconds: of all of it.
+    ended: index in it, error (None if committed), its traceback, seconds. left: indices of members not performed. seconds: of the whole.
     """
 
     ended: list[tuple[int, Exception | None, str, float]]
@@ -285,7 +285,7 @@ _known: tuple[bytes, _Parts | None] = (b"", None)
 
 @session()
 def perform_chunk(request: ChunkRequest) -> ChunkResult:
-    """Perform it in this process, in whose threads others may be performed at the same time."""
+    """Perform the members of a request in this process, whose other threads may perform others at the same time."""
     global _known
     common, parts = _known
     if parts is None or common != request.common:
@@ -302,7 +302,7 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
 
 
 def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], Mapping[str, int], str, Any, bool]) -> ChunkResult:
-    """Perform members in a thread of this process; those who listen to the run receive its events at once."""
+    """Perform members in a thread of this process; hooks of the run receive its events immediately."""
     direct_generator, keys, rows, attempts, run, hooks, output = order
     with connections.within(run), events.heard_by(hooks), keeping(output):
         batch = direct_generator.batch(keys, rows, attempts)
@@ -312,7 +312,7 @@ def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row]
 
 
 for _performs in (perform_chunk, perform_in_thread):
-    _performs.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it
+    _performs.__dict__["said_as"] = "the generation of some members of a family"  # its name in messages of executors
 
 
 def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:
@@ -323,7 +323,7 @@ def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:
 
 
 def _tokens() -> Iterator[str]:
-    """Names that no other attempts have."""
+    """Unique tokens of attempts."""
     while True:
         drawn = os.urandom(4 * 500).hex()
         for start in range(0, len(drawn), 8):
@@ -331,7 +331,7 @@ def _tokens() -> Iterator[str]:
 
 
 def _is_plain(value: Any, depth: int = 3) -> bool:
-    """Tell whether it is certainly small, and not a placeholder of a payload."""
+    """Tell whether `value` is certainly small, and no placeholder of a payload."""
     kind = value.__class__
     if kind in _NUMBERS:
         return True
@@ -363,10 +363,10 @@ _JSON: dict[type, Callable[[Any], str]] = {**dict.fromkeys(SCALARS, _encoded), i
 
 
 class RecordTemplate:
-    """Records of nodes that differ in plain values of some params only, each made at the first attempt: written out once, then filled in.
+    """Serialized record of nodes that differ only in plain values of some params, each made at the first attempt, with slots to fill in.
 
-    model: one of these nodes. varying: the params. modules: how many were imported when it was made; once there are more, what it says of
-    their versions is out of date.
+    model: one of these nodes. varying: the params. modules: number of modules imported when it was made; once more are imported, the
+    versions in it are out of date.
     """
 
     def __init__(self, model: Node, io: Any, own: code.CodeOf | code.Given, varying: Iterable[str]) -> None:
@@ -389,14 +389,15 @@ class RecordTemplate:
         self._order = itemgetter(*order)
 
     def fill(self, *facts: str) -> bytes:
-        """A record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, and each param, as JSON."""
+        """Fill in a record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, params, as JSON.
+        """
         pieces = self._pieces.copy()
         pieces[1::2] = self._order(facts)
         return sealed("".join(pieces).encode("utf-8", "surrogatepass"), self._signer)
 
 
 def _parted(text: str, fields: Sequence[str]) -> tuple[list[str], list[int]]:
-    """`text` cut before and after each of `fields`, and which of them stand there, by index."""
+    """`text` split around every occurrence of `fields`, and the index of the field at each occurrence."""
     found: list[tuple[int, int]] = []
     for index, field in enumerate(fields):
         start = text.find(field)

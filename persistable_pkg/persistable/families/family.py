@@ -1,4 +1,4 @@
-"""`Family`: the same node over many params, made when asked for."""
+"""`Family`: the same node over many params, with members created on demand."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
 class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT, Any]]):
     """The same node over many params, keys or upstream nodes: a mapping from key to node.
 
-    A key is the value on the one axis, or a tuple of values where there are several; members come in the order of their axes, the last
-    varying fastest. Nothing is made before it is asked for: a family of a million costs what its axes cost. A node lives as long as
-    it is referred to, and is made again after that; its key and its store are the same.
+    A key is the value on the one axis, or a tuple of values if there are several; members are in the order of their axes, the last varying
+    fastest. Members are created on demand: a million cost as much as their axes. A node lives while it is referenced, and is created again
+    after that, with the same key and store.
 
     Families are made by ``Points.over(...)``, ``fn.over(...)``, ``Points.among(...)``, ``fn.among(...)`` and `Family.of`.
 
-    name: the payload name of its members. axes: what varies, in order.
+    name: the payload name of its members. axes: the axes that vary, in order.
     """
 
     _node_is_family: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     @property
     def view(self) -> View:
-        """The members as they were seen last, in one object that stays as it is."""
+        """The members as last listed, in one immutable object."""
         if self._fixed is not None:
             return self._fixed
         assert self._live_view is not None
@@ -72,7 +72,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     @property
     def sources(self) -> tuple[DataSource, ...]:
-        """The sources outside that decide which members there are; nothing, for most families."""
+        """The external sources that determine the members; empty for most families."""
         return self._live_view.sources if self._live_view is not None else ()
 
     # made
@@ -92,9 +92,9 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         """The family of nodes that exist, under keys of your choice: ``Family.of({"ridge": a, "lasso": b}, axis="model")``."""
         members = list(nodes.values())
         for node in members:
-            if not isinstance(node, Persistable):  # pyright: ignore[reportUnnecessaryIsInstance] - who has no type checker learns it here
+            if not isinstance(node, Persistable):  # pyright: ignore[reportUnnecessaryIsInstance] - for callers without a type checker
                 raise TypeError(f"Family.of takes a mapping from key to node; it was given {node!r:.60}")
-            node.key  # noqa: B018 - an open node says here what it needs
+            node.key  # noqa: B018 - raises for an open node, and names its missing upstream
         names = {node.payload_name for node in members}
         factory = of_nodes(names.pop() if len(names) == 1 else "family", Axis({axis: list(nodes)}), members)
         return Family(factory)
@@ -137,7 +137,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         return True
 
     def __eq__(self, other: object) -> bool:
-        return self is other  # that of Mapping would make all nodes
+        return self is other  # Mapping's would create all nodes
 
     def __hash__(self) -> int:
         return id(self)
@@ -160,7 +160,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         return [axis.index(label) for axis, label in zip(axes, key, strict=True)]
 
     def at(self, indices: Sequence[int], view: View | None = None) -> Any:
-        """The node at these indices, one for each axis; in an earlier `view`, if one is given."""
+        """The node at these indices, one for each axis, in `view` or the current one."""
         view = view or self.view
         full = view.full(indices)
         known = view.live.get(full)
@@ -177,7 +177,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         return known
 
     def remember(self, store: Store) -> list[Any]:
-        """Let its members find what a run puts into `store`, unless they name one; the value is what they are made from."""
+        """Let members without a store load from `store`, that of a run; return the nodes and families that members are made from."""
         view = self.view
         self._node_remembered = view.factory.remembered = store
         for node in [] if self._node_store is not None else list(view.live.values()):
@@ -185,7 +185,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         return [*view.factory.upstream().values(), *view.factory.nodes()]
 
     def prepare(self, view: View, members: Iterable[Sequence[int]]) -> None:
-        """Find out what it takes to make these members, for all of them at once where that is quicker."""
+        """Prepare upstream families with sources for the creation of these members, in one batch where that is faster."""
         full = [view.full(indices) for indices in members]
         for each in view.factory.upstream_families:
             if each.family.sources:
@@ -193,7 +193,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     @property
     def nodes(self) -> Sequence[Persistable[PayloadT, Any]]:
-        """The nodes by index: ``family.nodes[3]``, ``family.nodes[2:5]``; each made when asked for."""
+        """The nodes by index: ``family.nodes[3]``, ``family.nodes[2:5]``; each is created on demand."""
         return Members(self, self.view)
 
     @property
@@ -203,7 +203,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     @property
     def key_chunks(self) -> KeyChunks | None:
-        """The members some thousands at a time, for `run` and `status`; None where they have to be there together."""
+        """The members in chunks of some thousands, for `run` and `status`; None if they can only be processed together."""
         found = key_chunks_of(self.view, self.nodes, self._node_store)
         if found is not None and found.store is None:
             remember_store(found.model, self._node_remembered or self.view.factory.remembered)
@@ -215,25 +215,24 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         """The part at these labels: a node where one is given for each axis, else a smaller family.
 
         A list selects several, in its order; ``slice(low, high)`` those from `low` to `high`, both included; any other value is one label,
-        and its axis is gone from what is left. Names that are no Python words go as ``**{"points.n": 100}``. Raises UnknownMember,
-        UnknownParam.
+        and its axis is removed. Pass names that are no identifiers as ``**{"points.n": 100}``. Raises UnknownMember, UnknownParam.
         """
         part = self._derived(Selected(labels, self))
         return part if part.axes else part.at(())
 
     def part(self, chosen: Sequence[Sequence[int] | int]) -> Family[PayloadT]:
-        """The family of these indices on each axis, which it keeps; one index instead of several takes the axis away."""
+        """The family of these indices on each axis; a sequence keeps the axis, a single index removes it."""
         return self._with(self.view.part(chosen))
 
     def rename(self, **names: str) -> Family[PayloadT]:
-        """The same nodes with axes of other names: distinct from those of the old names, so that a grid of both crosses them."""
+        """The same nodes with renamed axes, distinct from the original axes, so that a grid of both crosses them."""
         return self._derived(Renamed(names, self))
 
     def gather(self, *axes: str) -> Gathered[PayloadT]:
-        """The members along these axes put together, for a node that takes many: ``mean.over(scores.gather("fold"))``.
+        """The members along these axes in lists, for a node that takes many: ``mean.over(scores.gather("fold"))``.
 
-        That is the family over the other axes; each member takes all members along `axes`, in the order of this family, however the axes
-        are named. Raises UnknownParam.
+        The result is a family over the remaining axes; each member takes all members along `axes`, in the order of this family, whatever
+        the order of the names. Raises UnknownParam.
         """
         return Gathered(self, axes)
 
@@ -249,27 +248,27 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         return self if self._node_store is not None else self.bind(store)
 
     def refresh(self) -> Family[PayloadT]:
-        """Look again at the data sources: members come and go with them. Does nothing where nothing does, as for most families.
+        """List the data sources again: members may be added and removed. Does nothing for families without sources, which most are.
 
-        `run`, `plan`, `status`, `best`, `matrix` and `to_frame` do it by themselves. The value is the family itself.
+        `run`, `plan`, `status`, `best`, `matrix` and `to_frame` call it themselves. Returns the family itself.
         """
         self.refresh_once(set())
         return self
 
     def refresh_once(self, done: set[int]) -> None:
-        """Refresh as `refresh` does, except what is among `done`, to which the rest is added."""
+        """Refresh as `refresh` does, except the sources whose ids are in `done`; add the ids of those refreshed."""
         if self._live_view is not None:
             self._look_in(self._node_store)
             self._live_view.refresh(done)
 
     def _look_in(self, store: Store | None) -> None:
-        """Let the sources that follow a node which names no store look in `store`."""
+        """Let the sources that follow a node without a store of its own look in `store`."""
         for source in self.sources if store is not None else ():
             if isinstance(source, ItemSource):
                 source.look_in(store)
 
     def _derived(self, change: Callable[[View], View], *more: DataSource, **state: Any) -> Family[PayloadT]:
-        """The family that is this one with a change, and with this `state`; where this one follows something, it does too."""
+        """A copy with `change` applied to its view, and with this `state`; it follows the sources of this family, and `more`."""
         if self._live_view is None and not more:
             return self._with(change(self.view), **state)
         live_view = (self._live_view or LiveView((), partial(_itself, self.view))).changed(change, *more)
@@ -286,7 +285,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
 
 class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
-    """The nodes of a family by index, without being there. They stay the same ones, whatever the family looks at."""
+    """The nodes of a family by index, created on demand, as of one view: later changes of the family do not affect them."""
 
     _node_are_members: ClassVar[bool] = True
 
@@ -311,7 +310,7 @@ class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
 
     @property
     def targets(self) -> list[Persistable[PayloadT, Any]]:
-        """The nodes that `run` and `plan` take it for."""
+        """The nodes that `run` and `plan` take for this sequence."""
         return list(self)
 
     def __iter__(self) -> Iterator[Persistable[PayloadT, Any]]:
@@ -332,7 +331,7 @@ def _itself(view: View) -> View:
 
 
 def _columns_of(rows: Any) -> dict[str, list[Any]]:
-    """Param name to values, of a list of dicts, or of a dict of lists."""
+    """Map param name to values, from a list of dicts or a dict of lists."""
     kind: type = rows.__class__
     if issubclass(kind, Mapping):
         found = {str(name): values_of(values) for name, values in rows.items()}

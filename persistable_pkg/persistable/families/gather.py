@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 PayloadT = TypeVar("PayloadT")
 
 Groups = Sequence[Sequence[int]]
-"""The indices on an axis that each value left of it stands for."""
+"""Indices on an axis, one group for each remaining value."""
 
 
 class Layout(NamedTuple):
-    """The axes of a family after gathering: what is left of each, None if nothing; and the groups that are gathered, None if none are."""
+    """The axes of a family after gathering. left: the rest of each, None if none; groups: the gathered indices, None if none are."""
 
     left: tuple[Axis | None, ...]
     groups: tuple[Groups | None, ...]
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axes that are left."""
+        """The remaining axes."""
         return tuple([axis for axis in self.left if axis is not None])
 
 
 class Gathered(Generic[PayloadT]):
     """The members of a family along some axes, for each value of the others: an argument of ``over`` for a node that takes many.
 
-    ``scores.gather("fold")["svm"]`` is the list of these members, in the order of the family; a key is made of the axes that are left, and
-    is ``()`` where none is. Nothing is made before it is asked for.
+    ``scores.gather("fold")["svm"]`` is the list of these members, in the order of the family; a key has a value for each remaining axis,
+    and is ``()`` if none remains. Members are created on demand.
     """
 
     def __init__(self, family: Family[PayloadT], names: Sequence[str]) -> None:
@@ -51,16 +51,16 @@ class Gathered(Generic[PayloadT]):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axes that are left, in order."""
+        """The remaining axes, in order."""
         return self.layout(self.family.view).axes
 
     @property
     def sources(self) -> tuple[DataSource, ...]:
-        """The sources outside that decide which members there are."""
+        """The external sources that determine the members."""
         return self.family.sources
 
     def layout(self, view: View) -> Layout:
-        """The axes of `view` as they are parted here. Raises UnknownParam for a name that none of them has."""
+        """The axes of `view`, each split into a remaining and a gathered part. Raises UnknownParam for a name that no axis has."""
         for name in self.names:
             if not any(name == axis.name or name in axis.columns for axis in view.axes):
                 raise no_axis(self.family, name, [column for axis in view.axes for column in axis.columns])
@@ -88,7 +88,7 @@ class Gathered(Generic[PayloadT]):
 
 
 def members(groups: Sequence[Groups | None], places: Sequence[int | None]) -> Iterator[tuple[int, ...]]:
-    """Indices on the axes of a family of the members gathered at these places on what is left of each; None where nothing is left."""
+    """Member indices gathered at `places`, which index the remaining part of each axis; None for an axis of which nothing remains."""
     chosen: list[Sequence[int]] = [[place or 0] if some is None else some[place or 0] for some, place in zip(groups, places, strict=True)]
     return itertools.product(*chosen)
 

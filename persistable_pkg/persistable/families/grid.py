@@ -1,4 +1,4 @@
-"""Grids: which argument of a node comes from which axis, which axes are one, and the factory of the members."""
+"""Grids: map the arguments of a node to axes, merge equal axes, and build the factory of the members."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ OPTIONS = (
     "verbose",
     "logger",
 )
-"""Arguments of `Persistable` beside params and roles; the first three by position."""
+"""Arguments of `Persistable` other than params and roles; the first three may be positional."""
 
 Slot = int | str
 """An argument, by position or by name."""
 
 
 class Column(NamedTuple):
-    """An argument that is at each index of one axis the value there."""
+    """An argument whose value is, at each index of one axis, the value there."""
 
     slot: Slot
     axis: int
@@ -55,11 +55,11 @@ class Column(NamedTuple):
 
 
 class UpstreamFamily(NamedTuple):
-    """An argument that is a member of another family as that was laid out then, found by its indices along these axes.
+    """An argument that is a member of another family, as of `view`, found by its indices along these axes.
 
-    axes: for each axis of the family, the number of ours; None where it is gathered. indices: for each axis, which of its indices the
-    family has at each of ours; None where they are the same. groups: for each axis, the indices that are gathered at each of these, None
-    where none are; itself None for an argument that is one member.
+    axes: for each axis of the family, the number of ours; None if it is gathered. indices: for each axis, the index on it of each of our
+    indices; None if they are equal. groups: for each axis, the indices gathered at each remaining value, None if none are; None as a whole
+    for an argument that is one member.
     """
 
     slot: Slot
@@ -70,7 +70,7 @@ class UpstreamFamily(NamedTuple):
     groups: tuple[Groups | None, ...] | None = None
 
     def members(self, indices: Sequence[int]) -> list[tuple[int, ...]]:
-        """The indices in the family of what belongs to these of ours: of one member, unless several are gathered."""
+        """The indices of the upstream members for our `indices`: of one member, unless several are gathered."""
         places = [
             None if axis is None else indices[axis] if its is None else its[indices[axis]]
             for axis, its in zip(self.axes, self.indices, strict=True)
@@ -78,13 +78,13 @@ class UpstreamFamily(NamedTuple):
         return [cast("tuple[int, ...]", tuple(places))] if self.groups is None else list(gathered(self.groups, places))
 
     def node(self, indices: Sequence[int]) -> Any:
-        """The argument: a node, or the list of those that are gathered."""
+        """The argument: a node, or the list of the gathered ones."""
         nodes = [self.family.at(each, self.view) for each in self.members(indices)]
         return nodes[0] if self.groups is None else nodes
 
 
 class NodeFactory:
-    """The call for each member, with what stays the same and what varies."""
+    """The call that makes each member, with its fixed and varying arguments."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class NodeFactory:
         self.columns = columns
         self.upstream_families = upstream_families
         self.remembered: Store | None = None
-        """Store of the last run that named one, for members that name none."""
+        """Store of the last run with an explicit store, for members without one."""
 
     @property
     def _call(self) -> Any:
@@ -121,7 +121,7 @@ class NodeFactory:
 
     @property
     def given(self) -> bool:
-        """Tell whether the nodes were there before the family."""
+        """Tell whether the nodes existed before the family."""
         return self.maker is itself
 
     def role(self, slot: Slot) -> str:
@@ -132,13 +132,13 @@ class NodeFactory:
         return {**self.__dict__, "remembered": None}
 
     def nodes(self) -> list[Any]:
-        """The nodes that it has: those that all members are made from, and those that are on an axis."""
+        """The nodes among its arguments: those that all members are made from, and those on an axis."""
         listed = [column.values for column in self.columns if len(column.values) and isinstance(column.values[0], Persistable)]
         values: list[Any] = [*self._args, *self._kwargs.values(), *[list(each) for each in listed]]
         return [node for value in values for _, node in nodes_in(value)]
 
     def upstream(self) -> dict[str, Family[Any]]:
-        """The families that its members take one member each of, by argument."""
+        """The upstream families, by argument; each member takes its upstream from these."""
         return {_name(self.maker, each.slot): each.family for each in self.upstream_families}
 
 
@@ -153,9 +153,9 @@ def of_nodes(name: str, axis: Axis, nodes: Sequence[Any]) -> NodeFactory:
 
 
 class GridSpec:
-    """A call among whose arguments are axes: the factory of all their combinations, made when it is asked for.
+    """A call with axes among its arguments; builds the factory of all their combinations on demand.
 
-    joined: params whose values go together. Raises UnknownParam and MissingParam, as a node with the first values would.
+    joined: params whose values vary together. Raises UnknownParam and MissingParam, as a node with the first values would.
     """
 
     def __init__(
@@ -190,12 +190,12 @@ class GridSpec:
 
     @property
     def sources(self) -> tuple[DataSource, ...]:
-        """The sources outside that decide which members there are."""
+        """The external sources that determine the members."""
         given = [*self._families.values(), *[each.family for each in self._gathered.values()]]
         return tuple(dict.fromkeys(source for family in given for source in family.sources))
 
     def factory(self) -> NodeFactory:
-        """The factory, for the axes that the families among the arguments have now."""
+        """The factory, for the current axes of the families among the arguments."""
         axes = _Axes()
         columns: list[Column] = []
         if self._joined:
@@ -223,13 +223,13 @@ class GridSpec:
         return view_of(self.factory())
 
     def _checked(self, slot: Slot, values: Sequence[Any]) -> Sequence[Any]:
-        """The values of an axis as the argument declares them, looked at once and not for each member. Raises MistypedParam."""
+        """Convert the values of an axis to the declared type, in one batch instead of for each member. Raises MistypedParam."""
         name = _name(self._maker, slot)
         check, where = _check_of(self._maker, name)
         return cast("Sequence[Any]", column(check, values, f"{where}.{name}")) if check is not None else values
 
     def _refuse_open(self) -> None:
-        """Raise InputMissing for an open node among the arguments, on an axis too: no member could be made from it."""
+        """Raise InputMissing for an open node among the arguments or on an axis: no member could be made from it."""
         for slot, value in (*self._joined.items(), *self._arguments.items()):
             listed: list[Any] | None = cast("Any", value) if isinstance(value, list) else None
             if listed is None or _holds_nodes(next((each for each in listed if each is not None), None)):
@@ -240,9 +240,9 @@ class GridSpec:
 
 
 class _Axes:
-    """The axes of a factory as they are gathered from its arguments: those that are one are kept once.
+    """The axes of a factory, collected from its arguments, without duplicates.
 
-    Until all are there, they go by the number under which they were added: found axes may still be joined to others.
+    Until all are added, they go by the number under which they were added: found axes may still be joined to others.
     """
 
     def __init__(self) -> None:
@@ -252,7 +252,7 @@ class _Axes:
         self._joined_to: dict[int, int] = {}
 
     def add(self, axis: Axis, source: str) -> int:
-        """The number of `axis`; one that is the same, or is joined to it, is taken for it."""
+        """Add `axis` and return its number; an equal axis that is there, or one that it is joined to, is used instead."""
         same = next((number for number, known in enumerate(self._axes) if known is not None and known.same(axis)), None)
         if same is None:
             same = self._join(axis)
@@ -264,7 +264,7 @@ class _Axes:
         return same
 
     def _join(self, axis: Axis) -> int | None:
-        """Join `axis` to all that are about the same things; the number of what they are now."""
+        """Join `axis` to all that share a column with it, and return the number of the joined axis; None if there are none."""
         into: int | None = None
         for number, known in enumerate(self._axes):
             if known is None or not known.shares(axis):
@@ -279,13 +279,13 @@ class _Axes:
         return into
 
     def number(self, added: int) -> int:
-        """Number, among the axes that are left, of the one added under that number."""
+        """Number, among the remaining axes, of the axis added under that number."""
         while added in self._joined_to:
             added = self._joined_to[added]
         return sum(axis is not None for axis in self._axes[:added])
 
     def upstream_family(self, slot: Slot, family: Family[Any], view: View, layout: Layout | None) -> UpstreamFamily:
-        """The argument that is a member of `family`, or several as `layout` gathers them, now that all axes are there."""
+        """The argument that is a member of `family`, or several as gathered by `layout`, once all axes are added."""
         left = [axis for axis in self._axes if axis is not None]
         own = layout.left if layout is not None else view.axes
         numbers = [None if axis is None else self.number(self._home[id(axis)]) for axis in own]
@@ -300,7 +300,7 @@ class _Axes:
         return UpstreamFamily(slot, family, view, tuple(numbers), tuple(same), layout.groups if layout is not None else None)
 
     def named(self) -> list[Axis]:
-        """The axes, those from families under dotted names where names alone would clash."""
+        """The axes, with dotted column names for those from families where plain names would clash."""
         left = [(axis, source) for axis, source in zip(self._axes, self._from, strict=True) if axis is not None]
         counts = Counter(name for axis, _ in left for name in axis.columns)
         return [axis.named({name: f"{source}.{name}" for name in axis.columns if source and counts[name] > 1}) for axis, source in left]
@@ -324,7 +324,7 @@ def _name(maker: Any, slot: Slot) -> str:
 
 
 def _parameter(maker: Any, slot: int) -> str:
-    """The name that an ``__init__`` of the user's own gives its argument at this index; the index where it has no name."""
+    """The name that a custom ``__init__`` gives its argument at this index; the index if it has no name."""
     parameters = list(signature_of(maker.__init__).parameters.values())[1:]
     named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     if slot < len(named):
@@ -334,7 +334,7 @@ def _parameter(maker: Any, slot: int) -> str:
 
 
 def _check(maker: Any, positional: int, arguments: dict[Slot, Any]) -> None:
-    """Raise for names that the step or the params class does not take; no node is made for that."""
+    """Raise for names that the step or the params class does not take, without making a node."""
     if isinstance(maker, Step):
         maker.maker.bind(
             tuple([arguments[index] for index in range(positional)]), {str(k): v for k, v in arguments.items() if isinstance(k, str)}
@@ -355,7 +355,7 @@ def _check(maker: Any, positional: int, arguments: dict[Slot, Any]) -> None:
 
 
 def _check_of(maker: Any, name: str) -> tuple[Check | None, str]:
-    """The check of an argument of each member, and how errors call what it belongs to; None where only the node can tell."""
+    """The check for an argument of each member, and the owner that errors name; None if only the node can check it."""
     if maker.__class__ is Step:
         return maker.maker.check_for(name), maker.maker.name
     if not isinstance(maker, type) or _own_init(maker) or name in OPTIONS:
@@ -368,7 +368,7 @@ def _check_of(maker: Any, name: str) -> tuple[Check | None, str]:
 
 
 def _check_single(maker: Any, name: str, family: Family[Any]) -> None:
-    """Raise TypeError for a family whose members, one by one, would be given to an argument that takes many at once."""
+    """Raise WrongUpstream for a family whose members would be passed one by one to an argument that takes many."""
     if maker.__class__ is Step:
         parameter = maker.maker.parameters.get(name)
         if parameter is None or not is_collection(parameter.annotation):
@@ -398,7 +398,7 @@ def _check_single(maker: Any, name: str, family: Family[Any]) -> None:
 
 
 def _check_many(maker: Any, name: str, given: Gathered[Any]) -> None:
-    """Raise WrongUpstream for gathered members that would be given to an argument that takes one."""
+    """Raise WrongUpstream for gathered members that would be passed to an argument that takes one."""
     if isinstance(maker, Step):
         parameter = maker.maker.parameters.get(name)
         known = parameter is not None and parameter.annotation not in (parameter.empty, Any)
@@ -434,7 +434,7 @@ def _payload_of(family: Family[Any]) -> Any:
 
 
 def _own_init(maker: Any) -> bool:
-    """Tell whether only the class knows what its arguments mean."""
+    """Tell whether the class has a custom ``__init__``, which alone knows the meaning of its arguments."""
     return maker.__init__ is not cast("Any", Persistable).__init__
 
 
@@ -443,7 +443,7 @@ def _holds_nodes(value: Any) -> bool:
 
 
 def _open(maker: Any, fixed: dict[Slot, Any]) -> None:
-    """Open the store that is named, once for all members."""
+    """Open the store among the arguments, once for all members."""
     if isinstance(maker, Step) or _own_init(maker):
         return
     for slot in (0, "persist_data_dir", "data_dir"):
@@ -452,7 +452,7 @@ def _open(maker: Any, fixed: dict[Slot, Any]) -> None:
 
 
 def names_store(maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Tell whether the call says itself where its nodes are kept."""
+    """Tell whether the call names the store of its nodes."""
     if isinstance(maker, Step):
         return False
     return (bool(args) and _name(maker, 0) in _STORES) or not _STORES.isdisjoint(kwargs)

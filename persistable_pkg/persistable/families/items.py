@@ -1,4 +1,4 @@
-"""The items of a collected payload as nodes: what others are made from, one of each."""
+"""The items of a collected payload as nodes, from each of which a member of another family can be made."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ItemParams:
 
 
 class _ItemLocation(NamedTuple):
-    """The means to read an item where the node that makes it is not there. entry: as it was when the family was listed."""
+    """The location of an item, to read it without its collecting node. entry: as it was when the family was listed."""
 
     place: Place
     io: FileIO[Any]
@@ -40,12 +40,12 @@ class _ItemLocation(NamedTuple):
 
 
 class Item(Persistable[Any, ItemParams]):
-    """One item of what a node collects, as a node of its own: an external input, read by each node that needs it and never stored again.
+    """One item of a collected payload, as a node of its own: an external input, read by each node that needs it and never stored again.
 
-    Its identity is its key, and what the collecting node is made from. ``node.members`` is the family of them.
+    Its identity is its key, and that of the collecting node. ``node.members`` is the family of all items.
     """
 
-    __module__ = "persistable"  # records name it, wherever the class is defined
+    __module__ = "persistable"  # records name this path, independent of the defining module
     is_external = True
     is_persisted = False
     params: ItemParams
@@ -53,7 +53,7 @@ class Item(Persistable[Any, ItemParams]):
 
     @classmethod
     def of(cls, node: Persistable[Any, Any], key: Any, entry: Entry | None = None) -> Item:
-        """The item `key` of what `node` collects, whether or not it is there."""
+        """The item `key` of the payload that `node` collects, whether or not it exists."""
         made = cls(params=ItemParams(checked(key)), payload_name=node.payload_name, tracked_persistable_dependencies=[node])
         move_to(made, own_store(node))
         made._location = _ItemLocation(node.place, node.payload_io, entry)
@@ -76,7 +76,7 @@ class Item(Persistable[Any, ItemParams]):
             try:
                 return source.load(location.entry)
             except PayloadNotFound:
-                pass  # made anew since: it is stored elsewhere now
+                pass  # generated anew since, so that it is stored at another path
         entry = follow.entries_at(store, location.place).get(self.params.item)
         if entry is None:
             raise PayloadNotFound(
@@ -109,13 +109,13 @@ class Item(Persistable[Any, ItemParams]):
 
 
 class Items:
-    """The items of one node as they were seen last: the data source of a family."""
+    """The items of one node as last listed: the data source of a family."""
 
     def __init__(self, node: Persistable[Any, Any]) -> None:
         self.node = node
         self.name = node.payload_name
         self.default: Any = None
-        """The store of a node that names none; None for the one in use."""
+        """The store of a node without its own; None for the default store."""
         self._version = 0
         self._seen: tuple[str | None, dict[Any, Entry]] = (None, {})
 
@@ -131,26 +131,26 @@ class Items:
 
     @property
     def is_sealed(self) -> bool:
-        """Tell whether all are there."""
+        """Tell whether the collected payload is complete."""
         found = access.peek(self.store, self.node.place)
         return found is not None and found not in (access.DAMAGED, access.UNTRUSTED)
 
     def look_in(self, store: Any) -> None:
-        """Look in `store` for the items of a node that names none."""
+        """Use `store` for the items of a node without a store of its own."""
         if self.default is not store:
             self.default = store
             if self._version:
                 self.refresh()
 
     def version(self) -> int:
-        """A number that changes with what is there."""
+        """A number that changes whenever a refresh finds other items."""
         if not self._version:
             self.refresh()
             self._version = max(self._version, 1)
         return self._version
 
     def refresh(self) -> None:
-        """Look which items there are."""
+        """List the items again."""
         found = access.find_record(self.store, self.node.place)
         token = found.attempt_token if found is not None else None
         if token is not None and token == self._seen[0]:
@@ -163,7 +163,7 @@ class Items:
         self._seen = (token, entries)
 
     def view(self) -> View:
-        """A family of those seen, on one axis."""
+        """The view of the items listed last, on one axis."""
         entries = self._seen[1]
         axis = Axis({self.name: list(entries)}, found=True)
         return view_of(NodeFactory(_Made(self.node, entries), self.name, [None], {}, [Column(0, 0, list(entries))], [], [axis]))
@@ -176,7 +176,7 @@ class Items:
 
 
 class _Made(NamedTuple):
-    """Makes the node of a key."""
+    """Factory of the item of a key."""
 
     node: Persistable[Any, Any]
     entries: dict[Any, Entry]

@@ -1,8 +1,8 @@
-"""Digests and nodes of many members of a family by number, without making the members where that gives the same.
+"""Digests and nodes of many members of a family by number, without creating the members if the result is the same.
 
-What a node takes to make is mostly not its digest. Where members differ only in plain values of fields, and in members of other such
-families, their digests differ only in these bytes: the rest is taken from one member that is made. Everything else (params classes with
-code of their own, values that are no plain ones, classes with an ``__init__``) is left to the nodes themselves.
+Most of the cost of a node is not its digest. If members differ only in plain values of fields, and in members of other such families, the
+input of their digests differs only in these bytes: the rest is taken from one member that is created. Everything else (params classes with
+their own code, values that are not plain, classes with an ``__init__``) is left to the nodes themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Indices = tuple[int, ...]
 
 
 class Keys(Protocol):
-    """Makes the digests of the members of a family."""
+    """Computes the digests of the members of a family."""
 
     @property
     def model(self) -> Any:
@@ -36,21 +36,21 @@ class Keys(Protocol):
         ...
 
     def digests(self, members: Sequence[Indices]) -> list[str] | None:
-        """Digests of `members`; None where only the nodes can tell."""
+        """Digests of `members`; None if only the nodes can compute them."""
         ...
 
 
 def keys_of(view: View) -> Keys | None:
-    """The maker of the digests of the members of `view`; None where only nodes can."""
+    """The object that computes the digests of the members of `view`; None if only their nodes can."""
     factory = view.factory
     if factory.given or not isinstance(factory.maker, type | Step):
-        known: Any = factory.maker  # one that knows the keys of what it makes
+        known: Any = factory.maker  # one that knows the keys of the nodes it makes
         return known if hasattr(known, "digests") and len(factory.axes[0]) else None
     if not all(map(len, factory.axes)) or not _is_plain(factory):
         return None
     upstream: dict[str, tuple[UpstreamFamily, Keys]] = {}
     for each in factory.upstream_families:
-        keys = keys_of(each.view) if each.groups is None else None  # nodes are no slower where each takes many
+        keys = keys_of(each.view) if each.groups is None else None  # nodes are as fast if each takes many upstream nodes
         if keys is None:
             return None
         upstream[factory.role(each.slot)] = (each, keys)
@@ -87,7 +87,7 @@ class GridKeys:
 
 
 def _is_plain(factory: NodeFactory) -> bool:
-    """Tell whether nothing but fields and roles vary, and no code of the user's decides what becomes of them."""
+    """Tell whether only fields and roles vary, and no user code decides their effect on the digest."""
     maker = factory.maker
     roles = [factory.role(each.slot) for each in factory.upstream_families]
     slots = [factory.role(each.slot) for each in factory.columns] + roles
@@ -103,13 +103,13 @@ _OPTIONS = frozenset(OPTIONS)
 
 
 CHUNK = 5000
-"""Members that are looked at, planned and in memory together."""
+"""Number of members that are looked up, planned and held in memory together."""
 
 
 class KeyChunks:
-    """Members of a family by number, as seen in one view: their keys without the nodes, and the nodes when asked for.
+    """Members of a family by number, as of one view: their keys without the nodes, and the nodes on demand.
 
-    nodes: by number. store: theirs, None where they have none of their own. model: one of them.
+    nodes: by number. store: theirs, None if they have none of their own. model: one of them.
     """
 
     def __init__(self, view: View, keys: Keys, nodes: Sequence[Any], store: Any) -> None:
@@ -134,12 +134,12 @@ class KeyChunks:
         return [Key(name, digest) for digest in self._digests(numbers)]
 
     def bases(self, numbers: Sequence[int]) -> list[str]:
-        """The paths of these keys."""
+        """The paths of these members, without suffix."""
         folder = f"{self.model.payload_name}/"
         return [folder + digest for digest in self._digests(numbers)]
 
     def rows(self, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
-        """The values in the columns of the factory, of these members."""
+        """The values of these members in the columns of the factory."""
         columns = [(column.axis, column.values) for column in self.factory.columns]
         if self._is_range and len(columns) == 1:
             values = columns[0][1]
@@ -147,7 +147,7 @@ class KeyChunks:
         return [tuple([values[indices[axis]] for axis, values in columns]) for indices in map(self.indices, numbers)]
 
     def direct_generator(self, store: Any) -> DirectGenerator | None:
-        """The generator of the members into `store` without their nodes; None where that cannot be."""
+        """The generator of the members into `store` without their nodes; None if nodes are needed."""
         return direct_generator_of(self, store)
 
     def _digests(self, numbers: Sequence[int]) -> list[str]:
@@ -163,7 +163,7 @@ class KeyChunks:
 
 
 def key_chunks_of(view: View, nodes: Sequence[Any], store: Any) -> KeyChunks | None:
-    """Chunks of keys for a family whose members can be worked on some at a time: all that they are made from is stored, or external."""
+    """Chunks of keys for a family whose members can be processed in parts: everything upstream is stored or external. None for others."""
     keys = keys_of(view) if len(nodes) else None
     if keys is None or any(not (node.is_persisted or node.is_external) for node in walk(keys.model)):
         return None

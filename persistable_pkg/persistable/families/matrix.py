@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from persistable.families.family import Family
 
 MOST = 50
-"""Most values of an axis that are drawn; the rest is counted."""
+"""Maximum number of values of an axis to draw; the rest are counted."""
 MOST_COUNTED = 5000
-"""Most members of a family whose statuses a notebook shows; looking up more would make it wait."""
+"""Maximum size of a family whose statuses a notebook shows; more would take too long."""
 
 _SIDE = 22
-"""Height of a cell, and its least width."""
+"""Height of a cell, and its minimum width, in pixels."""
 _STORED = (Status.DONE, Status.STALE)
 
 
 class Matrix:
-    """Two axes and what is at each pair of their values; a notebook shows it as a picture, `svg` is that picture.
+    """Two axes, with statuses and values at each pair of their values; a notebook shows it as a picture, which `svg` returns.
 
-    x, y: names of the axes, `y` empty where there is only one. columns, rows: their values, as far as they are drawn. cells: in each row,
-    how many members are in which status. values: in each row the mean of their values, None where there are none; itself None without `by`.
+    x, y: names of the axes, `y` empty if there is only one. columns, rows: their values, as far as they are drawn. cells: in each row, the
+    number of members by status. values: in each row the mean value of the members, None if there are none; None as a whole without `by`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Matrix:
         self.cells: list[list[Counter[Status]]] = [[Counter() for _ in self.columns] for _ in self.rows]
         self.values: list[list[float | None]] | None = None
         self.in_words: Callable[[float], str] | None = None
-        """The format of a value; by default with as many decimals as tell the values apart."""
+        """The format of a value; by default with enough decimals to distinguish the values."""
 
     def svg(self, links: Mapping[tuple[int, int], str] = MappingProxyType({})) -> str:
         """The picture, self-contained, without scripts and styles. links: URLs that cells lead to, by row and column."""
@@ -92,7 +92,7 @@ class Matrix:
         written = scale.text(value) if scale is not None and value is not None else ""
         tip = f"{named}: {words}" + (f", {written}" if written else "")
         colour = scale.colour(value) if scale is not None and value is not None else COLOURS.get(status.value, OTHER)
-        # what is not there yet is pale, the more so the less of it there is
+        # cells are paler the fewer of their members are stored
         done = sum(states[each] for each in _STORED) / number if number else 0
         opacity = 1 if value is not None or status not in (Status.ABSENT, *_STORED) else 0.15 + 0.85 * done
         middle = f'x="{x + across / 2}" y="{y + 15}" text-anchor="middle"'
@@ -103,7 +103,7 @@ class Matrix:
         )
 
     def _legend(self, left: float, y: float, scale: Scale | None) -> tuple[str, float]:
-        """The legend, each word with its colour; and the place where it ends."""
+        """The legend, each word with its colour, and the x coordinate of its end."""
         total: Counter[Status] = Counter()
         for cell in itertools.chain.from_iterable(self.cells):
             total.update(cell)
@@ -130,7 +130,7 @@ _WORST = (Status.FAILED, Status.CORRUPT, Status.BLOCKED, Status.RUNNING, Status.
 
 
 def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | Callable[[Any], Any] | None) -> Matrix:
-    """The picture that `Family.matrix` describes."""
+    """Make the picture that `Family.matrix` describes."""
     across, down = _chosen(family, x, y)
     shown = family.part(
         [range(min(len(axis), MOST)) if number in (across, down) else range(len(axis)) for number, axis in enumerate(family.axes)]
@@ -179,12 +179,12 @@ def family_html(family: Family[Any]) -> str:
 
 
 def _statuses(family: Family[Any]) -> tuple[str, str]:
-    """Counts in words, and the picture; neither where the store cannot tell."""
+    """Counts as text, and the picture; both empty if the store cannot be read."""
     try:
         words = "; " + ", ".join(f"{count} {status.value}" for status, count in counts(family).items())
         return words, matrix(family, None, None, None).svg() if family.axes else ""
     except (PersistableError, OSError):
-        return "", ""  # axes alone say more than a traceback
+        return "", ""  # the axes alone are more useful than a traceback
 
 
 def _labels(axis: Axis) -> list[Any]:

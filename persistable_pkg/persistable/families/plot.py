@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plot(family: Family[Any], x: str | None, y: str | Callable[[Any], Any] | None, by: str | None, ax: Axes | None) -> Axes:
-    """The plot that `Family.plot` describes."""
+    """Draw the plot that `Family.plot` describes."""
     check_installed("matplotlib", "matplotlib", "figure", "a plot")
     from matplotlib import pyplot as plt
 
@@ -36,7 +36,7 @@ def plot(family: Family[Any], x: str | None, y: str | Callable[[Any], Any] | Non
 
 
 def _table(family: Family[Any], y: str | Callable[[Any], Any] | None) -> Any:
-    """The axes and the number of each member that has one, in the column ``y``."""
+    """The axis columns of each member with a payload, and its number in the column ``y``."""
     table = family.to_frame(payload=True)
     stored = table[table["status"].isin(["done", "stale"])]
     if not len(stored):
@@ -56,7 +56,7 @@ def _column(family: Family[Any], table: Any, name: str) -> str:
 
 
 def _line(ax: Any, table: Any, across: str, label: Any) -> None:
-    """The mean at each value, with the standard deviation where several members are there."""
+    """Draw the mean at each value, with the standard deviation if several members have the same value."""
     found = table.groupby(across, sort=False, dropna=False)[_Y].agg(["mean", "std", "count"])
     found = found.sort_index() if found.index.dtype.kind in "iufM" else found
     places = found.index if found.index.dtype.kind in "iufM" else found.index.map(str)

@@ -15,9 +15,9 @@ _MOST_DECIMALS = 6
 
 
 class Scale:
-    """The scale of some numbers, from the least to the greatest; those that are not finite are not counted.
+    """The scale of some numbers, from the least to the greatest; those that are not finite are ignored.
 
-    in_words: how a number is written; by default with as many decimals as tell the numbers apart at a hundredth of their range.
+    in_words: formats a number; by default with enough decimals to distinguish numbers that differ by a hundredth of the range.
     """
 
     def __init__(self, values: Iterable[float], in_words: Callable[[float], str] | None = None) -> None:
@@ -27,11 +27,11 @@ class Scale:
         self._in_words = in_words
 
     def text(self, value: float) -> str:
-        """The number as it is written."""
+        """Format the number."""
         return self._in_words(value) if self._in_words is not None else f"{value:{self._format}}"
 
     def colour(self, value: float) -> str:
-        """The colour of the number; that of what is no number where it is not finite."""
+        """The colour of the number; a neutral one if it is not finite."""
         if not math.isfinite(value):
             return OTHER
         if not self.high > self.low:
@@ -40,7 +40,7 @@ class Scale:
         return _between((value * unit - self.low * unit) / (self.high * unit - self.low * unit))
 
     def svg(self, x: float, y: float) -> tuple[str, float]:
-        """The scale as a row of colours between its two ends; and the place where it ends."""
+        """Draw the scale as a row of colours between its two ends; return it with the x coordinate of its end."""
         least, most = self.text(self.low), self.text(self.high)
         if least == most:
             return f'<text x="{x}" y="{y + 10}">all {escape(least)}</text>', x + 24 + 7 * width(least)
@@ -57,7 +57,7 @@ class Scale:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of some numbers; infinite, or NaN, where they have no other."""
+    """The mean of some numbers; infinite or NaN if it is not finite."""
     try:
         return math.fsum(values) / len(values)
     except (OverflowError, ValueError):  # infinite ones of both signs, or a sum that is too large
@@ -85,5 +85,5 @@ def _format_of(values: list[float]) -> str:
 
 
 def _between(part: float) -> str:
-    """The colour at this part of the scale, from pale at 0 to deep at 1."""
+    """The colour at this fraction of the scale, from pale at 0 to deep at 1."""
     return "#" + "".join(f"{round(a + part * (b - a)):02x}" for a, b in zip(_PALE, _DEEP, strict=True))

@@ -1,4 +1,4 @@
-"""A survey of all members of a family: counted, tabled, and searched for the best, many members at a time."""
+"""All members of a family, counted, listed in a table, and compared for the best, many members at a time."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from persistable.families.keys import KeyChunks
 
 BATCH = 1000
-"""Members that are looked up at once, and are in memory together."""
+"""Number of members that are looked up in one batch, and held in memory together."""
 LARGEST_EXPANDED = 1_000_000
-"""Bytes; a payload that takes more is no scalar, and no dict that anyone wants as columns."""
+"""Bytes; a larger payload is no scalar, and no dict to expand to columns."""
 
 _STORED = (Status.DONE, Status.STALE)
 
 
 def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, State]]:
-    """Key, node and what its store holds, of each member."""
+    """Key, node, and state in its store, of each member."""
     members = zip(family, family.nodes, strict=True)
     while batch := list(itertools.islice(members, BATCH)):
         seen = states_of([node for _, node in batch])
@@ -65,7 +65,7 @@ def counts(family: Family[Any]) -> Counter[Status]:
 
 
 def made_by_all(key_chunks: KeyChunks, store: Any) -> bytes | None:
-    """The bytes in the record of every member where nothing has changed; None where they differ, or something upstream has changed."""
+    """The code part that each member's record has unless code has changed; None if members differ, or upstream has changed."""
     return None if key_chunks.factory.upstream_families else made_by(Judge().expected(key_chunks.model, store))
 
 
@@ -75,7 +75,7 @@ def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def best(family: Family[Any], largest: bool, by: str | Callable[[Any], Any] | None) -> Any:
-    """The member whose payload is the largest, or the smallest."""
+    """The member with the largest payload, or the smallest."""
     chosen: Any = None
     record: Any = None
     if not len(family):
@@ -105,7 +105,7 @@ def _incomplete(family: Family[Any]) -> PayloadNotFound:
 
 
 def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
-    """The number that a payload counts as. Raises TypeError, UnknownParam."""
+    """The value by which payloads are compared: `by` of it. Raises TypeError, UnknownParam."""
     if callable(by):
         return by(payload)
     if isinstance(by, str):
@@ -124,7 +124,7 @@ def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
 
 
 def is_scalar(payload: Any) -> bool:
-    """Tell whether it is one value: a number, text, date or None."""
+    """Tell whether `payload` is a single value: a number, text, date or None."""
     import datetime as dt
 
     if payload is None or isinstance(payload, str | int | float | complex | bool | dt.date | dt.timedelta):
@@ -133,7 +133,7 @@ def is_scalar(payload: Any) -> bool:
 
 
 def frame(family: Family[Any], payload: bool | None) -> Any:
-    """The table that `Family.to_frame` describes."""
+    """Make the table that `Family.to_frame` describes."""
     import pandas as pd
 
     table = _Table(family)
@@ -143,7 +143,7 @@ def frame(family: Family[Any], payload: bool | None) -> Any:
 
 
 class _Row(NamedTuple):
-    """A member as a table has it. read: gives its payload, which may have been read with those of others. is_input: it lies elsewhere."""
+    """A member in a table. read: returns its payload, possibly read in a batch. is_input: it is read from outside the store."""
 
     key: str
     found: State
@@ -152,7 +152,7 @@ class _Row(NamedTuple):
 
 
 def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
-    """All members in order, many looked up and read at once, without their nodes where nothing but bytes decides."""
+    """All members in order, looked up and read in batches, without their nodes if their bytes suffice."""
     key_chunks, nodes = family.key_chunks, family.nodes
     quick = Quick(key_chunks) if key_chunks is not None and Quick.suits(key_chunks.model) else None
     for numbers in batched(range(len(nodes)), BATCH):
@@ -182,14 +182,14 @@ def _given(value: Any) -> Any:
 
 
 def load(node: Node, store: Any) -> Any:
-    """The payload of a member that was judged together with others; that of an input is read where it is."""
+    """The payload of a member that was looked up in a batch; that of an input is read in place."""
     if node.is_external:
         return bound_to(node, own_store(node)).payload
     return loading.looked_at(bound_to(node, store)).load().payload
 
 
 class _Table:
-    """Columns of equal length; payload columns appear when something is in them."""
+    """Columns of equal length; a payload column is added with its first value."""
 
     def __init__(self, family: Family[Any]) -> None:
         self._axes = [
@@ -231,7 +231,7 @@ class _Table:
             self._found.setdefault("payload", {})[self._length] = value
 
     def columns(self) -> dict[str, Any]:
-        """The columns by name; a name that is taken is written after a dot."""
+        """The columns by name; a name that is in use gets a prefix and a dot."""
         import pandas as pd
 
         made: dict[str, Any] = {"key": self._fixed["key"]}
@@ -265,7 +265,7 @@ def _loaded(members: list[Any]) -> Iterator[Any]:
 
 
 class Quick:
-    """Reads payloads of members without the members, where nothing but their bytes decides what is read."""
+    """Reads payloads of members without their nodes, for classes without hooks that check or change them."""
 
     def __init__(self, key_chunks: KeyChunks) -> None:
         self._key_chunks = key_chunks
@@ -276,7 +276,7 @@ class Quick:
 
     @staticmethod
     def suits(model: Node) -> bool:
-        """Tell whether no hook and no listener wants to know of each node."""
+        """Tell whether no hook and no listener needs the node of each member."""
         bases = model.__class__.__mro__
         own: list[Any] = list(bases[: bases.index(Persistable)])
         return not any(hook in base.__dict__ for base in own for hook in ("_validate_payload", "_post_load")) and not events.listened(
@@ -284,13 +284,13 @@ class Quick:
         )
 
     def sound(self, numbers: Sequence[int]) -> dict[int, Any]:
-        """The numbers of members that are stored and made by the code as it is now, each with None: no payload is read."""
+        """The numbers of members that are stored and made by the current code, each mapped to None: no payload is read."""
         bases = self._key_chunks.bases(numbers)
         there = present(self._store, bases, self._spec) if self._made_by is not None else {}
         return {number: None for number, base in zip(numbers, bases, strict=True) if base in there and there[base] == self._made_by}
 
     def payloads(self, numbers: Sequence[int], largest: int = SMALL) -> dict[int, Any]:
-        """The verified payloads, by number, of members that are small, sound, and made by the code as it is now."""
+        """The verified payloads, by number, of members that are small, sound, and made by the current code."""
         bases = self._key_chunks.bases(numbers)
         there = heads(self._store, bases, self._spec)
         largest = min(SMALL, largest)

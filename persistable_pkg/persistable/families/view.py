@@ -1,4 +1,4 @@
-"""`View`: the members a family has at one moment, on which axes, and the factory each is made by; remade when what it follows changes."""
+"""`View`: the members of a family at one moment, with their axes and factory; replaced when a source of the family changes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 Indices = Sequence[int] | int
-"""Indices on one axis; a single one takes the axis away."""
+"""Indices on one axis; a single one removes the axis."""
 
 
 class View(NamedTuple):
-    """Immutable, so that a loop over a family sees one state of it.
+    """An immutable state of a family, which a loop over the family sees unchanged.
 
-    indices: for each axis of the factory, which of its indices are meant. axes: those with more than one index left to choose, in order.
-    live: the members that are referred to, by their indices in the factory.
+    indices: for each axis of the factory, the selected indices. axes: those with a sequence of indices, in order. live: the members that
+    are referenced, by their indices in the factory.
     """
 
     factory: NodeFactory
@@ -38,7 +38,7 @@ class View(NamedTuple):
 
     @property
     def free(self) -> list[int]:
-        """The numbers of the factory's axes that are left."""
+        """The numbers of the factory's axes that remain."""
         return [number for number, index in enumerate(self.indices) if not isinstance(index, int)]
 
     def full(self, indices: Sequence[int]) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ class View(NamedTuple):
         return self._replace(indices=tuple(indices), axes=tuple(axes))
 
     def elsewhere(self) -> View:
-        """The same for another store, where the members are other nodes."""
+        """The same view for another store, without the live members, which belong to the old one."""
         return self._replace(live=WeakValueDictionary())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,13 +78,13 @@ def _remade(factory: NodeFactory, indices: tuple[Indices, ...], axes: tuple[Axis
 
 
 def view_of(factory: NodeFactory) -> View:
-    """The view of all that `factory` makes."""
+    """The view of all nodes of `factory`."""
     return View(factory, tuple([range(len(axis)) for axis in factory.axes]), factory.axes, WeakValueDictionary())
 
 
 @dataclass(frozen=True)
 class Sliced:
-    """Takes indices on the first axis."""
+    """Selects indices on the first axis."""
 
     indices: slice
 
@@ -95,7 +95,7 @@ class Sliced:
 
 @dataclass(frozen=True)
 class Selected:
-    """Takes what is at `labels`, as `Family.sel` says; `family` is how errors call what it is taken from."""
+    """Selects the members at `labels`, as `Family.sel` describes; `family` is the one that errors name."""
 
     labels: Mapping[str, Any]
     family: Family[Any]
@@ -118,7 +118,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Renamed:
-    """Gives axes other names, as `Family.rename` says."""
+    """Renames axes, as `Family.rename` describes."""
 
     names: Mapping[str, str]
     family: Family[Any]
@@ -140,7 +140,7 @@ def _names(view: View) -> list[str]:
 
 
 def no_axis(family: Family[Any], wrong: str, known: Sequence[str]) -> UnknownParam:
-    """The error for a name that is not among the `known` ones of axes of `family`."""
+    """The error for a name that is not among the `known` names of axes of `family`."""
     return UnknownParam(f"{family!r} has no axis {wrong!r}; its axes are {', '.join(known)}", name=wrong, accepted=list(known))
 
 
@@ -160,7 +160,7 @@ def _selected(axis: Axis, labels: Sequence[Any], wanted: Any) -> Indices:
 
 
 def _matching(axis: Axis, name: str, wanted: Any, among: Indices) -> Indices:
-    """Keep the indices `among` at which one column of several is as wanted."""
+    """Keep the indices `among` at which the column `name` of an axis has the wanted value."""
     values = axis.columns[name]
     allowed = [among] if isinstance(among, int) else among
     if isinstance(wanted, slice):
@@ -189,28 +189,28 @@ def _through(own: Sequence[int], indices: Iterable[int]) -> Sequence[int]:
 
 
 class DataSource(Protocol):
-    """A source outside that may change, such as the files in a folder."""
+    """An external source that may change, such as the files in a folder."""
 
     def version(self) -> int:
-        """A number that is another one after each change that was noticed; the first call looks."""
+        """A number that changes after each change that was noticed; the first call lists the source."""
         ...
 
     def refresh(self) -> None:
-        """Look again."""
+        """List the source again."""
         ...
 
 
 @runtime_checkable
 class ItemSource(DataSource, Protocol):
-    """The items that a node collects, which may name no store."""
+    """The items of a node, which may have no store of its own."""
 
     def look_in(self, store: Any) -> None:
-        """Look in `store` for the items of a node that names none."""
+        """Use `store` for the items of a node without a store of its own."""
         ...
 
 
 class LiveView:
-    """The view of a family that follows `sources`, made when it is needed, and again once one of them has changed."""
+    """The view of a family that follows `sources`, made on demand, and again once one of them has changed."""
 
     def __init__(self, sources: tuple[DataSource, ...], make: Callable[[], View]) -> None:
         self.sources = sources
@@ -218,7 +218,7 @@ class LiveView:
         self._kept: tuple[tuple[int, ...], View] | None = None
 
     def view(self) -> View:
-        """The view for what was seen of the sources last."""
+        """The view for the last listings of the sources."""
         versions = tuple([source.version() for source in self.sources])
         kept = self._kept
         if kept is None or kept[0] != versions:
@@ -226,14 +226,14 @@ class LiveView:
         return kept[1]
 
     def refresh(self, done: set[int]) -> None:
-        """Let each source look again, but those among `done` (their ids), to which they are added."""
+        """Refresh each source whose id is not in `done`, and add the ids."""
         for source in self.sources:
             if id(source) not in done:
                 done.add(id(source))
                 source.refresh()
 
     def changed(self, change: Callable[[View], View], *more: DataSource) -> LiveView:
-        """A view that follows the same sources, and `more`, and makes `change` to each view of this."""
+        """A live view of the same sources, and `more`, which applies `change` to each view of this one."""
         return LiveView(tuple(dict.fromkeys((*self.sources, *more))), partial(_changed, self, change))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The content of files: its digest, remembered as long as the file is seen to be the same, and payloads of exactly that content."""
+"""The content of files: its digest, cached while the stamp of the file stays the same, and payloads of exactly that content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from persistable.params.hashing import max_threads
 from persistable.params.streams import digest_rest
 
 IN_MEMORY = 32 << 20
-"""Bytes; the content of a smaller file is read once, and what was hashed is what is parsed."""
+"""Bytes; a smaller file is read once, so that the hashed bytes are the parsed ones."""
 _PIECE = 4 << 20
 _MOST = 1_000_000
 _known: dict[tuple[str, str], tuple[Any, str]] = {}
@@ -23,13 +23,13 @@ _known: dict[tuple[str, str], tuple[Any, str]] = {}
 
 
 def known(url: str, path: str, stamp: Any) -> str | None:
-    """The digest of what had this stamp, if it was seen by this process."""
+    """The cached digest of the content with this stamp; None if this process has not read it."""
     found = _known.get((url, path))
     return found[1] if found is not None and stamp is not None and found[0] == stamp else None
 
 
 def remember(url: str, path: str, stamp: Any, digest: str) -> None:
-    """Keep a digest for as long as the stamp stays the same; one without a stamp is not kept."""
+    """Cache a digest for as long as the stamp stays the same; without a stamp, cache none."""
     if stamp is None:
         _known.pop((url, path), None)
         return
@@ -39,12 +39,12 @@ def remember(url: str, path: str, stamp: Any, digest: str) -> None:
 
 
 def digest_of(file: BinaryIO) -> str:
-    """The BLAKE3 digest, hexadecimal, of what is left of an open file."""
+    """The BLAKE3 digest, hexadecimal, of the rest of an open file."""
     return digest_rest(file)[0]
 
 
 def digests_of(file: BinaryIO, md5: bool = False) -> tuple[str, str]:
-    """The digest as of `digest_of`, and the MD5 digest of the same bytes where it is asked for: buckets name contents by that."""
+    """The digest as of `digest_of`, and if `md5` the MD5 digest of the same bytes, by which buckets tag contents; else an empty text."""
     hasher = blake3(max_threads=max_threads())
     other = hashlib.md5(usedforsecurity=False) if md5 else None
     while piece := file.read(_PIECE):
@@ -55,14 +55,14 @@ def digests_of(file: BinaryIO, md5: bool = False) -> tuple[str, str]:
 
 
 class OtherContentError(Exception):
-    """The content is not the wanted one."""
+    """The content does not have the expected digest."""
 
 
 def load(file: BinaryIO, content: str, io: FileIO[Any], *, local: bool) -> Any:
     """The payload that `io` reads from an open file whose content has the digest `content`; raises OtherContentError for any other.
 
-    A small file, and one that its format would map, is read once and parsed in memory: what was hashed is what is parsed, whatever
-    happens to the file. A large one is parsed in place, or in a local copy, and hashed after that.
+    A small file, and one that its format would map, is read once and parsed in memory, so that the hashed bytes are the parsed ones even if
+    the file changes. A large one is parsed in place, or in a local copy, and hashed after that.
     """
     if local and not io.maps and os.fstat(file.fileno()).st_size > IN_MEMORY:
         return _parsed_then_hashed(file, content, io)
@@ -88,7 +88,7 @@ def _parsed_then_hashed(file: BinaryIO, content: str, io: FileIO[Any]) -> Any:
     payload: Any = None
     try:
         payload = io.load(file)
-    except Exception as error:  # noqa: BLE001 - that it could not be parsed may be because it is not what it was
+    except Exception as error:  # noqa: BLE001 - a changed content may be the reason that it cannot be parsed
         problem = error
     file.seek(start, _io.SEEK_SET)
     if digest_of(file) != content:

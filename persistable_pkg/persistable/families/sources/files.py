@@ -25,7 +25,7 @@ Keys = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
 class Files:
-    """One file for each way to fill in `template`, the one there is where it has no fields. keys: instead of a listing (see `given`)."""
+    """The files at the paths of `template`, one input for each. keys: instead of a listing (see `given`)."""
 
     def __init__(self, shelf: Shelf, template: Template, keys: Keys | None = None) -> None:
         self._shelf = shelf
@@ -53,7 +53,7 @@ class Files:
                 yield values, stamp
 
     def _values(self, path: str) -> Values | None:
-        """The values of the fields in a path; None for one of another kind."""
+        """The values of the fields in a path; None if it does not match."""
         found = self._template.match(path)
         if found is None:
             return None
@@ -74,13 +74,13 @@ class Files:
 
     def _path(self, values: Values) -> str:
         filled = dict(zip(self.fields, values, strict=True))
-        # what was listed is a path that is there, however odd; what was given is checked
+        # a listed path exists, however odd; given keys are checked
         return self._template.format(**filled) if self._keys is not None else self._template.filled(filled)
 
     def content(self, values: Values, stamp: Any) -> str:
         path = self._path(values)
         if stamp is None:
-            stamp = self._stamp(values)  # by which what was read before may be told to be the same
+            stamp = self._stamp(values)  # may show that the content is unchanged since it was read
         found = contents.known(self._shelf.url, path, stamp)
         if found is None:
             try:
@@ -90,11 +90,11 @@ class Files:
         return found
 
     def is_sure(self, values: Values, stamp: Any) -> bool:
-        """Tell whether what `content` gave was that of the listing, and not what has been put there since."""
+        """Tell whether `content` returned the token of the content at the time of the listing, not of one put there since."""
         return contents.known(self._shelf.url, self._path(values), stamp) is not None
 
     def _digest(self, path: str, stamp: Any) -> str:
-        """The digest of what is there now, kept if that is what was listed: by the MD5 in the stamp, else by a last look."""
+        """The digest of the current content, cached if that is the listed one: by the MD5 in the stamp, else by a second stat."""
         md5 = self._shelf.md5_in(stamp)
         with self._shelf.reading(path, stamp) as file:
             found, read = contents.digests_of(file, md5 is not None)
@@ -120,13 +120,13 @@ class Files:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_keys": None if self._keys is None else ()}  # what reads one input needs no other
+        return {**self.__dict__, "_keys": None if self._keys is None else ()}  # reading one input needs no others
 
 
 class Folders(Files):
-    """One folder for each way to fill in a template that ends in a separator: those that have a file in them.
+    """The folders that match a template that ends in a separator, one input for each that has a file in it.
 
-    The content is the names of all files in it and below, and what is in them.
+    The content is the names and contents of all files in it and below.
     """
 
     def stamps(self) -> Mapping[Values, Any]:
@@ -145,7 +145,7 @@ class Folders(Files):
         return _together(self._inside(self._path(values)))
 
     def _inside(self, folder: str) -> list[tuple[str, Any]]:
-        """Each file in it, by its name from there, with its stamp."""
+        """Relative path and stamp of each file in the folder and below, sorted."""
         return sorted([(path[len(folder) + 1 :], stamp) for path, stamp in self._shelf.files_in(folder)], key=itemgetter(0))
 
     def _digest(self, path: str, stamp: Any) -> str:
@@ -160,7 +160,7 @@ class Folders(Files):
             hasher.update(_line(name, found or super()._digest(file, own)))
             listed = listed and contents.known(self._shelf.url, file, own) is not None
         digest = hasher.hexdigest()
-        # what has the stamps of one listing, file by file, is the folder of that listing
+        # if each file has its listed stamp, the folder is the listed one
         contents.remember(self._shelf.url, path, stamp if listed else None, digest)
         return digest
 
@@ -181,7 +181,7 @@ class Folders(Files):
         return contents.known(self._shelf.url, path, stamp) or self._digest(path, stamp)
 
     def _copied(self, path: str, content: str) -> str:
-        """A local copy for the rest of this process; one for all who ask for the same content."""
+        """A local copy, kept for the rest of this process and shared by all readers of the same content."""
         known = _copies.get(content)
         if known is not None and os.path.isdir(known):
             return known
@@ -208,7 +208,7 @@ _copies: dict[str, str] = {}
 
 
 def each(call: Callable[[T], R], items: Sequence[T], at_once: int) -> list[R]:
-    """The results of `call` for each, several at a time in threads."""
+    """The results of `call` for each item, computed by up to `at_once` threads."""
     if at_once < 2 or len(items) < 2:
         return [call(item) for item in items]
     with ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="persistable-source") as pool:

@@ -25,7 +25,7 @@ _GONE = (404, 410)
 
 
 class Pages:
-    """A URL with fields in braces, and the keys that there are: HTTP has no listing.
+    """A URL with fields in braces, and the keys of the existing pages: HTTP has no listing.
 
     Content is identified by the ETag, else by the date of last change, else by the digest of the bytes.
     """
@@ -53,7 +53,7 @@ class Pages:
         return dict.fromkeys(given(self._keys, self.fields))
 
     def together(self) -> AbstractContextManager[Any]:
-        """Inside the block, all that is asked goes through one client, also from other threads."""
+        """Share one client among all requests inside the block, also those of other threads."""
         return self._client.used()
 
     def content(self, values: Values, stamp: Any) -> str:
@@ -66,7 +66,7 @@ class Pages:
             raise
 
     def _validator(self, facts: Mapping[str, Any], values: Values) -> str:
-        """The tag of this content among others at this URL. Elsewhere the same tag may mean something else, so the URL is part of it."""
+        """The validator of this content, with the URL, since the same tag may mean other content at another URL. Empty if there is none."""
         for name in ("etag", "last_modified"):
             if facts.get(name):
                 return f"{name.replace('_', '-')} {facts[name]} of {self.shown(values)}"
@@ -120,7 +120,7 @@ class Pages:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_keys": (), "_client": None}  # what reads one input needs no other
+        return {**self.__dict__, "_keys": (), "_client": None}  # reading one input needs no others
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -128,7 +128,7 @@ class Pages:
 
 
 class _Shared:
-    """A client that is open while anybody uses it."""
+    """A client shared by all users, closed with the last of them."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()

@@ -15,7 +15,7 @@ from persistable.params.encoding import encode
 
 
 class Unlocated:
-    """An input that a record tells of, which says what was in it and not where: identity knows no paths.
+    """An input known from a record alone, which has its content digest but not its location, since that is no part of identity.
 
     shown: its name, for people.
     """
@@ -65,7 +65,7 @@ class Objects:
         return blake3(encode(self._get(values), self.shown(values))).hexdigest()
 
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
-        found = deepcopy(self._get(values))  # what a node does to it must not come back here
+        found = deepcopy(self._get(values))  # changes that a node makes must not affect the original
         if blake3(encode(found, self.shown(values))).hexdigest() != content:
             raise changed(self.shown(values))
         return found
@@ -84,36 +84,36 @@ class Objects:
 
 
 Values = tuple[Any, ...]
-"""The name of one input among the others: a value for each field."""
+"""The key of one input: a value for each field."""
 
 
 @runtime_checkable
 class Inputs(Protocol):
-    """External inputs. Picklable: the workers of a run read inputs by it."""
+    """External inputs. Picklable: the workers of a run read inputs through it."""
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of the values that tell inputs apart."""
+        """The names of the parts of a key."""
         ...
 
     @property
     def at_once(self) -> int:
-        """The number of contents that are worth being asked for at a time."""
+        """The number of contents to read concurrently."""
         ...
 
     def stamps(self) -> Mapping[Values, Any]:
-        """Every input there is, in order, with a stamp that changes with its content; None where there is none.
+        """Every input, in order, with a stamp that changes with its content; None if it has no stamp.
 
         Contents are not read for it.
         """
         ...
 
     def content(self, values: Values, stamp: Any) -> str:
-        """The token of the content in the identity of an input; `stamp` is that of the listing. Raises InputVanished."""
+        """The token that represents the content in the identity of an input; `stamp` is that of the listing. Raises InputVanished."""
         ...
 
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
-        """The payload: what `io` reads there. Raises InputVanished, and InputChanged unless the content is the one that was asked for."""
+        """The payload, as read by `io`. Raises InputVanished, and InputChanged if the content is not the one with the token `content`."""
         ...
 
     def shown(self, values: Values) -> str:
@@ -121,13 +121,13 @@ class Inputs(Protocol):
         ...
 
     def only(self, values: Values) -> Inputs:
-        """The means to read this one: what goes to another process with a job. It may be all of it."""
+        """The inputs reduced to those needed to read this one, to be sent to another process with a job; may be all of them."""
         ...
 
 
 @contextmanager
 def naming(what: str) -> Generator[None]:
-    """Begin what a format says with `what` it is about: in its message, for notes go into no record, result or table."""
+    """Prefix the messages of FormatErrors with `what` they are about: unlike notes, messages appear in records, results and tables."""
     try:
         yield
     except FormatError as error:
@@ -144,7 +144,7 @@ def vanished(place: str) -> InputVanished:
 
 
 def changed(place: str) -> InputChanged:
-    """The error for an input that is not what it was."""
+    """The error for an input whose content has changed."""
     return InputChanged(
         f"the input {place} has changed since its key was made from it, so nothing is stored under that key; "
         "run again, which makes the key of what is there now",

@@ -1,4 +1,4 @@
-"""One external input as a node, and the nodes of all inputs of a listing. They are read where they are, and never stored."""
+"""One external input as a node, and the nodes of all inputs of a listing. They are read in place, and never stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class InputParams:
 class Input(Persistable[PayloadT, InputParams]):
     """A member of a `Source`; made by it."""
 
-    __module__ = "persistable"  # records name it, wherever the class is defined
+    __module__ = "persistable"  # records name this path, independent of the defining module
     is_external = True
     is_persisted = False
     params: InputParams
@@ -52,7 +52,7 @@ class Input(Persistable[PayloadT, InputParams]):
 
     @classmethod
     def recorded(cls, name: str, key: dict[str, Any], content: str, reads: dict[str, Any] | None = None) -> Input[Any]:
-        """The input that a record tells of: of the same key, but its location is not known, so that it cannot be read."""
+        """The input with the key in a record, of unknown location, so that it cannot be read."""
         made: Input[Any] = cls(params=InputParams(key, content, reads or {}), payload_name=name)
         made._inputs = Unlocated(f"{name} {', '.join(map(str, key.values()))}")
         made._values = tuple(key.values())
@@ -92,7 +92,7 @@ class Input(Persistable[PayloadT, InputParams]):
 
 
 class Seen:
-    """One listing, which stays as it is, and what was found out about its inputs since. Calling it with values makes that input's node."""
+    """One listing, which stays unchanged, and the contents read since. Calling it with values makes the node of that input."""
 
     def __init__(self, inputs: Inputs, name: str, io: FileIO[Any] | None, stamps: Mapping[Values, Any]) -> None:
         self._inputs = inputs
@@ -100,7 +100,7 @@ class Seen:
         self._io = io
         self.stamps = stamps
         self.doubtful = False
-        """True once a content was read that may be another than that of the listing."""
+        """True once a content was read that may differ from that of the listing."""
         self._contents: dict[Values, str] = {}
         self._template = Input.template(inputs, name, io)
         self._every = list(stamps)
@@ -111,7 +111,7 @@ class Seen:
         return self(self._every[0])
 
     def digests(self, members: Sequence[tuple[int, ...]]) -> list[str]:
-        """The digests of the keys of the nodes at these indices, without the nodes."""
+        """The digests of the keys at these indices, computed without creating the nodes."""
         wanted = [self._every[index] for (index,) in members]
         self.prepare(wanted)
         return [self._template.digest(self._fields(values)) for values in wanted]
@@ -135,16 +135,16 @@ class Seen:
         return is_sure is None or bool(is_sure(values, self.stamps[values]))
 
     def prepare(self, wanted: Iterable[Values]) -> None:
-        """Find out the contents of these, several at a time where that is quicker."""
+        """Read the contents of these inputs, several at a time if that is faster."""
         unknown = [values for values in wanted if values not in self._contents]
         contents = getattr(self._inputs, "contents", None)
-        if contents is not None:  # it has all of them in few requests
+        if contents is not None:  # which reads all of them in few requests
             self._contents.update(contents({values: self.stamps[values] for values in unknown}))
             self.doubtful = self.doubtful or not all(self._is_sure(values) for values in unknown)
             return
         if len(unknown) < 2 or self._inputs.at_once < 2:
             return  # each is read when its node is made
-        together = getattr(self._inputs, "together", nullcontext)  # one client for all of them, where there is any
+        together = getattr(self._inputs, "together", nullcontext)  # one client for all requests, if the inputs use clients
         with together():
             pool = ThreadPoolExecutor(min(self._inputs.at_once, len(unknown)), thread_name_prefix="persistable-source")
             try:
@@ -154,14 +154,14 @@ class Seen:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def view(self) -> View:
-        """A family of all of them, on one axis."""
+        """The view of all inputs, on one axis."""
         every, fields = self._every, self._inputs.fields
         axis = Axis({field: [values[number] for values in every] for number, field in enumerate(fields)}, found=True)
         return view_of(NodeFactory(self, self._name, [None], {}, [Column(0, 0, every)], [], [axis]))
 
 
 class Listing:
-    """The source of a source: what it saw last, and how often that has changed."""
+    """The data source of a `Source`: its last listing, and the number of changes of it."""
 
     def __init__(self, inputs: Inputs, name: str, io: FileIO[Any] | None) -> None:
         self._inputs = inputs
@@ -189,7 +189,7 @@ class Listing:
                 self._version += 1
 
     def view(self) -> View:
-        """The family of what was seen last."""
+        """The view of the last listing."""
         return self._look().view()
 
     def _look(self) -> Seen:

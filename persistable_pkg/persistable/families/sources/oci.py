@@ -26,8 +26,8 @@ _ACCEPTED = f"{MEDIA}, {_DOCKER}.v2+json, application/vnd.oci.image.index.v1+jso
 class RegistryTags(Table):
     """The tags of a repository.
 
-    tags: a pattern, such as ``"v*"``, of those that are meant. columns: titles of the layers of the payload, a dict of bytes; one title:
-    its bytes. Default: the bytes of the one layer; of several, a dict. auth, timeout: as for `OCIStore`.
+    tags: a pattern, such as ``"v*"``, of the tags to include. columns: titles of the layers of the payload, a dict of bytes; one title: its
+    bytes. Default: the bytes of the one layer; of several, a dict. auth, timeout: as for `OCIStore`.
     """
 
     has_key: ClassVar[bool] = True

@@ -19,15 +19,15 @@ _STAMP = "ARRAY[tableoid::text, xmin::text, ctid::text]"
 """An expression for the version of a row, which every update changes."""
 
 _FORMS = "-c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC"
-"""Settings of a session under which values are told in the same form wherever they are asked for."""
+"""Settings of a session under which values have the same text form, independent of server and client."""
 
 
 class PostgresTable(Table):
-    """A table, or a view, of which ``?table=`` is the name.
+    """A table or view, named by ``?table=``.
 
-    key: the column, or columns, that tell rows apart. columns: those of the payload, a dict by column; one name: its value. Default: all
-    but the key. stamp: a column that changes with each change of a row; by default the server's number of its version, which views lack.
-    password, timeout: as for `PostgresStore`.
+    key: the column, or columns, that identify a row. columns: those of the payload, a dict by column; one name: its value. Default: all but
+    the key. stamp: a column that changes with each change of a row; by default the server's version of the row, which views lack. password,
+    timeout: as for `PostgresStore`.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class PostgresTable(Table):
         return _STAMP if kind is not None and kind[0] in "rpm" else "NULL"
 
     def _others(self, connection: Connection) -> tuple[str, ...]:
-        """The columns of the table without those of the key."""
+        """The columns of the table, except those of the key."""
         query = f"SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({literal(self._place)}) AND attnum > 0 AND NOT attisdropped"
         return tuple(name for (name,) in connection.execute(f"{query} ORDER BY attname".encode()) if name not in self.key)
 

@@ -1,4 +1,4 @@
-"""Rows of a table, or documents of a collection, as inputs: each is identified by what is in it."""
+"""Rows of a table, or documents of a collection, as inputs, each identified by its content."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _TABLES = {
     "mongodb+srv": "persistable.families.sources.mongo:MongoDocuments",
     "oci": "persistable.families.sources.oci:RegistryTags",
 }
-"""The `Table` whose rows are inputs, by scheme. It is made with the URL and the options of the `Source`."""
+"""The `Table` class by URL scheme, created with the URL and the options of the `Source`."""
 
 
 class Table(ABC):
-    """A table of rows. Picklable. url: for people, without secrets. key: what tells rows apart. columns: those of the payload."""
+    """A table of rows. Picklable. url: for people, without secrets. key: the columns that identify a row. columns: those of the payload."""
 
     url: str
     key: tuple[str, ...]
     columns: str | Sequence[str] | None
     has_key: ClassVar[bool] = False
-    """True where there is one way to tell rows apart, which need not be named."""
+    """True if the table has a fixed key, which need not be named."""
 
     @abstractmethod
     def stamps(self) -> Iterator[tuple[Values, Any]]:
-        """The key of every row, in order, and a stamp that changes with the row; None where there is none."""
+        """The key of every row, in order, and a stamp that changes with the row; None without a stamp."""
 
     @abstractmethod
     def rows(self, wanted: Sequence[Values]) -> Iterator[tuple[Values, Any, Any]]:
-        """Key, stamp and content of those that are there. A content is plain values: a dict by column, or the value of one column."""
+        """Key, stamp and content of those that exist. A content is plain values: a dict by column, or the value of one column."""
 
 
 class Rows:
@@ -72,7 +72,7 @@ class Rows:
         return found
 
     def contents(self, stamps: Mapping[Values, Any]) -> Mapping[Values, str]:
-        """The tokens of several contents, in few queries. What is gone is left out."""
+        """The tokens of several contents, in few queries. Rows that no longer exist are left out."""
         found: dict[Values, str] = {}
         unknown: list[Values] = []
         for values, stamp in stamps.items():
@@ -88,7 +88,7 @@ class Rows:
         return found
 
     def is_sure(self, values: Values, stamp: Any) -> bool:
-        """Tell whether what `content` gave was that of the listing, and not what came to be there since."""
+        """Tell whether `content` returned the token of the content at the time of the listing, not of one put there since."""
         return contents.known(self._identity, repr(values), stamp) is not None
 
     def content(self, values: Values, stamp: Any) -> str:
@@ -147,7 +147,7 @@ def names_of(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def plain(value: Any) -> Any:
-    """A value as the same on every machine: times with a zone in UTC, views as bytes."""
+    """A value in the same form on every machine: times with a zone in UTC, views as bytes."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
     if isinstance(value, memoryview):

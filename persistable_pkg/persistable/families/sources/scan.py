@@ -1,7 +1,7 @@
-"""Files at paths, in a local folder or in any store, as a source sees them: listed with stamps, and read.
+"""The files of a source, in a local folder or in any store: listed with stamps, and read.
 
-A stamp is another one whenever the content may be; None where that cannot be told. Names that begin with a dot are passed over unless the
-template says otherwise, as a shell does, and so are unfinished writes.
+A stamp changes whenever the content may have changed; it is None if that cannot be detected. As in a shell, names that begin with a dot are
+skipped unless the template begins with one, and so are unfinished writes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from persistable.stores.readonly import ReadOnlyStore
 
 
 class Shelf(ABC):
-    """A location of files. url: for people and for telling places apart. at_once: how many reads at a time are worth it."""
+    """A location of files. url: shown to people, and the identity of the location. at_once: number of reads to make concurrently."""
 
     url: str
     at_once = 1
 
     @abstractmethod
     def found(self, template: Template) -> Iterator[tuple[str, Any]]:
-        """Path and stamp of every file that may be one of `template`; of a template of folders, of every file in such."""
+        """Path and stamp of every file that may match `template`; for a template of folders, of every file in those."""
 
     @abstractmethod
     def files_in(self, folder: str) -> Iterator[tuple[str, Any]]:
@@ -46,10 +46,10 @@ class Shelf(ABC):
 
     @abstractmethod
     def reading(self, path: str, stamp: Any = None) -> AbstractContextManager[BinaryIO]:
-        """The file, open. `stamp`: what a listing gave for it, which may save a question. Raises FileNotFoundError, StoreError."""
+        """The file, open. `stamp`: its stamp in a listing, which may save a request. Raises FileNotFoundError, StoreError."""
 
     def md5_in(self, stamp: Any) -> str | None:
-        """The MD5 digest, hexadecimal, of the content that has this stamp, if the stamp may tell it."""
+        """The MD5 digest, hexadecimal, of the content that has this stamp, if the stamp may contain it."""
         return None
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Shelf(ABC):
 
 
 def shelf_of(store: Store) -> Shelf:
-    """The objects in `store`."""
+    """The shelf of the files in `store`."""
     from persistable.stores.object import ObjectStore
 
     if isinstance(store, ReadOnlyStore):
@@ -73,7 +73,7 @@ def shelf_of(store: Store) -> Shelf:
 
 
 def segments_of(template: Template) -> list[Template]:
-    """The parts of its path, each a template by itself."""
+    """The parts of the path of `template`, each as a template."""
     return [Template(part) for part in template.text.rstrip("/").split("/")]
 
 
@@ -85,11 +85,11 @@ def _is_meant(name: str, segment: Template) -> bool:
 
 _pack = struct.Struct("<4Q").pack
 _FINE, _COARSE = 100_000_000, 2_000_000_000
-"""Nanoseconds within which a file may have been written twice without a trace, with clocks of fine and of coarse ticks."""
+"""Nanoseconds within which two writes may leave the same time, on clocks of fine and of coarse ticks."""
 
 
 class LocalShelf(Shelf):
-    """A folder of this machine. Only folders that the template can reach are looked into; symbolic links are followed."""
+    """A folder on this machine. Only folders that the template can reach are listed; symbolic links are followed."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -115,7 +115,7 @@ class LocalShelf(Shelf):
                         yield folder + entry.name, _local_stamp(found, now)
 
     def _folders(self, segments: list[Template]) -> Iterator[str]:
-        """Every folder along these parts of a path, each with a separator at its end."""
+        """Every folder that matches these parts of a path, each with a separator at its end."""
         folders: Iterator[str] = iter([""])
         for segment in segments:
             folders = (f"{folder}/" for folder in self._matching(folders, segment))
@@ -150,12 +150,12 @@ class LocalShelf(Shelf):
             with os.scandir(self._name(folder)) as entries:
                 yield from entries
         except (FileNotFoundError, NotADirectoryError):
-            return  # an empty source, or a folder that went while we listed
+            return  # an empty source, or a folder removed during the listing
         except OSError as error:
             raise self._unreadable(folder, error) from error
 
     def _is(self, ask: Callable[[], bool], entry: os.DirEntry[str]) -> bool:
-        """Tell what an entry is; a link to itself is neither a file nor a folder, as one to nothing is."""
+        """Test the type of an entry with `ask`; a link in a loop, like a broken one, is neither file nor folder."""
         try:
             return ask()
         except OSError as error:
@@ -193,7 +193,7 @@ class LocalShelf(Shelf):
 
 
 def _found(entry: os.DirEntry[str]) -> list[os.stat_result]:
-    """The facts of a file; none of one that has gone since it was listed."""
+    """The stat result of a file; empty for one removed since it was listed."""
     try:
         return [entry.stat()]
     except FileNotFoundError:
@@ -201,8 +201,8 @@ def _found(entry: os.DirEntry[str]) -> list[os.stat_result]:
 
 
 def _local_stamp(found: os.stat_result, now: int) -> bytes | None:
-    """None for a file that was written a moment ago: if it is written again in the same tick of the clock, nothing would show it."""
-    changed = found.st_ctime_ns if os.name == "posix" else found.st_mtime_ns  # the former nobody can set
+    """The stamp of a file; None if it was written so recently that another write in the same clock tick would not show."""
+    changed = found.st_ctime_ns if os.name == "posix" else found.st_mtime_ns  # programs can set mtime, but not ctime
     if now - changed < (_FINE if changed % 1_000_000 else _COARSE):
         return None
     mask = (1 << 64) - 1
@@ -224,7 +224,7 @@ class _Remote(Shelf):
     """Inputs that can only be listed from a folder downwards."""
 
     at_once = 16
-    """Contents on their way: each waits for an answer, and up to a block of each is in memory."""
+    """Number of contents read concurrently: each waits for a response, and holds up to one block in memory."""
 
     def found(self, template: Template) -> Iterator[tuple[str, Any]]:
         segments = segments_of(template)
@@ -246,7 +246,7 @@ class _Remote(Shelf):
 
 
 class StoreShelf(_Remote):
-    """Any store, by what every store has."""
+    """Any store, through the protocol that every store implements."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -271,7 +271,7 @@ class StoreShelf(_Remote):
 
 
 class BucketShelf(_Remote):
-    """A file system of fsspec: one listing tells names and stamps, and names may be any that the other side has."""
+    """A file system of fsspec: one listing returns names and stamps, and any name of the remote side is accepted."""
 
     def __init__(self, store: Any) -> None:
         self.store = store
@@ -312,7 +312,7 @@ class BucketShelf(_Remote):
         with self.store.errors(path, writing=False):
             remote, place = self.store.remote, self._place(path)
             small = stamp is not None and stamp[0] is not None and stamp[0] <= BLOCK
-            file = io.BytesIO(remote.get(place)) if small else remote.reader(place)  # whose size is known need not be looked at
+            file = io.BytesIO(remote.get(place)) if small else remote.reader(place)  # a known size saves a stat request
         raw = getattr(file, "raw", None)
         if isinstance(raw, Ranges):
             raw.guard = lambda: self.store.errors(path, writing=False)
@@ -332,7 +332,7 @@ _BASE64_MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 def _remote_stamp(entry: dict[str, Any], now: float) -> Any:
-    """A stamp made of the tag of the content where there is one, else of size and time unless that is too recent."""
+    """A stamp made of the tag of the content if it has one, else of size and time unless that is too recent."""
     size = entry.get("size")
     tag = next((str(entry[name]) for name in _TAGS if entry.get(name)), None)
     if tag is not None:
@@ -342,7 +342,7 @@ def _remote_stamp(entry: dict[str, Any], now: float) -> Any:
 
 
 def _md5_in(tag: Any) -> str | None:
-    """A tag is the MD5 of the content on S3, for what was uploaded in one part and not encrypted with a key of one's own, and on GCS."""
+    """The MD5 in a tag: S3 has it for an upload in one part without a customer's encryption key, and GCS has it."""
     text = tag if isinstance(tag, str) else ""
     found = _HEX_MD5.fullmatch(text)
     if found is not None:

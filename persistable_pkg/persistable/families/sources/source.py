@@ -27,7 +27,7 @@ from persistable.stores.open import open_store
 
 @dataclass(frozen=True)
 class Where:
-    """Keeps the keys for which `keep` is true."""
+    """Keeps the members for whose key `keep` is true."""
 
     keep: Callable[[Any], object]
 
@@ -70,7 +70,7 @@ def _row(new: Any, label: Any, axis: Axis) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Keeps what `other` has as well, by the fields of the same names."""
+    """Keeps the members that match one of `other` in the fields of the same names."""
 
     other: Family[Any]
 
@@ -122,14 +122,14 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
 
 
 def _split(where: str, scheme: str) -> tuple[str, str]:
-    """The folder that holds all paths, as a path or URL, and the template in it."""
+    """The folder that contains all paths, as a path or URL, and the template relative to it."""
     where, chain = _unchained(where)
     address, mark, query = where.partition("?") if scheme else (where, "", "")
     rest = address[len(scheme) :]
     first = _FIELD.search(rest)
     fixed = rest[: first.start()] if first is not None else rest
     if scheme == "memory://":
-        source = rest.partition("/")[0]  # the name of the store; what follows is a path in it
+        source = rest.partition("/")[0]  # the name of the store; the rest is a path in it
         source = source if len(source) < len(fixed) else ""
     else:
         source = fixed.rpartition("/")[0]
@@ -143,7 +143,7 @@ def _split(where: str, scheme: str) -> tuple[str, str]:
 
 
 def _unchained(where: str) -> tuple[str, str]:
-    """A path or URL, and what it is in: of ``zip://{k}.txt::s3://bucket/a.zip``, ``zip://{k}.txt`` and ``::s3://bucket/a.zip``."""
+    """Split a chained URL into first part and rest: ``zip://{k}.txt::s3://b/a.zip`` into ``zip://{k}.txt`` and ``::s3://b/a.zip``."""
     scheme = _URL.match(where)
     at = where.find("::", scheme.end()) if scheme is not None else -1
     return (where, "") if at < 0 else (where[:at], where[at:])
@@ -158,36 +158,35 @@ OtherT = TypeVar("OtherT")
 
 
 class Source(Family[PayloadT]):
-    """External inputs by key: ``Source("s3://books/{book}.txt")`` is a family of one node for each file there is.
+    """External inputs by key: ``Source("s3://books/{book}.txt")`` is a family of one node for each file.
 
-    Its members are nodes to give to others, ``summary.over(books)`` or ``summary.step(books["moby"])``. An input is read in place by
-    each node that needs it, and never stored. Its identity is its payload name, its key, its content and the format that reads it, not its
-    path: another content is another node, and what was made from it is made again.
+    Its members are nodes to pass to others, ``summary.over(books)`` or ``summary.step(books["moby"])``. An input is read in place by each
+    node that needs it, and never stored. Its identity is its payload name, its key, its content and the format that reads it, not its path:
+    changed content makes another node, and everything downstream is generated again.
 
-    Nothing is listed before it is used, and then with one listing; contents are read (once, when a plan is made) of those members that are
-    asked for, and again only when size or time of change, or the ETag, is another. `refresh` looks again; `run`, `plan`, `status` and
-    `to_frame`, of the source or of what is made from it, do so by themselves.
+    Inputs are listed at the first use, all at once; the contents of the members used are read once, when a plan is made, and again only
+    after size or time of change, or the ETag, have changed. `refresh` lists again; `run`, `plan`, `status` and `to_frame`, of the source or
+    of families downstream, call it themselves.
 
     Parameters:
-        where: a path or any URL that `open_store` knows, with fields in braces, which never reach over a separator; one that ends in
-            ``/`` takes each folder as an input (a `pathlib.Path`, to be read only), whose content is the names and contents of all files
-            in it. ``postgresql://host/db?table=spectra`` and ``mongodb://host/db/spectra`` without fields: each row or document is an
-            input, a dict of its columns, identified by what is in it; ``oci://registry/repository``: each tag. ``https://`` with `keys`;
-            there content is identified by the ETag, else by Last-Modified, else by the bytes. Or a mapping from key to object, anything
-            that can be a param. Or your own `Inputs`.
-        io: what reads them: a FileIO, or a suffix such as ``".csv"``. Default: that of the template's suffix, else bytes.
+        where: a path or any URL that `open_store` knows, with fields in braces, which never match a separator; one that ends in ``/`` makes
+            each folder an input (a `pathlib.Path`, read-only), whose content is the names and contents of all files in it.
+            ``postgresql://host/db?table=spectra`` and ``mongodb://host/db/spectra`` without fields: each row or document is an input, a
+            dict of its columns, identified by its content; ``oci://registry/repository``: each tag. ``https://`` with `keys`: content is
+            identified by the ETag, else by Last-Modified, else by the bytes. Or a mapping from key to object, anything that can be a param.
+            Or your own `Inputs`.
+        io: their format: a FileIO, or a suffix such as ``".csv"``. Default: that of the template's suffix, else bytes.
         name: the payload name of the members, and for a mapping the name of the axis; default: the last field, or ``item``.
         store: a store in which `where` is a path; default: a relative path counts from the current folder.
-        keys: the keys there are, instead of a listing; or a function that gives them, called at each refresh.
-        options: for the store, such as ``endpoint_url``; for ``https://`` headers, timeout and attempts, as for `HttpGet`;
-            for tables and collections ``key="id"``, the columns that tell rows apart, ``columns=``, those of the payload (all others; one
-            name: its value), and ``stamp=``, a column that changes with the row.
+        keys: the existing keys, instead of a listing; or a function that returns them, called at each refresh.
+        options: for the store, such as ``endpoint_url``; for ``https://`` headers, timeout and attempts, as for `HttpGet`; for tables and
+            collections ``key="id"``, the columns that identify a row, ``columns=``, those of the payload (all others; one name: its value),
+            and ``stamp=``, a column that changes with the row.
 
-    With one field the keys are its values, with several they are tuples, on one axis. Families that are over several sources are
-    joined by the names of their fields: one member for each key for which all inputs are there. ``rename`` tells fields apart that have
-    nothing to do with each other.
+    With one field the keys are its values, with several they are tuples, on one axis. Families that are over several sources are joined by
+    the names of their fields: one member for each key that all of them have. Use ``rename`` for unrelated fields of the same name.
 
-    An input that is not what it was when the plan was made raises InputChanged, one that is gone InputVanished.
+    An input that has changed since the plan was made raises InputChanged, one that was removed InputVanished.
     """
 
     @overload
@@ -247,18 +246,18 @@ class Source(Family[PayloadT]):
         self._live_view, self._fixed = LiveView((listing,), listing.view), None
 
     def where(self, keep: Callable[[Any], object]) -> Source[PayloadT]:
-        """Keep the members for whose key `keep` is true; asked again at each refresh."""
+        """Keep the members for whose key `keep` is true; it is called again at each refresh."""
         return cast("Source[PayloadT]", self._derived(Where(keep)))
 
     def rekey(self, name: Callable[[Any], Any]) -> Source[PayloadT]:
-        """The same nodes under other keys: what `name` gives for each key, a value, or a dict of values by field.
+        """The same nodes under the keys that `name` returns for each key: a value, or a dict of values by field.
 
-        Raises ValueError, when it is used, where two would have one key.
+        Raises ValueError, when the family is used, if two members would have the same key.
         """
         return cast("Source[PayloadT]", self._derived(Rekeyed(name)))
 
     def join(self, other: Family[Any]) -> Source[PayloadT]:
-        """Keep the members that `other` has too: with the same values in the fields of the same names."""
+        """Keep the members that match one of `other`: with the same values in the fields of the same names."""
         return cast("Source[PayloadT]", self._derived(Joined(other), *other.sources))
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Source[PayloadT]:

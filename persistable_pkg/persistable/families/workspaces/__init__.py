@@ -1,4 +1,4 @@
-"""Workflows by id: classes of seeds and steps, and workspaces that say where each of them is stored."""
+"""Workflows by id: classes of seeds and steps, and workspaces with the storage path of each of them."""
 
 from persistable.families.workspaces.layout import Stored, stored
 from persistable.families.workspaces.overview import Overview

@@ -19,9 +19,9 @@ from persistable.stores.base import Store
 
 
 class Snapshot:
-    """The seeds of many ids as they are at one time, each looked at once, and the nodes of these ids.
+    """The seeds of many ids at one time, each looked at once, and the nodes of these ids.
 
-    names: of the nodes that will be asked for; seeds that these do not depend on are not read. Raises InputVanished for a seed that goes
+    names: of the nodes to be used; seeds that these do not depend on are not read. Raises InputVanished for a seed that is removed
     meanwhile.
     """
 
@@ -51,7 +51,7 @@ class Snapshot:
             self._templates[seed.name] = NodeTemplate(FileSeed(seed, (), "", self._kinds[seed.name]), ("content",))
 
     def missing(self) -> set[str]:
-        """The seeds of all ids that are not there, and have no default."""
+        """The seeds shared by all ids that are missing, and have no default."""
         return {
             name for name in self._contents if not self._files[name].fields and () not in self._contents[name] and not self._default(name)
         }
@@ -60,7 +60,7 @@ class Snapshot:
         return self._layout.workflow._seed_members[name].has_default  # pyright: ignore[reportPrivateUsage]
 
     def nodes(self, values: Values) -> dict[NodeName, Any]:
-        """The nodes of one id, and all that they are made from. Raises InputVanished where a seed is missing."""
+        """The nodes of one id, and everything upstream. Raises InputVanished if a seed is missing."""
         nodes: dict[NodeName, Any] = {}
         for node_name, template, _, _ in self._definitions:
             if isinstance(template, Seed):
@@ -70,17 +70,17 @@ class Snapshot:
         return nodes
 
     def covers(self, name: str) -> bool:
-        """Tell whether that seed was looked at."""
+        """Tell whether the snapshot has read that seed."""
         return name in self._contents
 
     def seed(self, name: str, values: Values) -> Any:
-        """The node of a seed of one id. Raises InputVanished where it is missing."""
+        """The node of a seed of one id. Raises InputVanished if it is missing."""
         files = self._files.get(name)
         fields = files.fields if files is not None else ()
         own = part(self._layout.fields, values, fields)
         if len(own) == len(values):
             return self._made(name, files, own)
-        known = self._shared.get((name, own))  # of several ids
+        known = self._shared.get((name, own))  # shared by several ids
         if known is None:
             known = self._shared[name, own] = self._made(name, files, own)
         return known
@@ -95,7 +95,7 @@ class Snapshot:
 
 
 def placed(store: Store, layout: Layout, node_name: NodeName, values: Values, node: Node) -> Any:
-    """`node`, just made, where its template says, in its format; one without a template as one that is not stored."""
+    """Place a new `node` at the path of its template, in its format; without a template, as one that is not stored."""
     if not isinstance(node_name, str) or node_name not in layout.templates:
         return unstored(node, store)
     move_to(node, store, layout.path(node_name, values))
@@ -104,7 +104,7 @@ def placed(store: Store, layout: Layout, node_name: NodeName, values: Values, no
 
 
 class Entry(Binding):
-    """The binding of one id. snapshot: what was found of its seeds; without one they are looked at each time."""
+    """The binding of one id. snapshot: its seeds as read before; without it they are looked at on each access."""
 
     def __init__(self, store: Store, layout: Layout, files: Mapping[str, SeedFiles], values: Values, snapshot: Snapshot | None) -> None:
         self._store = store
@@ -115,7 +115,7 @@ class Entry(Binding):
         self._stamps: dict[str, Any] = {}
 
     def seed(self, name: str, before: Any) -> Any:
-        """The node of a seed as it is now."""
+        """The current node of a seed; `before` if it is unchanged."""
         member = self._layout.workflow._seed_members[name]  # pyright: ignore[reportPrivateUsage]
         files = self._files.get(name)
         if files is None:
@@ -139,11 +139,11 @@ class Entry(Binding):
         return FileSeed(files, values, content, kind)
 
     def placed(self, node_name: NodeName, node: Node) -> Any:
-        """`node` where it belongs."""
+        """Place a new `node` in the workspace."""
         return placed(self._store, self._layout, node_name, self._values, node)
 
     def words(self) -> str:
-        """The id."""
+        """The id as text."""
         return repr(id_of(self._values))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The files of one seed: where its template says, in the store of a workspace."""
+"""The files of one seed, at the paths of its template, in the store of a workspace."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from persistable.stores.base import Store
 
 
 class SeedFiles:
-    """The files where the template of a seed says. Picklable: workers read seeds by it.
+    """The files at the paths of the template of a seed. Picklable: workers read seeds through it.
 
-    io: what reads them. kind: the declared type, of which only `pathlib.Path` matters here: then the payload is the path of the file.
+    io: their format. kind: the declared type, of which only `pathlib.Path` matters here: then the payload is the path of the file.
     """
 
     def __init__(self, name: str, store: Store, template: Template, io: FileIO[Any], kind: Any) -> None:
@@ -43,11 +43,11 @@ class SeedFiles:
         return self.template.fields
 
     def listed(self) -> dict[Values, Any]:
-        """Every one there is, with a stamp that changes with its content; None where that cannot be told."""
+        """The existing ones, with a stamp that changes with the content; None if changes cannot be detected."""
         return dict(self._inputs.stamps())
 
     def path(self, values: Values) -> str:
-        """Path of one in the store. Raises InvalidName for values that can be no part of a path."""
+        """Path of one in the store. Raises InvalidName for values that cannot be part of a path."""
         return self.template.format(**dict(zip(self.fields, values, strict=True)))
 
     def shown(self, values: Values) -> str:
@@ -55,7 +55,7 @@ class SeedFiles:
         return self._shelf.shown(self.path(values))
 
     def stamp(self, values: Values) -> Any:
-        """The stamp of one. Raises InputVanished where it is not there."""
+        """The stamp of one; None for a folder. Raises InputVanished if it does not exist."""
         path = self.path(values)
         try:
             if not isinstance(self._inputs, Folders):
@@ -64,10 +64,10 @@ class SeedFiles:
                 raise FileNotFoundError(path)
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing(values) from None
-        return None  # of a folder: many stats tell no more than the content does
+        return None  # of a folder: stats of many files save nothing over their content
 
     def exists(self, values: Values) -> bool:
-        """Tell whether one is there."""
+        """Tell whether one exists."""
         try:
             self.stamp(values)
         except InputVanished:
@@ -75,14 +75,14 @@ class SeedFiles:
         return True
 
     def content(self, values: Values, stamp: Any) -> str:
-        """The digest of what is there. Raises InputVanished."""
+        """The digest of the current content. Raises InputVanished."""
         try:
             return self._inputs.content(values, stamp)
         except InputVanished:
             raise self._missing(values) from None
 
     def contents(self, listed: Iterable[tuple[Values, Any]]) -> dict[Values, str]:
-        """The tokens that `content` gives, for many at once."""
+        """The results of `content` for many, read concurrently."""
         wanted = list(listed)
         return dict(zip([values for values, _ in wanted], each(lambda one: self.content(*one), wanted, self._shelf.at_once), strict=True))
 
@@ -111,7 +111,7 @@ class SeedFiles:
         return target
 
     def put(self, values: Values, value: Any) -> None:
-        """Write `value` there, in place of what is there. Raises what its format raises for a value that it cannot hold."""
+        """Write `value` to the path, replacing its content. Raises the errors of its format for a value that it cannot represent."""
         path = self.path(values)
         if self._as_path:
             value = files.InFile(shutil.copy2(value, files.folder_of_this_process()))  # a copy that may be moved away
@@ -125,7 +125,7 @@ class SeedFiles:
                 self._store.delete(old)
 
     def _check(self, value: Any) -> None:
-        """Raise PayloadNotRepresentable for a value that comes back by its schema only, which a record would keep, and a seed has none."""
+        """Raise PayloadNotRepresentable for a value that only its schema restores: records keep one, seeds do not."""
         self.io.check(value)
         if self.io.schema(value) is None or isinstance(self.io, PartsFileIO):
             return

@@ -1,4 +1,4 @@
-"""The graph of a workflow class, and the nodes of many ids made from it without making each anew."""
+"""The graph of a workflow class, and templates that make its nodes for many ids quickly."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from persistable.params.encoding import encode
 
 
 class NodeMaker:
-    """Makes the nodes of one definition of a graph, by a template made from the first.
+    """Makes the nodes of one definition of a graph, with a template built from the first.
 
-    Where code of the user's may decide what a node is, or where params hold nodes or what can change in place, each is made in full.
+    If user code may decide the identity of a node, or its params contain nodes or mutable values, each is made in full.
     """
 
     def __init__(self, definition: WorkflowNode) -> None:
@@ -28,7 +28,7 @@ class NodeMaker:
         self._tried = False
 
     def node(self, nodes: Mapping[NodeName, Any]) -> Any:
-        """A new node over those `nodes`, of no store."""
+        """A new node with these upstream `nodes`, bound to no store."""
         if self._template is not None:
             return self._template.node({}, {role: nodes[node_name] for role, node_name in self._names_of_roles})
         node = made(self._definition, nodes)
@@ -42,7 +42,7 @@ class NodeMaker:
 
 
 def _is_alike(node: Node) -> bool:
-    """Tell whether no code of the user's decides what the node is, and its params hold neither nodes nor what can change in place."""
+    """Tell whether no user code decides the identity of the node, and its params contain neither nodes nor mutable values."""
     step: Any = step_of(node)
     plain = is_plain_class(node.__class__) if step is None else step.__wrapped__.__closure__ is None
     inside = list[tuple[str, Any]]()
@@ -51,13 +51,13 @@ def _is_alike(node: Node) -> bool:
 
 
 NodeName = str | tuple[str, int]
-"""The name of a seed or node; of one that has none, the name of what it is a part of, and a number."""
+"""The name of a seed or node; for an unnamed one, the name of the member that contains it, and a number."""
 
 
 class WorkflowNode(NamedTuple):
-    """One node to be made. template: as it stands on the class. upstream: name of each node in it, by the id of the object.
+    """The definition of one node. template: the node on the class. upstream: name of each node in it, by the id of the object.
 
-    seeds: the names of those that it depends on.
+    seeds: the names of the seeds upstream.
     """
 
     node_name: NodeName
@@ -69,9 +69,8 @@ class WorkflowNode(NamedTuple):
 class WorkflowGraph:
     """The definitions of a workflow class, upstream before downstream.
 
-    members: its seeds and nodes by name. names: of every seed and node of it and its bases, by id. A node that stands in another by an
-    object that has a name is whatever has that name in this class, so that one that a subclass replaces is replaced wherever it is used.
-    Raises LineageCycle.
+    members: its seeds and nodes by name. names: of every seed and node of it and its bases, by id. An upstream node that has a name is
+    resolved by that name in this class, so that a node replaced by a subclass is replaced wherever it is used. Raises LineageCycle.
     """
 
     def __init__(self, members: Mapping[str, Any], names: Mapping[int, str], where: str) -> None:
@@ -107,7 +106,7 @@ class WorkflowGraph:
         found: dict[int, NodeName] = {}
         for _, node in nodes_in(self._objects[node_name].__dict__):
             name = self._names.get(id(node))
-            # what a name meant in a base class, used to define it anew, is the base's
+            # a definition that uses the base's member of the same name refers to the base
             own = name is not None and name in self.members and not (name == owner and node is not self.members[name])
             source: NodeName = name if own and name is not None else (owner, id(node))
             found[id(node)] = source
@@ -128,7 +127,7 @@ class WorkflowGraph:
         )
 
     def needed(self, *names: str) -> list[WorkflowNode]:
-        """The definitions of these and of all they are made from, in order."""
+        """The definitions of these nodes and everything upstream, in order."""
         known = self._needed.get(names)
         if known is None:
             known = self._needed[names] = self._definitions_for(names)
@@ -146,7 +145,7 @@ class WorkflowGraph:
 
 
 def made(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Any:
-    """The node of `definition`, of no store, over the `nodes` that are made already."""
+    """Make the node of `definition`, bound to no store, with the `nodes` made before as upstream."""
     template = definition.template
     if not definition.upstream:
         return bound_to(template, own_store(template))
@@ -154,7 +153,7 @@ def made(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Any:
     if isinstance(template, StepNode):
         node: StepNode[Any] = template  # pyright: ignore[reportUnknownVariableType]
         again: Any = node.step.maker.node(swapped(arguments_of(node), of))
-        move_to(again, own_store(node))  # and not the enclosing one
+        move_to(again, own_store(node))  # instead of the enclosing one
         return again
     return with_nodes(template, of)
 

@@ -14,13 +14,13 @@ from persistable.records.template import Template
 
 
 class UnfitId(InvalidName, KeyError):
-    """An id that can be no part of a path, and so is no key of the mapping either: `Mapping.get` gives the default for it."""
+    """An id that cannot be part of a path, and so is not a key of the mapping: `Mapping.get` returns the default for it."""
 
-    __str__ = Exception.__str__  # that of KeyError shows the text in quotes
+    __str__ = Exception.__str__  # KeyError's puts the text in quotes
 
 
 def values_of(fields: tuple[str, ...], workflow_id: Any, where: str) -> Values:
-    """The value of each field in an id. Raises UnknownMember for one of another shape, InvalidName for what can be no part of a path."""
+    """The value of each field in an id. Raises UnknownMember for another shape, InvalidName for an id that cannot be part of a path."""
     values: tuple[Any, ...] = workflow_id if len(fields) > 1 and workflow_id.__class__ is tuple else (workflow_id,)
     if len(values) != len(fields) or not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
         wanted = "one text" if len(fields) == 1 else f"a tuple ({', '.join(fields)})"
@@ -41,7 +41,7 @@ def _alone(field: str) -> Template:
 
 
 def id_of(values: Values) -> Any:
-    """The id: the value itself where there is one field."""
+    """The id with these values: the value itself if there is one field."""
     return values[0] if len(values) == 1 else values
 
 
@@ -53,9 +53,9 @@ def part(fields: tuple[str, ...], values: Values, of: tuple[str, ...]) -> Values
 
 
 class Listing:
-    """One look at all seeds that have fields.
+    """One listing of all seeds that have fields.
 
-    ids: those of which every seed is there, sorted. incomplete: what is wrong with those of which only some are, or that can be no path.
+    ids: those for which every seed exists, sorted. incomplete: the problems of ids for which only some exist, or that cannot be a path.
     stamps: by seed, of every file that was found.
     """
 
@@ -93,7 +93,7 @@ class Listing:
 
 
 def _joined(rows: list[Any], known: tuple[str, ...], found: list[Values], fields: tuple[str, ...]) -> tuple[list[Any], tuple[str, ...]]:
-    """Every row with every one found that agrees with it on the fields that both have."""
+    """Join every row with every found value that agrees with it on the fields that both have."""
     shared = tuple(field for field in fields if field in known)
     more = tuple(field for field in fields if field not in known)
     by_shared: dict[Values, list[Values]] = {}
@@ -104,7 +104,7 @@ def _joined(rows: list[Any], known: tuple[str, ...], found: list[Values], fields
 
 
 def unknown(where: str, workflow_id: Any, fields: tuple[str, ...], missing: list[str], known: Iterable[Any]) -> UnknownMember:
-    """The error for an id that is not there: what is missing, and the nearest that is there."""
+    """The error for an id that does not exist, with its missing seeds and the nearest id."""
     ids = {text_of(each): each for each in known}
     near = nearest(text_of(workflow_id), ids)
     hint = f"; the nearest id is {ids[near]!r}" if near is not None else f"; there are {len(ids)} ids" if ids else "; there are no ids yet"
@@ -117,5 +117,5 @@ def unknown(where: str, workflow_id: Any, fields: tuple[str, ...], missing: list
 
 
 def text_of(workflow_id: Any) -> str:
-    """An id for people."""
+    """An id as text."""
     return "/".join(list(workflow_id)) if workflow_id.__class__ is tuple else str(workflow_id)

@@ -22,9 +22,9 @@ from persistable.records.template import Template
 
 
 def format_of_seed(template: Template, kind: Any) -> FileIO[Any]:
-    """The format of files that people put there. Tables have no index of their own."""
+    """The format of seed files, which users write. Tables have no index column."""
     if _class_of(kind) is Path and not template.is_folder:
-        return BytesFileIO()  # of which the path is taken, and not the content
+        return BytesFileIO()  # only the path is used, not the content
     found = format_of_node(template, kind, None)
     if type(found).__name__ == "CsvFileIO":
         from persistable.fileio import CsvFileIO
@@ -80,7 +80,7 @@ def _by_suffix(name: str) -> FileIO[Any] | None:
 
 
 def _class_of(kind: Any) -> Any:
-    """The class behind an annotation; None for one that says nothing."""
+    """The class behind an annotation; None for one without information."""
     kind = plain(kind)
     origin = typing.get_origin(kind) or kind
     return origin if isinstance(origin, type) and origin is not object else None
@@ -105,7 +105,7 @@ def stored(template: str, io: FileIO[Any] | None = None) -> Stored:
     Parameters:
         template: a path in the store, ``/``-separated, with the parts of the id as fields in braces: ``"raw/data-{workflow_id}.csv"``. One
             that ends in ``/`` names a folder.
-        io: the format; by default what suffix and declared type say.
+        io: the format; by default that of suffix and declared type.
     """
     return Stored(template, io)
 
@@ -114,9 +114,9 @@ class Layout:
     """The places of one workspace class.
 
     templates, formats: by name. seeds: the names of the seeds that have a template. id_seeds: those whose template has a field and that
-    have no default: where they are, there is an id. fields: what an id is made of.
+    have no default: an id exists if their files do. fields: the parts of an id.
 
-    Raises WorkflowError for anything that could not work, or would put two things in one file.
+    Raises WorkflowError for a layout that could not work, or would store two payloads in one file.
     """
 
     def __init__(self, where: str, workflow: type[Workflow], places: Mapping[str, Stored]) -> None:
@@ -135,7 +135,7 @@ class Layout:
         self.formats = {name: self._format(name, place) for name, place in places.items()}
 
     def path(self, name: str, values: Values) -> str:
-        """Path of the node `name` of the id with these values. Raises InvalidName for values that can be no part of a path."""
+        """Path of the node `name` for the id with these values. Raises InvalidName for values that cannot be part of a path."""
         template = self.templates[name]
         return template.format(**dict(zip(template.fields, part(self.fields, values, template.fields), strict=True)))
 
@@ -221,6 +221,6 @@ class Layout:
 
 
 def _lies_in(inner: Template, outer: Template) -> bool:
-    """Tell whether some path of `inner` could be in a folder of the name of a path of `outer`."""
+    """Tell whether a path of `inner` could be inside a folder with the name of a path of `outer`."""
     parts = inner.text.rstrip("/").split("/")
     return any(Template("/".join(parts[:depth])).overlaps(outer) for depth in range(1, len(parts)))

@@ -19,7 +19,7 @@ from persistable.params.annotations import names_for, own_annotations
 
 
 class Member:
-    """A seed or node of a workflow class: itself on the class, its payload on an instance."""
+    """Descriptor of a seed or node of a workflow class: the node on the class, its payload on an instance."""
 
     def __init__(self, name: str, node: Node) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Member:
 def own_members(cls: type, reserved: type) -> dict[str, Any]:
     """The seeds and nodes in the body of `cls`, by name.
 
-    Raises WorkflowError for one that would hide something every workflow has, and for a seed of another type than its annotation says.
+    Raises WorkflowError for one that would hide an attribute of `reserved`, and for a seed whose type disagrees with its annotation.
     """
     found: dict[str, Any] = {}
     annotations = dict(_annotated_in(cls))
@@ -58,7 +58,7 @@ def own_members(cls: type, reserved: type) -> dict[str, Any]:
 
 
 def _agree(kind: Any, annotation: Any) -> bool:
-    """Tell whether a seed of `kind` may stand under an annotation: of a more general or a narrower type, or of seeds."""
+    """Tell whether a seed of `kind` fits an annotation: of a more general or a narrower type, or of `Seed`."""
     if (typing.get_origin(annotation) or annotation) is Seed or (kind is int and annotation is float):
         return True
     return fits(kind, annotation) or fits(annotation, kind)
@@ -81,7 +81,7 @@ def all_members(cls: type) -> dict[str, Any]:
 
 
 def names_of(cls: type) -> dict[int, str]:
-    """The name of every seed and node that `cls` or a base has, or had before another took its place, by id."""
+    """The names of all seeds and nodes of `cls` and its bases, replaced ones included, by id."""
     names: dict[int, str] = {}
     for base in cls.__mro__:
         for name, value in vars(base).items():
@@ -91,7 +91,7 @@ def names_of(cls: type) -> dict[int, str]:
 
 
 def check(cls: type, graph: WorkflowGraph) -> None:
-    """Make every node once with stand-ins for the seeds: what cannot be made says so here."""
+    """Make every node once with placeholders for the seeds, to raise WorkflowError for those that cannot be made."""
     nodes: dict[Any, Any] = {}
     for node_name, definition in graph.definitions.items():
         where = f"{cls.__name__}.{node_name if isinstance(node_name, str) else node_name[0]}"
@@ -118,7 +118,7 @@ def check(cls: type, graph: WorkflowGraph) -> None:
 
 
 def declared(cls: type) -> dict[str, Any]:
-    """The annotations in the bodies of `cls` and its bases, as far as they can be evaluated."""
+    """The annotations in the bodies of `cls` and its bases, those that can be evaluated."""
     return {name: kind for base in reversed(cls.__mro__) for name, kind in _annotated_in(base)}
 
 
@@ -131,7 +131,7 @@ def _annotated_in(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def kind_of(node: Node, annotation: Any) -> Any:
-    """The declared type of the payload of a seed or node; None where nothing says it."""
+    """The declared type of the payload of a seed or node; None if none is declared."""
     if isinstance(node, Seed):
         return node.kind if node.kind is not None else annotation  # pyright: ignore[reportUnknownMemberType]
     if annotation is not None:

@@ -1,4 +1,4 @@
-"""Status of a workspace: that of every id and node, and how workflows look in a notebook."""
+"""The status of a workspace, by id and node, and the display of workflows in a notebook."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from persistable.graph import Graph
 
 BATCH = 1000
-"""Ids that are looked up at once."""
+"""Number of ids that are looked up in one batch."""
 SHOWN = 40
-"""Most ids in a table for people."""
+"""Maximum number of ids in a table as text or HTML."""
 
 
 class Overview(Mapping[Any, Mapping[str, Status]]):
     """The status of each seed and stored node of each id: ``status["001"]["scaled"]``.
 
-    columns: their names. incomplete: ids that are none yet, each with what is missing.
+    columns: their names. incomplete: ids with some seeds missing, each with these.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
 
 
 def overview(workspace: Workspace[Any]) -> Overview:
-    """The result of `Workspace.status`. The store is asked for many ids at once, whose nodes are gone when it is asked for the next."""
+    """The result of `Workspace.status`. Ids are looked up in batches, whose nodes are released before the next."""
     layout = workspace.layout
     graph = layout.workflow._graph  # pyright: ignore[reportPrivateUsage]
     columns = tuple(name for name in graph.members if name in layout.templates)
     snapshot = workspace._snapshot_of(columns, None)  # pyright: ignore[reportPrivateUsage]
     missing = snapshot.missing()
     there = [name for name in columns if not graph.definitions[name].seeds & missing]
-    if missing:  # what depends on one that all ids share is absent in all
+    if missing:  # nodes that depend on a missing shared seed are absent for all ids
         snapshot = workspace._snapshot_of(there, None)  # pyright: ignore[reportPrivateUsage]
     rows: dict[Any, tuple[Status, ...]] = {}
     for first in range(0, len(snapshot.ids), BATCH):
@@ -120,7 +120,7 @@ def overview(workspace: Workspace[Any]) -> Overview:
 
 
 def _look(ids: list[dict[Any, Any]], names: list[str]) -> dict[str, list[Status]]:
-    """The statuses of the nodes of these names, by name. That a seed is there was seen when its node was made."""
+    """The statuses of the nodes of these names, by name. Seeds count as done, since making their node has read them."""
     asked = [name for name in names if not ids[0][name].is_external]
     seen = iter(states_of([nodes[name] for name in asked for nodes in ids]))
     return {name: [next(seen).status for _ in ids] if name in asked else [Status.DONE] * len(ids) for name in names}

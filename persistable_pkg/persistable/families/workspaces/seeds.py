@@ -1,4 +1,4 @@
-"""`seed`: the inputs of a workflow, each the content of a file or a value that was given."""
+"""`seed`: the inputs of a workflow, each the content of a file or a given value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from persistable.nodes.node import Persistable
 
 @dataclass(frozen=True)
 class FileSeedParams:
-    """The identity of a seed: its name, its content, and how that is read."""
+    """The identity of a seed: its name, its content, and its format."""
 
     seed: str
     content: str
@@ -36,14 +36,14 @@ class FileSeed(Persistable[Any, FileSeedParams]):
     def __init__(self, files: SeedFiles, values: Values, content: str, kind: Any) -> None:
         super().__init__(params=FileSeedParams(files.name, content, files.io.spec()), payload_name=files.name)
         move_to(self, None)
-        self._node_call = None  # what it was made with says nothing that its params do not
+        self._node_call = None  # its params contain all of its arguments
         self._files = files
         self._values = values
         self._scalar = next((name for name, known in KINDS.items() if known is kind), "")
 
     @classmethod
     def recorded(cls, name: str, content: str, read_by: dict[str, Any]) -> FileSeed:
-        """The seed that a record tells of: of the same key, but its location is not known, so that it cannot be read."""
+        """The seed with the identity in a record, of unknown location, so that it cannot be read."""
         return cls(cast("Any", _Unlocated(name, read_by)), (), content, None)
 
     @classmethod
@@ -80,7 +80,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
 
 
 class _Unlocated(Unlocated):
-    """A seed whose file is not known. io: itself, for it only has to say how the seed is read."""
+    """A seed whose file is not known. io: itself, which only provides the format spec."""
 
     def __init__(self, name: str, read_by: dict[str, Any]) -> None:
         super().__init__(f"seed {name}")
@@ -127,7 +127,7 @@ PayloadT = TypeVar("PayloadT")
 
 
 class _Nothing(Enum):
-    """No default: unlike None, which may be one."""
+    """The absence of a default, unlike None, which may be one."""
 
     NOTHING = "no default"
 
@@ -146,7 +146,7 @@ class _Place:
 class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
     """Placeholder that `seed` returns: an input of the steps of a workflow class, which has a value only in an instance.
 
-    kind: the declared type, None where nothing is. default: its value where nothing else is given.
+    kind: the declared type, None if there is none. default: its value if none is given.
     """
 
     payload_name = "seed"
@@ -165,7 +165,7 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
 
     @property
     def has_default(self) -> bool:
-        """Tell whether it needs not be given."""
+        """Tell whether the seed is optional."""
         return self.default is not NOTHING
 
     def _generate_payload(self, **_: Any) -> PayloadT:
@@ -173,7 +173,7 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
 
     @property
     def place(self) -> NoReturn:
-        """No location: planning asks for one, and this raises that nothing made from it can be performed."""
+        """Raise NotGeneratable: planning needs a location, and nothing downstream of a placeholder can be generated."""
         raise self._without_value()
 
     def _without_value(self) -> NotGeneratable:
@@ -204,12 +204,11 @@ def seed(kind: Any, *, default: Any = ...) -> Seed[Any]: ...
 def seed(kind: Any = None, *, default: Any = NOTHING) -> Any:
     """An input of a `Workflow`: ``raw = seed(pd.DataFrame)``, or ``raw: pd.DataFrame = seed()``.
 
-    In a workspace it is a file whose path a template says; what is computed from it depends on the content of that file.
+    In a workspace it is a file whose path a template gives; everything downstream depends on the content of that file.
 
     Parameters:
-        kind: its type. With the suffix of the file it decides how that is read.
-        default: its value where there is no file, and where it is not given. It is part of identity, so it must be something that a param
-            may be.
+        kind: its type, which with the suffix of the file determines the format.
+        default: its value if there is no file, or no value is given. It is part of identity, so it must be a valid value of a param.
     """
     made: Seed[Any] = Seed(kind, default)
     return made

@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 
 class Binding(ABC):
-    """The binding of an instance: gives its seeds, and the locations of its nodes."""
+    """The binding of an instance, which provides its seeds and the locations of its nodes."""
 
     @abstractmethod
     def seed(self, name: str, before: Any) -> Any:
-        """The node of a seed as it is now; `before`, if that is what it was."""
+        """The current node of a seed; `before` if it is unchanged."""
 
     @abstractmethod
     def placed(self, node_name: NodeName, node: Node) -> Any:
-        """A node that was just made, put where it belongs."""
+        """Place a new node at its location."""
 
     @abstractmethod
     def words(self) -> str:
-        """The identity of this instance."""
+        """The identity of this instance, as text."""
 
 
 class Given(Binding):
@@ -78,7 +78,7 @@ class Given(Binding):
 
 
 def unstored(node: Node, store: Any) -> Any:
-    """`node` as one that is computed on demand, unless it names a store of its own."""
+    """Make `node` one that is computed on demand, unless it has a store of its own."""
     if own_store(node) is None and not node.is_external:
         node.is_persisted = False
         move_to(node, store)
@@ -86,16 +86,16 @@ def unstored(node: Node, store: Any) -> Any:
 
 
 class Workflow:
-    """Seeds, and steps over them: the same for many ids.
+    """Seeds and steps downstream of them, the same for many ids.
 
     Write a class whose attributes are seeds (`seed`) and nodes over them (``fn.step(raw, 3)``, or a `Persistable`); on the class they are
     nodes, to be used in further ones, on an instance payloads. Instances come from a `Workspace`, ``workspace[id]``, or from values:
     ``Scaling(raw=frame, factor=3).scaled`` is computed in memory, and nothing is stored.
 
-    A subclass may add to it and replace: what is computed from a replaced seed or node is computed from the new one.
+    A subclass may add members and replace them: everything downstream of a replaced one is then computed from the new one.
 
-    Raises WorkflowError, when the class is made, for what could not be used, and LineageCycle. An instance raises UnknownParam for values
-    that are no seeds, InputMissing where one that is needed was not given.
+    Raises WorkflowError, when the class is made, for members that could not be used, and LineageCycle. An instance raises UnknownParam for
+    values that are no seeds, InputMissing if a needed seed was not given.
     """
 
     _graph: ClassVar[WorkflowGraph] = WorkflowGraph({}, {}, "Workflow")
@@ -141,7 +141,7 @@ class Workflow:
     # nodes
 
     def node(self, name: str) -> Persistable[Any, Any]:
-        """The node of a seed or step of that name, over the seeds as they are now. Raises UnknownMember, InputVanished, InputMissing."""
+        """The node of a seed or step of that name, for the current seeds. Raises UnknownMember, InputVanished, InputMissing."""
         self._check_name(name)
         with self._lock:
             self._refresh(name)
@@ -159,7 +159,7 @@ class Workflow:
             )
 
     def _refresh(self, name: str) -> list[WorkflowNode]:
-        """Look at the seeds that it needs, and make anew what depends on one that has changed, or is not made yet."""
+        """Look at the seeds upstream of `name`, and make the nodes that depend on a changed one, or are not made yet."""
         definitions = self._graph.needed(name)
         changed: set[str] = set()
         for definition in definitions:
@@ -185,7 +185,7 @@ class Workflow:
 
     @property
     def nodes(self) -> Mapping[str, Persistable[Any, Any]]:
-        """Seeds and steps by name, each as `node` gives it."""
+        """The nodes of seeds and steps by name, as returned by `node`."""
         return _Nodes(self, tuple(self._graph.members))
 
     @property
@@ -213,7 +213,7 @@ class Workflow:
             return node.payload
 
     def _supply(self, name: str) -> None:
-        """Compute what `name` needs and does not have, each once: payloads that are not stored are kept for later accesses."""
+        """Compute the missing upstream of `name`, each node once; payloads that are not stored are kept for later accesses."""
         missing: set[NodeName] = set()
         stack: list[NodeName] = [name]
         while stack:
@@ -245,7 +245,7 @@ class Workflow:
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:
-        """The nodes that `run` and `plan` take it for: the nodes that are stored; where none is, all that are computed."""
+        """The nodes that `run` and `plan` take for it: those that are stored; if none are, all computed ones."""
         steps = list(self.steps.values())
         return [node for node in steps if node.is_persisted] or steps
 
@@ -254,7 +254,7 @@ class Workflow:
         return run.run(self._chosen(names), **options)
 
     def accept_code(self, reason: str, *names: str) -> int:
-        """Record of the stored nodes of these names, by default all, that are stale that nothing that matters has changed."""
+        """Mark the stored, stale nodes of these names, by default all, as unaffected by their code changes; return their number."""
         return accept.accept_code(self._chosen(names), reason=reason)
 
     def plan(self, *names: str, **options: Any) -> Plan:
@@ -270,7 +270,7 @@ class Workflow:
         return {name: state.status for name, state in zip(shown, states_of(list(shown.values())), strict=True)}
 
     def lineage(self, **options: Any) -> Graph:
-        """A picture of its nodes and what they are made from, see `persistable.graph.lineage`."""
+        """The picture of its nodes and everything upstream, see `persistable.graph.lineage`."""
         return graph.lineage(*self.nodes.values(), **options)
 
     def _repr_html_(self) -> str:
@@ -303,7 +303,7 @@ def _hint(name: Any, known: Mapping[str, Any]) -> str:
 
 
 class _Nodes(Mapping[str, Persistable[Any, Any]]):
-    """Nodes of one instance by name, made when asked for."""
+    """Nodes of one instance by name, made on demand."""
 
     def __init__(self, workflow: Workflow, names: tuple[str, ...]) -> None:
         self._workflow = workflow

@@ -36,13 +36,13 @@ class Workspace(Mapping[Any, W], Generic[W]):
     the fields in the templates of its seeds: an id exists as soon as all of those files do (`incomplete` lists the others); with several
     fields it is a tuple. A node without `stored` is computed on demand.
 
-    A computed payload is stored at its template, its record under ``.persistable/placed/``; it counts only as long as it is what the
-    present seeds would give. Seeds are files that you put there, or `put`.
+    A computed payload is stored at its template, its record under ``.persistable/placed/``; it is valid only as long as its seeds are
+    unchanged. Seeds are files that you write, or `put`.
 
     Parameters:
         store: a folder, URL or `Store`; by default the enclosing or the default one.
 
-    Raises WorkflowError, when the class is made, for what could not work.
+    Raises WorkflowError, when the class is made, for a layout that could not work.
     """
 
     _layout: ClassVar[Layout | None] = None
@@ -68,7 +68,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
                         where = f"{cls.__name__}.{name}"
                         raise WorkflowError(f"{where}: every workspace has something of that name; rename the seed or node", where=where)
                 elif name in places:
-                    del places[name]  # a subclass that sets it to something else does not store it
+                    del places[name]  # a subclass that sets it to another value does not store it
         workflow = _workflow_of(cls)
         cls._layout = Layout(cls.__name__, workflow, places) if workflow is not None else None
 
@@ -101,7 +101,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         return len(self._listing().ids)
 
     def __eq__(self, other: object) -> bool:
-        return self is other  # that of Mapping would make every workflow
+        return self is other  # Mapping's would create every workflow
 
     def __hash__(self) -> int:
         return id(self)
@@ -119,7 +119,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         return Listing(self.layout.fields, self._files, self.layout.id_seeds)
 
     def incomplete(self) -> dict[Any, list[str]]:
-        """Ids of which only some of the seeds are there, each with what is missing. They are not in the mapping."""
+        """Ids with some of their seeds missing, each with these. They are not in the mapping."""
         return self._listing().incomplete
 
     # seeds
@@ -127,8 +127,8 @@ class Workspace(Mapping[Any, W], Generic[W]):
     def put(self, *workflow_id: Any, **seeds: Any) -> None:
         """Write seeds: ``ws.put("001", raw=frame)``, for a new id too; ``ws.put(factor=3)`` for those that all ids share.
 
-        Only what depends on a seed whose content is another then is computed anew. An id of several parts goes as a tuple or as several
-        arguments. Raises UnknownParam for what is no seed, TypeError where the id is missing or too much, InvalidName.
+        Only nodes downstream of a seed whose content changes are computed anew. Pass an id of several parts as a tuple or as several
+        arguments. Raises UnknownParam for a name that is no seed, TypeError if the id is missing or superfluous, InvalidName.
         """
         layout = self.layout
         given = workflow_id[0] if len(workflow_id) == 1 else workflow_id
@@ -154,20 +154,20 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:
-        """The nodes that `run` and `plan` take it for: every node that is stored, of every id."""
+        """The nodes that `run` and `plan` take for it: every stored node, of every id."""
         return self._nodes((), None)
 
     def run(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> RunResult:
-        """`persistable.run` of the nodes of these names, by default all that are stored, for `ids`, by default all; options as there."""
+        """`persistable.run` of the nodes of these names, by default all stored ones, for `ids`, by default all; options as there."""
         options.setdefault("store", self.store)
         return run.run(self._nodes(names, ids), **options)
 
     def accept_code(self, reason: str, *names: str, ids: Iterable[Any] | None = None) -> int:
-        """Record of the stored nodes of these names and ids, by default all, that are stale that nothing that matters has changed."""
+        """Mark the stored, stale nodes of these names and ids, by default all, as unaffected by their code changes; return their number."""
         return accept.accept_code(self._nodes(names, ids), reason=reason, store=self.store)
 
     def plan(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> Plan:
-        """`persistable.plan` of the nodes of these names, by default all that are stored, for `ids`, by default all."""
+        """`persistable.plan` of the nodes of these names, by default all stored ones, for `ids`, by default all."""
         options.setdefault("store", self.store)
         return plan.plan(self._nodes(names, ids), **options)
 
@@ -184,9 +184,9 @@ class Workspace(Mapping[Any, W], Generic[W]):
         return found
 
     def workflows(self, ids: Iterable[Any] | None = None, names: Iterable[str] | None = None) -> Iterator[tuple[Any, W]]:
-        """Id and workflow, of all ids or of `ids`, over the seeds as they are at one time: looked at together, and not again.
+        """Id and workflow, of all ids or of `ids`, over one snapshot of the seeds: read once, and not again.
 
-        names: of the nodes that will be asked for; seeds that these do not depend on are not read.
+        names: of the nodes to be used; seeds that these do not depend on are not read.
         """
         layout = self.layout
         snapshot = self._snapshot_of(list(names) if names is not None else layout.workflow._graph.members, ids)  # pyright: ignore[reportPrivateUsage]
@@ -219,7 +219,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
             raise UnknownParam(f"{self!r} has no node {name!r}{hint}; there are {', '.join(members)}", name=name, accepted=list(members))
 
     def status(self) -> Overview:
-        """The status of every seed and every node that is stored, of every id: a table, with ``counts`` and ``to_frame()``."""
+        """The status of every seed and stored node, of every id: a table, with ``counts`` and ``to_frame()``."""
         from persistable.families.workspaces.overview import overview
 
         return overview(self)
@@ -247,7 +247,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
 
 def _workflow_of(cls: type) -> type[Workflow] | None:
-    """The workflow that a workspace class is for: that of the nearest class that names one."""
+    """The workflow of a workspace class: that of the nearest class that names one."""
     for base in cls.__mro__:
         for original in base.__dict__.get("__orig_bases__", ()):
             origin = typing.get_origin(original)
