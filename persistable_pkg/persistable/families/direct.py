@@ -389,8 +389,7 @@ class RecordTemplate:
         self._order = itemgetter(*order)
 
     def fill(self, *facts: str) -> bytes:
-        """Fill in a record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, params, as JSON.
-        """
+        """Fill in a record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, params, as JSON."""
         pieces = self._pieces.copy()
         pieces[1::2] = self._order(facts)
         return sealed("".join(pieces).encode("utf-8", "surrogatepass"), self._signer)
