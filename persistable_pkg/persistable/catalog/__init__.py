@@ -1,1 +1,1 @@
-"""Find, reproduce, verify, clean up and share what stores hold: everything that is read from records."""
+"""Find, reproduce, verify, clean up and share stored payloads, by means of their records."""

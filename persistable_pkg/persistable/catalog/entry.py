@@ -33,8 +33,8 @@ class Entry:
     version: Any
     """The version of the class or step; None where that is not known."""
     status: str
-    """``"done"``, ``"corrupt"`` (the record is damaged), ``"untrusted"`` (nobody whom the store trusts has signed it), ``"failed"`` (a
-    failure without a record) or ``"absent"`` (something upstream that is not stored)."""
+    """``"done"``, ``"corrupt"`` (the record is damaged), ``"untrusted"`` (no signer that the store trusts has signed it), ``"failed"`` (a
+    failure without a record) or ``"absent"`` (upstream of an entry, but not stored)."""
     class_reference: str | None
     """The class or step that made it, ``module:qualname``."""
     made: str | None

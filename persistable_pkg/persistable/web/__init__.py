@@ -1,4 +1,4 @@
-"""The local page: what a store holds, in a browser. `serve` serves it from this process, `export` writes it as a static site."""
+"""The local page: the content of a store, in a browser. `serve` serves it from this process, `export` writes it as a static site."""
 
 from __future__ import annotations
 

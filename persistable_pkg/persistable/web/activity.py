@@ -1,4 +1,4 @@
-"""The activity around a store: what is being generated, by which process, and how far runs of this process are."""
+"""The activity around a store: running generations, their processes, and the progress of runs of this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from persistable.stores.custom_path import PLACED
 
 _CLAIM = re.compile(r"(?P<base>.+)\.claim(?:\.\d+)?")
 _KEPT = 5.0
-"""Times as long as a listing of claims took, it is taken for what is there."""
+"""Factor of the time for which a listing of claims is reused: this many times as long as it took."""
 
 
 class Activity:
@@ -95,12 +95,12 @@ class Activity:
             return {**self._run, "counts": dict(self._run["counts"]), "left": left}
 
     def working(self) -> dict[Key, dict[str, Any]]:
-        """The keys that this process works at, each with its label, since when, and how far it said it is."""
+        """The keys that this process works at, each with its label, start time and reported progress."""
         with self._lock:
             return {key: dict(facts) for key, facts in self._working.items()}
 
     def running(self, store: Store) -> list[dict[str, Any]]:
-        """Everything that is being generated into `store`, by any process: a row for each claim whose owner is not known to be dead."""
+        """All running generations into `store`, by any process: a row for each claim whose owner is not known to be dead."""
         began = time.monotonic()
         until, url, rows = self._held
         if url != store.url or began > until:

@@ -32,11 +32,11 @@ PAGES: dict[str, tuple[Maker, int]] = {
     "storage": (storage_page, 0),
     "targets": (targets_page, 0),
 }
-"""The first word of an address, what makes its page, and how many words follow."""
+"""The maker of a page and the number of words after the first, by the first word of its address."""
 
 
 def page_at(site: Site, path: str, query: Mapping[str, str]) -> Page:
-    """The page at an address, whatever goes wrong: an error is a page too."""
+    """The page at an address; an error is a page too."""
     first, *words = (path or INDEX).split("/")
     maker, number = PAGES.get(first, (None, 0))
     if maker is None or len(words) != number:

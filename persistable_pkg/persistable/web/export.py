@@ -1,4 +1,4 @@
-"""The same pages as a static site: files that a browser opens without a server."""
+"""The pages as a static site: files that a browser opens without a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from persistable.web.payloads import before
 from persistable.web.render import as_html, as_json, assets
 
 MARK = "persistable-site.txt"
-"""The file by which a folder is known as an exported site; it lists the others."""
+"""The file that marks a folder as an exported site; it lists the others."""
 _ABOUT = "A static site that `persistable serve --export` wrote; index.html is its first page. Its files:"
 
 
@@ -46,9 +46,9 @@ def export(
 ) -> Written:
     """Write every page of `catalog` into `folder`, which is new, empty, or holds an earlier export. Raises StoreError for any other.
 
-    Payloads show what may be read without their class. Filters and differences of any two need the server. progress: is called with the
-    pages written, and how many there are. name, where: as of `Catalog.find`, to write the payloads that match alone; pages over the whole
-    store are then left out. project: whose targets have a page, too. Raises InvalidQuery.
+    Payloads have a preview if they may be read without their class. Filters and differences of any two need the server. progress: is called
+    with the numbers of pages written and in all. name, where: as of `Catalog.find`, to write the payloads that match alone; pages over the
+    whole store are then left out. project: whose targets have a page, too. Raises InvalidQuery.
     """
     filters = {word: value for word, value in (("name", name), ("where", where)) if value}
     entries = catalog.find(name, where=where)
@@ -67,7 +67,7 @@ def export(
 
 
 def _clear(folder: Path) -> None:
-    """Remove the files of an earlier export, and no other. Raises StoreError for a folder that holds something else."""
+    """Remove the files of an earlier export, and no other. Raises StoreError for a folder that holds other files."""
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / MARK
     if mark.exists():
@@ -81,7 +81,7 @@ def _clear(folder: Path) -> None:
 
 
 def _files(site: Site, known: dict[Address, None], progress: Callable[[int, int], None] | None) -> Iterator[tuple[str, bytes]]:
-    """Path and content of every file of the site."""
+    """Yield path and content of every file of the site."""
     yield from ((f"static/{name}", data) for name, (_, data) in assets().items())
     for done, address in enumerate(known, 1):
         page = page_at(site, address.path, dict(address.query))

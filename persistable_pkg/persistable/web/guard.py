@@ -1,4 +1,4 @@
-"""The guard of the local page: who may read it, what may be asked, and the headers that every answer has."""
+"""The guard of the local page: access by token, permitted requests, and the headers of every answer."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ LARGEST = 20_000_000
 
 
 def kind_of(data: bytes) -> str | None:
-    """The kind of image that these bytes are, such as ``"png"``; None for anything else."""
+    """The kind of image in these bytes, such as ``"png"``; None for anything else."""
     return next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
 
 
 def image_of(site: Site, words: list[str]) -> tuple[str, bytes] | None:
-    """Media type and bytes of a payload that is an image in a format that is read without its class; None for anything else."""
+    """Media type and bytes of a payload that is an image in a format that is readable without its class; None for anything else."""
     try:
         entry = entry_of(site, words)
         payload = payload_of(site, entry, entry.record, largest=LARGEST)

@@ -16,19 +16,19 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,100}")
 
 
 class Address(NamedTuple):
-    """The location of a page: its path, such as ``payload/NAME/DIGEST``, and what is asked of it, by name."""
+    """The location of a page: its path, such as ``payload/NAME/DIGEST``, and its query, by name."""
 
     path: str
     query: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, path: str, **query: object) -> Address:
-        """The address with these questions; empty ones are left out."""
+        """The address with this query; empty values are left out."""
         return cls(path, tuple(sorted((name, str(value)) for name, value in query.items() if value not in (None, ""))))
 
 
 class Served(NamedTuple):
-    """Links of one page, whose address is `here`, on the server. is_static: True in an exported site, in which nothing can be asked."""
+    """Links of one page, whose address is `here`, on the server. is_static: True in an exported site, which answers no queries."""
 
     here: Address
     is_static: bool = False
@@ -46,12 +46,12 @@ class Served(NamedTuple):
         return f"/static/{name}"
 
     def image(self, key: str) -> str:
-        """The link to the image that a payload is."""
+        """The link to a payload that is an image."""
         return f"/image/{quote(key)}"
 
 
 class Exported(NamedTuple):
-    """The same between the files of an exported site. known: the pages that there are."""
+    """Links of one page, whose address is `here`, to other files of an exported site. known: the pages of that site."""
 
     here: Address
     known: Container[Address]

@@ -56,5 +56,5 @@ def _whole(text: str) -> int:
 
 
 def labels_of(entries: list[Entry], upstream: list[dict[str, Entry]]) -> list[str]:
-    """Each entry in words, with what is directly upstream."""
+    """The labels of entries, with their direct upstream."""
     return [label(entry.name, entry.params_tree, sources) for entry, sources in zip(entries, upstream, strict=True)]

@@ -1,4 +1,4 @@
-"""The pages over all of a store: what is being made, and what is kept."""
+"""The pages over a whole store: running work, targets and storage."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _failure(entry: Any) -> dict[str, Any]:
 
 
 def targets_page(site: Site, _: Asked) -> Page:
-    """The targets of the project: their stages, and what is stored of each. Modules that they name are imported, as `status` does."""
+    """The page of the project's targets: stages and stored payloads of each. Modules that they name are imported, as `status` does."""
     project = site.project
     if project is None:
         raise UnknownKey("this page is of a store alone: call `persistable serve` in the folder of a project", text="targets", nearest=[])
@@ -53,7 +53,7 @@ def targets_page(site: Site, _: Asked) -> Page:
 
 
 def storage_page(site: Site, _: Asked) -> Page:
-    """The page of what is kept, by name: number, bytes, and the seconds that making it took."""
+    """The page of stored payloads, by name: number, bytes, and seconds of generation."""
     savings = site.catalog.savings()
     largest = sorted(savings, key=lambda each: -each.size)
     rows = [{"name": each.name, "count": each.count, "seconds": each.seconds, "size": each.size} for each in largest]

@@ -15,7 +15,7 @@ from persistable.web.activity import Activity
 
 
 class Page(NamedTuple):
-    """A page. facts: all that it says, as JSON has it. shown: what its template needs beside them."""
+    """A page. facts: its content as JSON. shown: further values for its template."""
 
     title: str
     template: str
@@ -25,7 +25,7 @@ class Page(NamedTuple):
 
 
 class Site(NamedTuple):
-    """The subject of the pages: the records of one store, what this process does itself, and the project, where there is one.
+    """The subject of the pages: the records of one store, the activity of this process, and the project, where there is one.
 
     filters: those of the catalog's page, ``name`` and ``where``, which an export is limited to.
     """
@@ -47,7 +47,7 @@ Maker = Callable[[Site, Asked], Page]
 
 
 def entry_of(site: Site, words: list[str]) -> Entry:
-    """The entry of a key, stored or known as something upstream. No path of a file is ever looked at. Raises UnknownKey."""
+    """The entry of a key, stored or known from a lineage. File paths are never tried. Raises UnknownKey."""
     text = "/".join(words)
     try:
         key = Key.parse(text)

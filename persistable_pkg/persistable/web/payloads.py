@@ -1,4 +1,4 @@
-"""The pages of one payload: all that is known of it with a preview, its lineage, why it is there or not, and how two differ."""
+"""The pages of payloads: facts with a preview, lineage, explanation of the status, and differences of two."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LISTED = 200
 
 
 def payload_page(site: Site, asked: Asked) -> Page:
-    """All that is known of a payload. ``read=class``: preview it by the class that its record names."""
+    """The page of a payload: facts and preview. ``read=class``: preview it by the class that its record names."""
     entry = entry_of(site, asked.words)
     record, damage = _record(entry)
     failure = entry.failure
@@ -80,7 +80,7 @@ def _record(entry: Entry) -> tuple[Record | None, str | None]:
 
 
 def before(site: Site, entry: Entry) -> Entry | None:
-    """The payload of the same name that was made before this one: what one would compare it with."""
+    """The payload of the same name that was made last before this one, as a default for comparisons."""
     query = (
         "SELECT n.key FROM records r JOIN nodes n ON n.id = r.node WHERE r.name = ? AND r.status = 'done' AND r.created <= ? "
         "AND n.key <> ? ORDER BY r.created DESC, r.id DESC LIMIT 1"
@@ -92,7 +92,7 @@ def before(site: Site, entry: Entry) -> Entry | None:
 
 
 def lineage_page(site: Site, asked: Asked) -> Page:
-    """Everything upstream, or with ``downstream=1`` everything made from it, as a picture and a list."""
+    """The page of everything upstream, or with ``downstream=1`` of everything downstream, as a picture and a list."""
     entry = entry_of(site, asked.words)
     graph = picture(site.catalog, entry, asked.query.get("downstream") == "1")
     catalog = site.catalog
@@ -109,7 +109,7 @@ def lineage_page(site: Site, asked: Asked) -> Page:
 
 
 def drawn(graph: Graph, links: Mapping[Key, str]) -> tuple[str, str]:
-    """The picture, or an outline in text where nothing that draws is installed, with how to get it."""
+    """The picture; or, without a renderer, an outline in text that names the package to install."""
     try:
         return graph.picture(links), ""
     except MissingExtra as missing:
@@ -117,9 +117,9 @@ def drawn(graph: Graph, links: Mapping[Key, str]) -> tuple[str, str]:
 
 
 def explain_page(site: Site, asked: Asked) -> Page:
-    """The reason why the payload is there or not, and everything upstream.
+    """The page of the reasons why a payload and everything upstream of it are stored or not.
 
-    By what records tell; where its class is imported already, or ``read=class`` asks for that, code is compared too.
+    From records alone; if its class is imported already, or ``read=class`` requests that, code is compared too.
     """
     entry = entry_of(site, asked.words)
     reference = entry.class_reference or ""
@@ -139,7 +139,7 @@ def explain_page(site: Site, asked: Asked) -> Page:
 
 
 def diff_page(site: Site, asked: Asked) -> Page:
-    """The differences of payloads ``a`` and ``b``: params to the leaf, code, versions, facts, and content as far as it may be read."""
+    """The page of the differences of ``a`` and ``b``: params to the leaf, code, versions, facts, and content as far as it may be read."""
     a, b = (named(site, asked.query.get(word, "")) for word in ("a", "b"))
     found = site.catalog.diff(a, b, payloads=False)
     by_class = asked.query.get("read") == "class"

@@ -1,4 +1,4 @@
-"""Previews of payloads, by what they are: the head of a table, a histogram, an image, text, a value."""
+"""Previews of payloads, by type: the head of a table, a histogram, an image, text, a value."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -34,7 +34,7 @@ COUNTED = 5_000_000
 
 
 def preview(site: Site, entry: Entry, record: Record, by_class: bool = False) -> dict[str, Any]:
-    """The preview of a stored payload: a dict whose ``kind`` says how it is shown; it never raises because of a payload."""
+    """The preview of a stored payload: a dict whose ``kind`` decides the display; no payload makes it raise."""
     try:
         try:
             return {"part": False, **shown(payload_of(site, entry, record, by_class))}
@@ -50,7 +50,7 @@ def preview(site: Site, entry: Entry, record: Record, by_class: bool = False) ->
 
 
 def _large(site: Site, record: Record) -> dict[str, Any]:
-    """The first rows of a payload that is too large to be read as a whole, where its format can give them."""
+    """The first rows of a payload that is too large to be read as a whole, if its format can read them; else a note."""
     if len(record.files) == 1:
         try:
             io: FileIO[Any] = safe_format(record)
@@ -80,7 +80,7 @@ def shown(value: Any) -> dict[str, Any]:
 
 
 def _is_from(module: str, value: Any, *names: str) -> bool:
-    """Tell whether it is of one of these classes of a package; nothing is imported to ask."""
+    """Tell whether a value is of one of these classes of a package, without importing it."""
     home = sys.modules.get(module)
     return home is not None and isinstance(value, tuple([getattr(home, name) for name in names]))
 
@@ -146,7 +146,7 @@ def _cell(value: Any) -> Any:
 
 
 def _number(value: Any) -> float | int | None:
-    """A number as JSON has it; None for everything else, and for what is not finite or too long to be written in digits."""
+    """A number for JSON; None for other values, for numbers that are not finite, and for integers beyond the range of floats."""
     if isinstance(value, bool) or not (isinstance(value, int | float) or _is_from("numpy", value, "integer", "floating")):
         return None
     scalar: Any = value

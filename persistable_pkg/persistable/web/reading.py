@@ -1,8 +1,8 @@
 """Reading payloads for a page, under the rules of trust that the store has.
 
-Read at once: formats whose files hold data only, records signed by somebody whom the store trusts, pickles of plain values, and whatever a
-class declares that this process has imported already. Anything else is read on request only, by the class that the record names, which is
-imported then: asking for it is the declaration, as with `Catalog.node`.
+Read without request: formats whose files hold data only, records of a signer that the store trusts, pickles of plain values, and formats
+declared by a class that this process has imported already. Anything else is read on request only, by the class that the record names, which
+is imported then: the request declares trust in it, as with `Catalog.node`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ LARGEST = 128_000_000
 
 
 class TooLarge(Exception):
-    """The payload takes more than is read for a page."""
+    """Error for a payload that is larger than a page reads."""
 
 
 def payload_of(site: Site, entry: Entry, record: Record, by_class: bool = False, largest: int = LARGEST) -> Any:
-    """The payload of `entry`. by_class: as was asked for, by the class that the record names.
+    """The payload of `entry`. by_class: read it by the class that the record names, if no other way is safe.
 
-    Raises PayloadUntrusted where only that class could read it, TooLarge, and what reading raises.
+    Raises PayloadUntrusted where only that class could read it, TooLarge, and the errors of reading.
     """
     if record.size > largest:
         raise TooLarge
@@ -43,7 +43,7 @@ def payload_of(site: Site, entry: Entry, record: Record, by_class: bool = False,
 
 
 def safe_format(record: Record) -> FileIO[Any]:
-    """The format by which `record` is read without its class. Raises PayloadUntrusted where there is none."""
+    """The format that reads `record` without its class. Raises PayloadUntrusted where there is none."""
     try:
         io = declared_format(record.fileio, None, record.key, record.trusted)
     except PayloadUntrusted:
@@ -54,5 +54,5 @@ def safe_format(record: Record) -> FileIO[Any]:
 
 
 def is_imported(reference: str) -> bool:
-    """Tell whether this process has imported what a record names, so that nothing is run to have it."""
+    """Tell whether this process has imported the module that a reference names, so that no code runs to get it."""
     return reference.partition(":")[0] in sys.modules

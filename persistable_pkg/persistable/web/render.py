@@ -1,4 +1,4 @@
-"""Pages as HTML and as JSON. Templates escape everything; only what the components of `graph.notebook` made goes in as it is."""
+"""Pages as HTML and as JSON. Templates escape everything but the HTML that components of `graph.notebook` made."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _entries(links: Links, entries: Sequence[Entry], upstream: Sequence[Mapping[
 
 
 def _rows_of(links: Links, rows: Sequence[dict[str, Any]]) -> Html:
-    """A table of what explains a state: payload, status and why."""
+    """A table of upstream statuses that explain another: payload, status and reason."""
     cells = [
         (_link(links, row["label"], f"payload/{row['key']}"), badge(row["status"]), row["why"], digest(Key.parse(row["key"])))
         for row in rows
@@ -103,7 +103,7 @@ def _urls(links: Links, graph: Graph) -> dict[Key, str]:
 
 
 def _cell_urls(links: Links, cells: Mapping[tuple[int, int], Cell]) -> dict[tuple[int, int], str]:
-    """The URL of the payload of each cell that has one alone, or of the newest."""
+    """The URL of the first payload of each cell, the newest."""
     return {place: links.to(f"payload/{cell.entries[0].key}") for place, cell in cells.items()}
 
 

@@ -23,7 +23,7 @@ ADDRESS = "127.0.0.1"
 
 
 class Server:
-    """The page of a catalog. `url` holds the token: give it to nobody. Read-only, and reachable from this machine alone.
+    """The page of a catalog. `url` holds the token: keep it secret. Read-only, and reachable from this machine alone.
 
     Its socket listens from the beginning. `run` serves until it is interrupted, `start` in a thread until `close`.
     """
@@ -62,7 +62,7 @@ class Server:
             self.close()
 
     def start(self) -> Server:
-        """Serve in a thread of this process, so that a run of the same process shows how far it is."""
+        """Serve in a thread of this process, so that runs of the same process show their progress."""
         if self._thread is None:
             self.activity.start()
             self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="persistable page", daemon=True)
@@ -70,7 +70,7 @@ class Server:
         return self
 
     def close(self) -> None:
-        """End serving."""
+        """Stop serving."""
         self.activity.stop()
         self._server.should_exit = True
         if self._thread is not None and self._thread is not threading.current_thread():

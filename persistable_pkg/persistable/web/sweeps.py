@@ -24,7 +24,7 @@ from persistable.web.pages import Asked, Page, Site
 from persistable.web.reading import TooLarge, payload_of
 
 ENTRIES = 2500
-"""Most payloads of one name that are looked at, the newest."""
+"""Most payloads of one name that are considered, the newest."""
 SMALL = 100_000
 """Most bytes of a payload that may be a value of a sweep."""
 FACTS = ("seconds", "size")
@@ -40,7 +40,7 @@ class Cell(NamedTuple):
 
 
 def sweep_page(site: Site, asked: Asked) -> Page:
-    """``name``: of which payloads; without it, the names there are. ``x`` and ``y``: params; ``by``: what a cell shows.
+    """The page of a sweep. ``name``: of payloads; without it, all names are listed. ``x``, ``y``: params. ``by``: the value in a cell.
 
     by: ``status``, ``seconds``, ``size``, ``payload`` for payloads that are numbers, and ``payload.FIELD`` for dicts of such.
     """
@@ -114,7 +114,7 @@ def _leaves(known: Descriptions, key: str, params: Mapping[str, Any]) -> Iterato
 
 
 def _varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The paths at which not all have one value."""
+    """The paths at which the values differ."""
     paths = dict.fromkeys(path for each in settings for path in each)
     return [path for path in paths if len({_same(each.get(path, absent)) for each in settings}) > 1]
 

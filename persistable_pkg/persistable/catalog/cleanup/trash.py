@@ -313,11 +313,11 @@ class Emptied(NamedTuple):
     """The number of units deleted for good, the bytes that this freed, and the units that stay for now, with the reason."""
 
     number: int
-    """The number of things that were removed for good."""
+    """The number of units that were deleted for good."""
     size: int
     """The bytes that this freed."""
     left: list[Kept]
-    """The things that stay for now, each with the reason."""
+    """The units that stay for now, each with the reason."""
 
 
 def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:

@@ -23,9 +23,9 @@ class Restored(NamedTuple):
     """The units that were restored, and those that stay in the trash, each with the reason."""
 
     back: list[Held]
-    """The things that came back."""
+    """The restored units."""
     left: list[Kept]
-    """The things that stay in the trash, each with the reason."""
+    """The units that stay in the trash, each with the reason."""
 
     @property
     def keys(self) -> list[Key]:

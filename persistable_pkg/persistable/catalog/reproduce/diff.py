@@ -60,7 +60,7 @@ class Diff:
     b: Entry
     """The second entry."""
     params: dict[str, tuple[Any, Any]]
-    """Both values, as trees, by dotted path; `absent` where one has none. Those of what is upstream come under their role."""
+    """Both values, as trees, by dotted path; `absent` where one has none. Upstream params come under their role."""
     code: list[CodeChange]
     """The changes by function, upstream code too."""
     versions: dict[str, tuple[Any, Any]]
@@ -68,7 +68,7 @@ class Diff:
     facts: dict[str, tuple[Any, Any]]
     """Both values of size, seconds, created, host, class and others."""
     payloads: Comparison | None
-    """The comparison of the payloads; None where that was not asked for or cannot be told."""
+    """The comparison of the payloads; None where that was not requested, or is impossible."""
     note: str
     """The reason why the payloads cannot be compared; else empty."""
 

@@ -1,7 +1,7 @@
 """Export of records with their lineage and payloads, into one zip archive or a folder that any web server can publish.
 
-Both are stores as they are: files lie under the same paths. To them come a manifest with the digest of every file, and a description as an
-RO-Crate. Payloads are written first, then the records, then what lists them; an archive appears when it is whole.
+Both are stores: files have the same paths. They also hold a manifest with the digest of every file, and a description as an RO-Crate.
+Payloads are written first, then records, description and manifest; an archive appears when it is complete.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ AT_ONCE = 500
 _SMALL = 1 << 20
 _SPOOL = 32 << 20
 _PERSONAL = ("host", "platform", "project", "untracked", "notes")
-"""Members of a record that tell of a machine or a person, or may; none of them is needed to load a payload or to make it again."""
+"""Members of a record that may identify a machine or a person; none of them is needed to load a payload or to generate it again."""
 _DOWNLOADS = ("persistable:HttpGet",)
 
 
@@ -63,7 +63,7 @@ class Exported:
     size: int = 0
     """The bytes of all files."""
     missing: list[Key] = field(default_factory=list[Key])
-    """Keys of payloads that were asked for and are not in the store, of which the bundle has the record alone."""
+    """Keys of requested payloads that are not in the store, of which the bundle has the record alone."""
     named: list[Key] = field(default_factory=list[Key])
     """Keys of signed records, which `anonymous` leaves as they are."""
 
@@ -80,7 +80,7 @@ class Exported:
 def export(
     catalog: Catalog, to: Any, nodes: Any, payloads: Payloads, *, anonymous: bool, about: dict[str, str | None], progress: Progress | None
 ) -> Exported:
-    """Write the records that `nodes` mean, and what `Catalog.export` says comes with them."""
+    """Write the records of `nodes`, of everything upstream, and their payloads, as `Catalog.export` says."""
     if payloads not in get_args(Payloads):
         raise ValueError(f"payloads={payloads!r}: give 'all', 'sources' or 'none'")
     store = catalog.store
@@ -93,7 +93,7 @@ def export(
 
 
 class _Export:
-    """One export. Of records and of the lists of files it holds the paths; everything else passes through."""
+    """One export. It holds the paths of records and files; everything else is streamed."""
 
     def __init__(self, store: Store, sink: Sink, payloads: Payloads, anonymous: bool, progress: Progress | None) -> None:
         self._store = store
@@ -103,13 +103,13 @@ class _Export:
         self._progress = progress
         self._files: dict[str, ManifestEntry] = {}
         self._places: list[tuple[str, int, tuple[str, ...]]] = []
-        """Path and size of each record, and the files of its payload that are there; its bytes are in the spool."""
+        """Path and size of each record, and the exported files of its payload; its bytes are in the spool."""
         self._published = 0.0
         self._wanted = self._done = 0
         self._result = Exported(sink.url)
 
     def write(self, entries: Sequence[Entry], external: Sequence[Any], about: dict[str, str | None]) -> Exported:
-        """Write everything, and say what it was."""
+        """Write everything; return the result."""
         self._wanted = sum(entry.size or 0 for entry in entries)
         known = {entry.key for entry in entries}
         with SpooledTemporaryFile[bytes](_SPOOL, prefix="persistable-") as spool:
@@ -128,7 +128,7 @@ class _Export:
         return self._result
 
     def _note_record(self, place: str, record: Record, present: tuple[str, ...], spool: SpooledTemporaryFile[bytes]) -> None:
-        """Put a record aside, to be written behind the payloads."""
+        """Write the output of a record, and spool the record, to be written after the payloads."""
         shared = self._shared(record)
         data = shared.data
         spool.write(data)
@@ -140,7 +140,7 @@ class _Export:
         self._published = max(self._published, record.started + record.seconds)
 
     def _input(self, node: Persistable[Any, Any], spool: SpooledTemporaryFile[bytes]) -> None:
-        """Write a payload from elsewhere as one that was put in by hand: under its key, wherever it came from."""
+        """Write the payload of an external input as one that was put in by hand: under its key, whichever path it came from."""
         with TemporaryDirectory(prefix="persistable-") as folder:
             store = LocalStore(folder)
             twin = node.bind(store)
@@ -156,7 +156,7 @@ class _Export:
             self._note_record(str(record.key), record, tuple([file.path for file in record.files]), spool)
 
     def _records(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Record]]:
-        """Each entry with its record. Raises PayloadCorrupted for one that is damaged or gone."""
+        """Yield each entry with its record. Raises PayloadCorrupted for a damaged or missing record."""
         remaining = iter(entries)
         while some := list(islice(remaining, AT_ONCE)):
             data = self._store.get_many([entry.place.path + SUFFIX for entry in some])
@@ -172,7 +172,7 @@ class _Export:
     # files
 
     def _payload(self, entry: Entry, record: Record) -> tuple[str, ...]:
-        """Write the files of a payload, if they were asked for; the paths of those of its record."""
+        """Write the files of a payload, if requested; return their paths."""
         if not self._is_wanted(record):
             return ()
         files = self._files_of(entry, record)
@@ -189,7 +189,7 @@ class _Export:
         return self._payloads == "all"
 
     def _files_of(self, entry: Entry, record: Record) -> list[FileFact] | None:
-        """The files of a payload; None where they are not all there."""
+        """The files of a payload; None unless all are there."""
         if isinstance(entry.place, Placed) and access.find_record(self._store, entry.place) is None:
             return None
         files = list(record.files)
@@ -199,7 +199,7 @@ class _Export:
         return list({file.path: file for file in files}.values())
 
     def _copy(self, record: Record, file: FileFact, store: Store) -> None:
-        """Copy one file. Raises PayloadCorrupted where its bytes are not those that the record names."""
+        """Copy one file. Raises PayloadCorrupted where its bytes differ from the digest in the record."""
         try:
             with self._sink.open(file.path, file.size, packed=False) as out:
                 if file.size <= _SMALL:
@@ -235,7 +235,7 @@ class _Export:
         self._files[path] = listed
         self._result.size += listed.size
 
-    # what lists them
+    # description and manifest
 
     def _describe(self, spool: SpooledTemporaryFile[bytes], about: dict[str, str | None]) -> None:
         """Write the RO-Crate description."""
@@ -267,12 +267,12 @@ class _Export:
         self._result.size += size
 
     def _list(self) -> None:
-        """Write the manifest: last, since whoever lists the whole by it finds all that it names."""
+        """Write the manifest: last, so that its readers find all files that it names."""
         with self._sink.open(manifest.PATH, None, packed=True) as out:
             manifest.write_manifest(sorted(self._files.items()), _made_by(), out.write)
 
     def _shared(self, record: Record) -> Record:
-        """`record` as it is exported: its own bytes, or, anonymous, without what tells of a machine or a person."""
+        """`record` as it is exported: unchanged, or, if anonymous and unsigned, without facts of a machine or a person."""
         if not self._anonymous:
             return record
         if record.to_dict().get("signature") is not None:
@@ -282,13 +282,13 @@ class _Export:
 
 
 def without_persons(record: Record) -> Record:
-    """`record` without host, platform and whatever else tells of a machine or a person, sealed anew."""
+    """`record` without host, platform and other facts of a machine or a person, with a new checksum."""
     facts = {name: fact for name, fact in record.to_dict().items() if name not in record.head and name not in (*_PERSONAL, "checksum")}
     if "accepted" in facts:
         facts["accepted"] = [{name: fact for name, fact in each.items() if name != "host"} for each in facts["accepted"]]
     if facts.get("call") is not None:
         facts["call"] = _without_folders(facts["call"], json.dumps(facts["params"]))
-    head = {name: fact for name, fact in record.head.items() if name != "output"}  # it may tell anything
+    head = {name: fact for name, fact in record.head.items() if name != "output"}  # output may hold anything
     return Record.compose(record.key, head, {**facts, "host": ""})
 
 
@@ -296,7 +296,7 @@ _ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)")
 
 
 def _without_folders(value: Any, kept: str) -> Any:
-    """`value` with the names alone of absolute paths, such as that of a store, unless the params, which are `kept`, have them too."""
+    """`value` with absolute paths, such as that of a store, cut to their last name, unless the params, in `kept`, have them too."""
     if isinstance(value, dict):
         return {name: _without_folders(each, kept) for name, each in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):

@@ -36,7 +36,7 @@ _MEDIA_TYPES = {
 
 
 class About(NamedTuple):
-    """Facts of the whole. author, license (a URL): empty where none is given. published: seconds since 1970 in UTC."""
+    """Facts of the whole crate. author, license (a URL): empty where none is given. published: seconds since 1970 in UTC."""
 
     name: str
     description: str
@@ -46,13 +46,13 @@ class About(NamedTuple):
 
 
 Placed = tuple[str, Record, tuple[str, ...]]
-"""The path of a record, the record, and the paths of its payload's files that are there."""
+"""The path of a record, the record, and the paths of the exported files of its payload."""
 
 
 def write_crate(
     about: About, files: Mapping[str, ManifestEntry], records: Callable[[], Iterator[Placed]], write: Callable[[bytes], Any]
 ) -> None:
-    """Give the content of the file to `write`, piece by piece. `files` are all that are there, `records` gives those that are."""
+    """Pass the content of the description to `write`, piece by piece. files: all that are exported. records: iterates over the records."""
     write(f'{{"@context":{json.dumps(CONTEXT)},"@graph":['.encode())
     between = b""
     for entity in _entities(about, files, records):
@@ -113,7 +113,7 @@ def _links(name: str, targets: Iterable[str]) -> dict[str, Any]:
 
 
 def _action(record: Record, present: Iterable[str], made: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    """The generation of one payload: from which files, to which, and by which code."""
+    """The generation of one payload: its input files, result files and code."""
     return {
         "@id": _key_id(str(record.key)),
         "@type": "CreateAction",

@@ -1,4 +1,4 @@
-"""Import of an exported bundle, or of any store: what is there stays, payloads are written first and their record last."""
+"""Import of an exported bundle, or of any store: existing payloads stay, new ones are written first and their record last."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Imported:
 
 
 def import_(catalog: Catalog, source: Any, *, replace: bool, verify: bool, sign: bool, progress: Progress | None) -> Imported:
-    """Bring everything in `source` into the store of `catalog`, as `Catalog.import_` says."""
+    """Import everything in `source` into the store of `catalog`, as `Catalog.import_` says."""
     theirs, mine = open_store(source), catalog.store
     if theirs.url == mine.url:
         raise StoreError(f"{theirs.url} is the store itself; import from another", url=mine.url, path="")
@@ -66,7 +66,7 @@ def import_(catalog: Catalog, source: Any, *, replace: bool, verify: bool, sign:
 
 
 def _take(entry: listing.Listed, record: Record, theirs: Store, mine: Store, replace: bool, sign: bool, result: Imported) -> None:
-    """Bring one payload with its record, or the record alone, unless there is one."""
+    """Import one payload with its record, or a bare record, unless there is one; note the outcome in `result`."""
     bare = is_bare(theirs, record)
     there = access.peek(mine, entry.place)
     if isinstance(there, Record):
@@ -78,7 +78,7 @@ def _take(entry: listing.Listed, record: Record, theirs: Store, mine: Store, rep
             result.conflicts.append(record.key)
             return
         elif {file.path for file in there.files} & {file.path for file in record.files}:
-            access.delete(mine, entry.place)  # else the new bytes would for a moment lie under the old record
+            access.delete(mine, entry.place)  # else the old record would for a moment name the new bytes
     elif not replace and any(in_the_way([entry], mine)):
         result.conflicts.append(record.key)
         return
@@ -89,7 +89,7 @@ def _take(entry: listing.Listed, record: Record, theirs: Store, mine: Store, rep
 
 
 def content_of(record: Record) -> Any:
-    """The bytes of a payload, as its record tells: two of one content are the same, wherever and by whomever they were made."""
+    """An identifier of the bytes of a payload, from its record: equal for equal bytes, made anywhere and by anyone."""
     collected = record.head.get("items")
     return collected[1:] if collected is not None else sorted((part, size, digest) for part, _, size, digest in record.files)
 
@@ -116,7 +116,7 @@ def _check(store: Store, verify: bool) -> int:
 
 
 def _sound(store: Store, entry: listing.Listed) -> Record:
-    """The record of an entry. Raises MalformedBundle for one that is damaged, PayloadUntrusted for one that `store` does not trust."""
+    """The record of an entry. Raises MalformedBundle for a damaged one, PayloadUntrusted for one that `store` does not trust."""
     if entry.refused is not None:
         raise entry.refused
     if entry.record is None:
@@ -125,7 +125,7 @@ def _sound(store: Store, entry: listing.Listed) -> Record:
 
 
 def _check_payload(store: Store, record: Record, listed: Mapping[str, ManifestEntry] | None) -> None:
-    """Raise MalformedBundle unless the files of a payload are what its record names, or none of them is there."""
+    """Raise MalformedBundle unless the files of a payload match its record, or none of them is there."""
     if is_bare(store, record):
         return
     for file in _files(store, record):

@@ -1,4 +1,4 @@
-"""Links in a folder: made, known again, and removed, and nothing in that folder besides. Where there are no links, copies of the files."""
+"""Links in a folder: made, recognized and removed, without touching other files. Where links are impossible, copies are made."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from persistable.errors import StoreError
 from persistable.stores.base import check_path
 
 MARK = ".persistable-view.json"
-"""The file that says which links of a folder are those of a view."""
+"""The file that lists those links of a folder that belong to a view."""
 
 
 class Links:
-    """The links in one folder, known again by a file beside them."""
+    """The links in one folder, listed in a file beside them."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._mark = root / MARK
 
     def renew(self, targets: Mapping[str, Path], about: dict[str, Any], dry_run: bool) -> tuple[int, int, int]:
-        """Make the links to `targets`, by path, and remove what earlier calls made besides; how many were made, were there, and removed.
+        """Make the links to `targets`, by path, and remove other links of earlier calls; return the numbers made, kept and removed.
 
-        about: facts for the file that knows them. dry_run: only say how many. Raises StoreError, before anything is touched, where
-        something of somebody else is in the way.
+        about: facts for the file that lists them. dry_run: only count. Raises StoreError, before anything is touched, where a file that no
+        view has made is in the way.
         """
         before = self._before()
         for path in targets:
@@ -44,7 +44,7 @@ class Links:
             return counts
         self._root.mkdir(parents=True, exist_ok=True)
         links = {**before, **{path: before.get(path, _PLANNED) for path in targets}}
-        self._write(about, links)  # first: whoever comes after a kill knows these as the view's own
+        self._write(about, links)  # first: after a kill, the next call knows these as the view's own
         for path in stale:
             self._remove(path, before[path])
         for path, target in new.items():
@@ -53,7 +53,7 @@ class Links:
         return counts
 
     def _before(self) -> dict[str, list[Any]]:
-        """The links of the last call. Raises StoreError for a folder that holds something else."""
+        """The links of the last call. Raises StoreError for a folder that holds other files."""
         try:
             facts: Any = json.loads(self._mark.read_bytes())
             found: dict[str, list[Any]] = {check_path(path): list(kind) for path, kind in facts["links"].items()}
@@ -80,7 +80,7 @@ class Links:
         return True
 
     def _link(self, link: Path, target: Path) -> list[Any]:
-        """Make one link, or what stands for it; what is there is replaced. What is to be known of it, to know it again."""
+        """Make one link, or a copy, in place of an existing one; return the facts by which it is recognized later."""
         link.parent.mkdir(parents=True, exist_ok=True)
         temporary = link.with_name(f".{os.urandom(6).hex()}.tmp")
         try:
@@ -92,7 +92,7 @@ class Links:
         return kind
 
     def _remove(self, path: str, kind: list[Any]) -> None:
-        """Remove a link that is still the one that was made, and the folders that are empty then."""
+        """Remove a link if it is still the one that was made, and folders that are empty then."""
         link = self._root / path
         if self._is_within(path) and _is_same(link, kind):
             link.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def _made(temporary: Path, link: Path, target: Path) -> list[Any]:
 
 
 def _is_same(link: Path, kind: list[Any]) -> bool:
-    """Tell whether what is there now is what was made there."""
+    """Tell whether the file at `link` is the one that was made there."""
     if link.is_symlink():
         return bool(kind[0] != _FILE)
     try:
@@ -144,7 +144,7 @@ def _is_same(link: Path, kind: list[Any]) -> bool:
 
 
 def _leads_to(link: Path, target: Path) -> bool:
-    """Tell whether a link to that file is there already."""
+    """Tell whether `link` is a link to `target`, or a copy of it, already."""
     try:
         if link.is_symlink():
             return os.path.realpath(link) == os.path.realpath(target)

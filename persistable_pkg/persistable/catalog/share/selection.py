@@ -1,4 +1,4 @@
-"""The entries that nodes, families, keys and queries mean, and all that those were made from."""
+"""Selection of entries by nodes, families, keys and queries, with everything upstream of them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def selected(catalog: Catalog, what: Any) -> list[Entry]:
-    """The stored entries that `what` means, and everything stored upstream of them, each once and in the order of their keys.
+    """The stored entries of a selection, and everything stored upstream of them, each once and in the order of their keys.
 
-    what: a node, family, pipeline, key, path, entry, what `find` gave, or a list of such; None for every record. Nodes that are not
-    persisted stand for what they were made from. Raises UnknownKey for what is not stored.
+    what: a node, family, pipeline, key, path, entry, the result of `find`, or a list of such; None for every record. Nodes that are not
+    persisted are replaced by their upstream. Raises UnknownKey for a node or key that is not stored.
     """
     asked = list(catalog.find()) if what is None else list(_asked(catalog, what))
     found = {(each.key, each.at): each for each in asked if each.status != FAILED}
@@ -33,13 +33,13 @@ def selected(catalog: Catalog, what: Any) -> list[Entry]:
 
 
 def inputs(catalog: Catalog, what: Any) -> list[Any]:
-    """The nodes of inputs from elsewhere, upstream of the nodes in `what`, each once; keys and entries do not tell where those are."""
+    """The nodes of external inputs upstream of the nodes in a selection, each once; keys and entries have no location of inputs."""
     given = [] if what is None else [each for each in flat(what) if not _is_stored(each)]
     return [node for node in walk(*(node for node, _ in pairs(given, catalog.store))) if node.is_external]
 
 
 def _is_stored(what: Any) -> bool:
-    """Tell whether it names what is stored, and is no node."""
+    """Tell whether it is a key, path or entry, not a node."""
     return isinstance(what, Entry | Key | str) or hasattr(what, "__fspath__")
 
 
@@ -52,7 +52,7 @@ def _asked(catalog: Catalog, what: Any) -> Iterator[Entry]:
 
 
 def _stored(nodes: Iterable[Any], catalog: Catalog) -> Iterator[Entry]:
-    """The entry of each node; of those that are kept nowhere, those of what is upstream."""
+    """Yield the entry of each node; for nodes that are never stored, the entries of their upstream."""
     seen: set[Key] = set()
     pending = list(nodes)
     for node in pending:  # grows while it is walked

@@ -1,4 +1,4 @@
-"""The target of an export: a zip archive, which appears when it is whole, or a folder of any store."""
+"""The target of an export: a zip archive, which appears when it is complete, or a folder of any store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sink(Protocol):
     url: str
 
     def open(self, path: str, size: int | None, *, packed: bool) -> AbstractContextManager[BinaryIO]:
-        """A stream for the file at `path`, of `size` bytes where that is known; `packed`: compressed, where the sink does so."""
+        """A stream for the file at `path`, of `size` bytes where that is known. packed: compressed, if the sink compresses at all."""
         ...
 
 
@@ -39,7 +39,7 @@ def sink_at(where: Any) -> Generator[Sink]:
     """
     if isinstance(where, Store):
         opened: AbstractContextManager[Sink] = _folder(where)
-    elif getattr(where, "storage_options", None) is not None:  # a UPath, which brings the options of its file system
+    elif getattr(where, "storage_options", None) is not None:  # a UPath, with the options of its file system
         is_archive = str(where.name).lower().endswith(SUFFIX)
         opened = _archive(open_store(where.parent), where.name) if is_archive else _folder(open_store(where))
     else:
@@ -62,7 +62,7 @@ def _archive(store: Store, name: str) -> Generator[Sink]:
 
 
 def _may_replace(store: Store, name: str) -> bool:
-    """Tell whether nothing is there, or nothing but an earlier export."""
+    """Tell whether there is no file, an empty one, or an earlier export."""
     there = store.stat(name)
     if there is None or not there.size:
         return True
@@ -74,7 +74,7 @@ def _may_replace(store: Store, name: str) -> bool:
 
 
 class _Archive:
-    """A zip archive, its members compressed only where that is asked for: what is not can be read by ranges."""
+    """A zip archive, with members compressed on request only: others can be read by ranges."""
 
     def __init__(self, url: str, archive: zipfile.ZipFile) -> None:
         self.url = url
@@ -96,7 +96,7 @@ class _Archive:
 def _folder(store: Store) -> Generator[Sink]:
     before = _exported(store)
     sink = _Folder(store)
-    if before is None:  # an export that is killed is known as one by the next
+    if before is None:  # the next export recognizes this one, even if it is killed
         pieces: list[bytes] = []
         manifest.write_manifest([], "", pieces.append)
         store.put(manifest.PATH, b"".join(pieces))
@@ -109,13 +109,13 @@ def _folder(store: Store) -> Generator[Sink]:
                 store.delete(path)
         raise
     store.put(_AS_IT_IS, b"")
-    for path in before or ():  # of an earlier export, at its end: until then a reader finds what its manifest lists
+    for path in before or ():  # of an earlier export, last: until then a reader finds all files in its manifest
         if path not in sink.written:
             store.delete(path)
 
 
 def _exported(store: Store) -> Iterable[str] | None:
-    """The files of an earlier export into `store`; None where there was none. Raises StoreError for one that holds something else."""
+    """The files of an earlier export into `store`; None where there was none. Raises StoreError for a store with other files."""
     data = store.get_many([manifest.PATH]).get(manifest.PATH)
     if data is not None:
         return manifest.read_manifest(data, store.url)

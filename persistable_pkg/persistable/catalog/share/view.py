@@ -1,4 +1,4 @@
-"""A view: a tree of links to payload files, with names made of params; the same call makes it anew, and changes nothing but its own."""
+"""A view: a tree of links to payload files, named after params; the same call updates it, and changes its own links only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class View:
     kept: int = 0
     """The number of links that were there already."""
     removed: int = 0
-    """The number of links to what is there no more."""
+    """The number of stale links."""
     missing: list[Key] = field(default_factory=list[Key])
     """Keys of payloads that are not stored."""
     dry_run: bool = False
@@ -86,7 +86,7 @@ def view(catalog: Catalog, folder: str | os.PathLike[str], entries: Iterable[Ent
 
 
 class _Fields:
-    """The fields of a text such as ``{alpha}/{upstream.points.n}``. Raises InvalidQuery for what is none."""
+    """The fields of a path such as ``{alpha}/{upstream.points.n}``. Raises InvalidQuery for a malformed one."""
 
     def __init__(self, by: str) -> None:
         self._by = by
@@ -107,7 +107,7 @@ class _Fields:
             raise InvalidQuery(f"by={by!r}: a path in the folder of the view, so neither absolute nor with ..", where=by, part=by)
 
     def check(self, entries: list[Entry]) -> None:
-        """Raise InvalidQuery for a field that none of them has."""
+        """Raise InvalidQuery for a field that none of the entries has."""
         for _, name, _, _ in self.parts:
             if name is not None and entries and all(self.value(entry, name) is UNSET for entry in entries):
                 known = sorted({path for entry in entries[:20] for path in self._known(entry)})
@@ -167,7 +167,7 @@ _FACTS: dict[str, Callable[[Entry], Any]] = {
 
 
 def _in_words(tree: Any, spec: str) -> str:
-    """A value as part of a name. Raises InvalidQuery where it cannot be written as `spec` says."""
+    """A value as part of a name. Raises InvalidQuery where it cannot be formatted by `spec`."""
     if tree is UNSET or tree is None:
         return "none"
     if spec:
@@ -193,7 +193,7 @@ def _safe(name: str) -> str:
 
 
 def _bases(fields: _Fields, entries: list[Entry]) -> Iterator[tuple[str, Entry]]:
-    """Each entry with its path; those that would share one have the beginning of their digest behind it."""
+    """Yield each entry with its path; to a path that several would share, the beginning of the digest is appended."""
     fields.check(entries)
     paths = sorted([(fields.path(entry), str(entry.key), entry.at or "", entry) for entry in entries], key=lambda each: each[:3])
     taken = Counter(path.casefold() for path, *_ in paths)
@@ -209,7 +209,7 @@ def _told_apart(path: str, key: str) -> str:
 
 
 def _files(store: Store, entry: Entry, key: Key, result: View) -> dict[str, Path]:
-    """The files of a payload by the end of their names, from the suffix on. Raises StoreError for a store that has none of this machine."""
+    """The files of a payload by the end of their names, from the suffix on. Raises StoreError for a store without files on this machine."""
     try:
         record = entry.record
         files = [*record.files, *items.item_files(store, record)]
@@ -236,7 +236,7 @@ def _files(store: Store, entry: Entry, key: Key, result: View) -> dict[str, Path
 
 
 def _check_folder(root: Path, store: Store) -> None:
-    """Raise StoreError for a folder in the store itself, or a layer of it: whatever is there is a payload."""
+    """Raise StoreError for a folder in the store itself, or a layer of it: files there count as payloads."""
     for part in parts_of(store):
         if part.root is not None and Path(os.path.realpath(part.root)) in (root, *root.parents):
             raise StoreError(f"{root} is in the store; make the view beside it", url=store.url, path="")

@@ -1,4 +1,4 @@
-// What the page does beside htmx: the token leaves the address bar, and digests are copied.
+// Behaviour of the page beside htmx: the token leaves the address bar, and digests are copied.
 (() => {
   const here = new URL(location.href);
   if (here.searchParams.has("token")) {
