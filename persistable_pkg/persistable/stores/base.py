@@ -27,8 +27,8 @@ MAX_PART_BYTES = 255
 HIDDEN = ".persistable"  # the folder beside the root that listings pass over
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The errors of a disk that takes no more: no space, no quota, or no larger files."""
-# what nearly every path looks like: found safe by one match, everything else is looked at part by part
-_DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./\n]|\Z)"  # Windows opens a device for these, whatever the suffix
+# the form of nearly every path: one match finds it safe; any other path is checked part by part
+_DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./\n]|\Z)"  # Windows opens a device for these, with any suffix
 _SAFE_PART = rf"(?!{_DEVICE})[A-Za-z0-9_][A-Za-z0-9_\-.=+,@()]{{0,80}}(?<!\.)"
 _SAFE = rf"(?:\.persistable/)?{_SAFE_PART}(?:/{_SAFE_PART})*+"
 SAFE_PATH = re.compile(_SAFE, re.ASCII)
@@ -54,10 +54,10 @@ class Stat(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """The result of listings for some paths, see `BaseStore.list_around`.
+    """The result of listings around some paths, see `BaseStore.list_around`.
 
-    found: what is there of them, and of all that agrees with them up to the first dot of the name; of a folder the path ends in a slash.
-    unknown: those of them that were not listed, because asking for each costs less.
+    found: those of the paths that exist, and all paths that agree with one up to the first dot of the name; a folder ends in a slash.
+    unknown: those of the paths that were not listed, because asking for each costs less.
     """
 
     found: dict[str, Stat]
@@ -78,7 +78,7 @@ class Store(Protocol):
         ...
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """A stream whose bytes appear at `path`, replacing what was there, when the block ends without an exception."""
+        """A stream whose bytes appear at `path`, replacing an item there, when the block ends without an exception."""
         ...
 
     def create(self, path: str, data: Bytes) -> bool:
@@ -90,7 +90,7 @@ class Store(Protocol):
         ...
 
     def put(self, path: str, data: Bytes) -> None:
-        """Replace what is at `path` by `data`, atomically."""
+        """Put `data` at `path`, replacing an item there atomically."""
         ...
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
@@ -106,11 +106,11 @@ class Store(Protocol):
         ...
 
     def stat(self, path: str) -> Stat | None:
-        """Size and stamp of what is committed at `path`; None where nothing is."""
+        """Size and stamp of the item committed at `path`; None where there is none."""
         ...
 
     def delete(self, path: str) -> bool:
-        """Remove what is at `path`; True if something was there."""
+        """Remove the item at `path`; True if there was one."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[str]:
@@ -118,7 +118,7 @@ class Store(Protocol):
         ...
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
-        """Every path that `list` shows, with what `stat` gives for it, in as few round trips as the store can."""
+        """Every path that `list` shows, with its `stat`, in as few round trips as the store can."""
         ...
 
     def local_path(self, path: str) -> Path | None:
@@ -134,8 +134,8 @@ class Store(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-# the stores entered around here, outermost first, each with the generation in whose code that was; a tuple, so that threads and tasks
-# each change only their own
+# the stores entered around the caller, outermost first, each with the generation whose code entered it; a tuple, so that each thread
+# and each task changes only its own
 _entered: ContextVar[tuple[tuple[Any, object], ...]] = ContextVar("persistable_entered_stores", default=())
 
 
@@ -147,7 +147,7 @@ _generation: Callable[[], object] = _no_generation
 
 
 def set_generation_lookup(current: Callable[[], object]) -> None:
-    """Set the function that returns the generation in whose code the caller is, or None: `nodes.generation` is above the stores."""
+    """Set the function that returns the generation whose code the caller is in, or None: `nodes.generation` is above the stores."""
     global _generation
     _generation = current
 
@@ -164,20 +164,20 @@ _note_written: Callable[[BaseStore, Written], None] = _not_noted
 
 
 def set_note_of_written(note: Callable[[BaseStore, Written], None]) -> None:
-    """Set the function that notes what this process puts into stores that tell stamps at once: `records.known` is above the stores."""
+    """Set the function that notes the items this process puts where stamps are known at once: `records.known` is above the stores."""
     global _note_written
     _note_written = note
 
 
 def tell_written(store: BaseStore, items: Written) -> None:
-    """Tell that these bytes have been put there, and have these stamps now."""
+    """Note that these bytes have been put into `store`, and have these stamps now."""
     _note_written(store, items)
 
 
 def enclosing_store() -> Store | None:
     """The store of the innermost ``with open_store(...)`` around the caller, in this thread or task.
 
-    Within the code of a node those count that it has entered itself: whatever encloses the call that made it run, its own store is nearer.
+    Within the code of a node only stores entered by that code count: its own store is nearer than any around the call that ran it.
     """
     entered = _entered.get()
     if not entered:
@@ -188,7 +188,7 @@ def enclosing_store() -> Store | None:
 
 
 class Listing:
-    """The calls about what a listing tells, by default those of a store in which one costs no less than to ask for each path."""
+    """The calls that a listing can answer; by default for a store in which a listing costs no less than asking for each path."""
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         raise NotImplementedError(f"{type(self).__name__}.get_many")
@@ -198,15 +198,15 @@ class Listing:
         return {path: (data, None) for path, data in self.get_many(paths).items()}
 
     def list_around(self, paths: Iterable[str]) -> Listed:
-        """The entries of a listing for `paths` and what is beside them, where that costs less than asking for each; by default none."""
+        """The entries of a listing for `paths` and the paths beside them, where that costs less than asking for each; by default none."""
         return Listed({}, list(paths))
 
 
 class BaseStore(Listing):
-    """The common base of stores: equality by place, being the default inside ``with``, and the batch calls one by one."""
+    """The common base of stores: equality by URL, the default store inside ``with``, and batch calls that work item by item."""
 
     batches: bool = False
-    """True if many small changes cost much less when they are made in one call, so that work is held back for a moment to do so."""
+    """True if many small changes cost much less in one call, so that changes are held back for a moment to be made together."""
 
     definite: bool = False
     """True if a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
@@ -224,54 +224,54 @@ class BaseStore(Listing):
         return True
 
     in_memory: bool | None = None
-    """True where what is written is in the memory of this process only, False where others of the same URL find it.
+    """True where written items are in the memory of this process only, False where other processes find them at the same URL.
 
-    None, by default, where its class does not say: then its URL tells, and a store that others may reach is tried out by one call from
-    another process, which takes some seconds, once for each class and URL.
+    None, by default, where its class does not say: then its URL decides, and a store that other processes may reach is tested by one call
+    from another process, which takes some seconds, once for each class and URL.
     """
 
     format_seen: Any = None
     """The store's format as this process has read it, kept by `records.store_format`; None before the first look, which is one read."""
 
     def info(self) -> dict[str, Any]:
-        """Facts to be known of it before it is relied on, for people and programs: never a secret."""
+        """Facts to check before relying on the store, for people and programs: never a secret."""
         from persistable.stores.reach import in_memory
 
         return {"store": type(self).__name__, "url": self.url, "exclusive": self.exclusive, "in_memory": in_memory(cast(Store, self))}
 
     claim_ttl: float | None = None
-    """Seconds a heartbeat in it may stand still before others take over; None for the usual. All that share a store give the same."""
+    """Seconds without a heartbeat after which a claim may be taken over; None for the usual. All that share a store use the same."""
 
     claim_beat: float | None = None
-    """Seconds between two beats of one's own; None for a sixth of that."""
+    """Seconds between two heartbeats of this process; None for a sixth of `claim_ttl`."""
 
     mmap: bool | None = None
     """True to map large payloads in files, False to read them; None to map them where that is safe: not on network file systems."""
 
     poll: float = 0.25
-    """Seconds between two looks at what others do in it, for one who has waited long: more where a look is a request that costs."""
+    """Seconds between two polls for the work of other processes, after a long wait: more where a poll is a request that costs."""
 
     layers: tuple[Layer, ...] = ()
-    """The stores that it is made of, fast to slow; none for one that holds the bytes itself."""
+    """The stores that it consists of, fast to slow; none for a store that holds the bytes itself."""
 
     @property
     def primary_store(self) -> Store:
-        """The store in which claims are, and that decides what is committed: itself, unless it is made of several."""
+        """The store that holds the claims and decides about commits: itself, unless it consists of several."""
         return self
 
     @property
     def deciding_store(self) -> Store:
-        """The store that says now what is committed: the primary, or what stands in for it while it is down."""
+        """The store that decides now about commits: the primary, or its stand-in while it is down."""
         return self.primary_store
 
     signer: SigningKey | None = None
-    """The key by which the records that are made for it are signed; None where they are not."""
+    """The key that signs records made for this store; None where they are not signed."""
 
     trust: tuple[str, ...] | None = None
-    """The public keys by which a record, or one of a layer, has to be signed to be read; None where no signature is asked for."""
+    """The public keys, one of which has to have signed a record (or that of a layer) to be read; None where no signature is required."""
 
     adopts: bool = False
-    """True if it has files of this machine that can be filled in place: `new_file` and `adopt`. Else they are written by `write`."""
+    """True if files of this machine can be filled in place, by `new_file` and `adopt`. Else they are written by `write`."""
 
     if TYPE_CHECKING:
 
@@ -288,17 +288,17 @@ class BaseStore(Listing):
         return self.stat(path) is not None
 
     def modified(self, path: str) -> float | None:
-        """The time of the last write there, in seconds since 1970, by the clock of what holds it; None where the store does not tell."""
+        """The time of the last write there, in seconds since 1970, by the clock of the storage; None where the store does not tell."""
         return None
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Every committed path in the folder `prefix` and below, in no promised order. By default those of `scan`."""
+        """Every committed path in the folder `prefix` and below, in no promised order. By default the paths of `scan`."""
         if type(self).scan is BaseStore.scan:
             raise NotImplementedError(f"{type(self).__name__}.list")
         return (path for path, _ in self.scan(prefix))
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
-        """Every path that `list` shows, with what `stat` gives for it. By default `stat_many` of some hundreds of them at a time."""
+        """Every path that `list` shows, with its `stat`. By default by `stat_many`, up to a thousand paths at a time."""
         return _scanned(self, self.list(prefix))
 
     def get(self, path: str) -> bytes:
@@ -330,52 +330,52 @@ class BaseStore(Listing):
             self.put(path, data)
 
     def new_file(self, path: str) -> Path:
-        """An empty file beside where `path` will be stored, to be filled in place and then given to `adopt`, or deleted."""
+        """Create an empty file beside the place of `path`, to be filled in place and then passed to `adopt`, or deleted."""
         raise NotImplementedError(f"{type(self).__name__}.new_file")
 
     def adopt(self, source: str | os.PathLike[str], path: str) -> None:
-        """Move a file that is completely written, and on the same file system, to `path`; after an error it is still where it was."""
+        """Move a complete file, which is on the same file system, to `path`; after an error it is still where it was."""
         raise NotImplementedError(f"{type(self).__name__}.adopt")
 
     def read_range(self, path: str, first: int, last: int) -> bytes:
-        """The bytes at `path` from one place up to another, fewer where it ends before. By default of the stream that `read` opens."""
+        """The bytes at `path` from `first` up to, not including, `last`; fewer where it ends before. By default by `read`."""
         with self.read(path) as file:
             file.seek(first)
             return file.read(max(0, last - first))
 
     def listing_stamp(self) -> str | None:
-        """A text that is another whenever the listing of all of it is, told without listing; None, by default, where that cannot be."""
+        """A text that changes whenever the listing of the whole store does, found without listing; None, by default, for no such text."""
         return None
 
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The bytes at `paths` that are there, see `get_many`, and other items that were read with these at no cost of their own."""
+        """The bytes at `paths` that are there, see `get_many`, and other items that were read along with these at no extra cost."""
         return self.get_many(paths)
 
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
-        """Create as `create_many`; second, the created paths where surely nothing else agrees with them up to the name's first dot.
+        """Create as `create_many`; second, the created paths for which surely no other path agrees up to the name's first dot.
 
-        By default that is known of none, so that the caller looks for what may be there: one more call.
+        By default that is known of none, so that the caller has to look for such paths: one more call.
         """
         return self.create_many(items), set()
 
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
-        """Remove copies of what is at `path` that are not `sound` where there is one that is; True if something was removed.
+        """Remove the copies of the item at `path` that are not `sound`, if there is one that is; True if a copy was removed.
 
-        For stores that keep several copies. By default nothing is removed: what is damaged is generated anew.
+        For stores that keep several copies. By default nothing is removed: a damaged item is generated anew.
         """
         return False
 
     def clear_temporary(self, path: str) -> None:
-        """Remove what killed writes of files whose names begin as `path` does left; only for one who knows that nobody writes there.
+        """Remove leftovers of killed writes of files whose names begin as `path`; the caller has to know that no process writes there.
 
-        By default nothing is done: right where a killed write leaves nothing, or the service removes it.
+        By default nothing is done: right where a killed write leaves nothing, or the service removes its leftovers.
         """
 
     def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
-        """Remove files that killed processes kept to create others from, where `is_unused` says so of their bytes. By default: none."""
+        """Remove files that killed processes kept as sources to create others from, if `is_unused` of their bytes. By default: none."""
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        """The facts that `stat` would give for each path that exists, in as few round trips as the store can."""
+        """The result of `stat` for each path that exists, in as few round trips as the store can."""
         return {path: found for path in paths if (found := self.stat(path)) is not None}
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
@@ -383,7 +383,7 @@ class BaseStore(Listing):
         return {path for path, data in items.items() if self.create(path, data)}
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        """`put` for each item of each stage, no item before those of the stages before it, then `delete` for each path."""
+        """`put` for each item of each stage, no item before those of earlier stages, then `delete` for each path."""
         for stage in stages:
             self.put_many(stage)
         for path in delete:
@@ -397,7 +397,7 @@ class BaseStore(Listing):
         return None
 
     def pickled_options(self) -> dict[str, Any] | None:
-        """The options of this object that are not in its URL, which its pickle has to hold; None where there are none."""
+        """The options of this object that are not in its URL, so that its pickle has to hold them; None where there are none."""
         return {name: self.__dict__[name] for name in COMMON_OPTIONS if name in self.__dict__} or None
 
     def __enter__(self) -> Self:
@@ -425,7 +425,7 @@ class BaseStore(Listing):
 
 
 for _name, _call in vars(BaseStore).items():
-    if callable(_call) and _call.__doc__ is None:  # so that `help` tells of each store what its calls do
+    if callable(_call) and _call.__doc__ is None:  # so that `help` of each store documents its calls
         _call.__doc__ = getattr(getattr(Store, _name, None), "__doc__", None)
 
 
@@ -435,7 +435,7 @@ def _scanned(store: BaseStore, paths: Iterator[str]) -> Iterator[tuple[str, Stat
 
 
 def extended(store: Store) -> BaseStore:
-    """`store` with all calls of BaseStore: itself, or a `ForwardingStore` over it where its class does not derive from BaseStore."""
+    """`store` with all calls of BaseStore: the store itself, or a `ForwardingStore` over it where its class is no BaseStore."""
     if isinstance(store, BaseStore):
         return store
     from persistable.stores.forwarding import ForwardingStore
@@ -444,12 +444,12 @@ def extended(store: Store) -> BaseStore:
 
 
 def stat_many(store: Store, paths: Iterable[str]) -> dict[str, Stat]:
-    """The facts that `stat` gives for each path that exists, in one call where the store has one for that."""
+    """The result of `stat` for each path that exists, in one call where the store has one for that."""
     return extended(store).stat_many(paths)
 
 
 def byte_view(data: Bytes) -> memoryview:
-    """`data` as a flat run of bytes, copied only where it is not one already."""
+    """`data` as a flat view of bytes, copied only where it is not contiguous."""
     view = memoryview(data)
     if view.ndim == 1 and view.itemsize == 1 and view.c_contiguous:
         return view
@@ -457,7 +457,7 @@ def byte_view(data: Bytes) -> memoryview:
 
 
 def stem_of(path: str) -> str:
-    """`path` up to the first dot of its last name: the beginning of the paths of all that belongs to a key."""
+    """`path` up to the first dot of its last name: the common beginning of all paths that belong to one key."""
     folder, slash, name = path.rstrip("/").rpartition("/")
     return folder + slash + name.partition(".")[0]
 
@@ -470,7 +470,7 @@ def in_folder(path: str, prefix: str) -> bool:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a name is one of those kept for unfinished writes, which no payload can have."""
+    """Tell whether a name is one of those reserved for unfinished writes, which no payload can have."""
     return name.startswith(".") and name.endswith(".tmp")
 
 
@@ -488,7 +488,7 @@ def check_path(path: str) -> str:
 
 
 def is_path(path: str) -> bool:
-    """Tell whether `path` may be one, see `check_path`: what is called otherwise is nothing that a store has put there."""
+    """Tell whether `path` is valid, see `check_path`: a store has put nothing at a path that is not."""
     try:
         check_path(path)
     except InvalidName:

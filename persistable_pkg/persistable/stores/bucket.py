@@ -1,4 +1,4 @@
-"""The base of buckets: S3 and GCS, whose servers decide who creates, and which are asked many things at once."""
+"""The base of buckets, S3 and GCS: their servers decide which `create` succeeds, and answer many requests at once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from persistable.stores.filesystem import Page, Remote, Result, Stamped
 from persistable.stores.remote_errors import facts, kind_of
 
 CREATION = "persistable-creation"
-"""The metadata that tells one creation from every other."""
+"""The name of the metadata whose value is unique to each creation."""
 _TRIES = 5
 
 
 class Bucket(Remote):
-    """A bucket. Uploads are atomic; `create` is decided by the server."""
+    """A bucket. Uploads are atomic; the server decides which `create` succeeds."""
 
     exclusive = True
     has_root = True
@@ -41,7 +41,7 @@ class Bucket(Remote):
 
     @abstractmethod
     async def _send_new(self, key: str, data: bytes, mark: Mapping[str, str]) -> object:
-        """Put an object with that metadata, in one request. Refused by FileExistsError, or the status 412, where there is one."""
+        """Put an object with that metadata, in one request. Raises FileExistsError, or an error of status 412, where there is one."""
 
     @abstractmethod
     async def _metadata(self, key: str) -> Mapping[str, str]:
@@ -49,11 +49,11 @@ class Bucket(Remote):
 
     @abstractmethod
     def _pages(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[Page]:
-        """The objects whose keys begin so, in the order of their keys, and what a delimiter ends, as folders; those `after` a key only."""
+        """The objects whose keys begin with `prefix`, by key, and as folders the prefixes up to a delimiter; only keys `after` that one."""
 
     @abstractmethod
     def _look(self) -> None:
-        """Ask the bucket for something. Raises FileNotFoundError where there is none."""
+        """Send a request to the bucket. Raises FileNotFoundError where there is no such bucket."""
 
     def get_many(self, places: Sequence[str]) -> list[Stamped | BaseException]:
         return self.gather(self._fetch, [(self.key_of(place),) for place in places])
@@ -95,13 +95,13 @@ class Bucket(Remote):
         return True
 
     async def _created(self, key: str, mark: Mapping[str, str]) -> bool:
-        """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
+        """Tell whether this call created the object there: a request whose answer is lost is sent again, and refused for its own object."""
         try:
             found = await self._metadata(key)
         except Exception as error:
             if kind_of(error) not in ("missing", "denied"):
                 raise
-            return False  # deleted since, or we may write and not read: then the refusal is all we know
+            return False  # deleted since, or writing is permitted but not reading: then only the refusal is known
         return {name.lower(): value for name, value in found.items()}.items() >= mark.items()
 
     def root_exists(self) -> bool:
@@ -110,7 +110,7 @@ class Bucket(Remote):
         except FileNotFoundError:
             return False
         except Exception as error:
-            if kind_of(error) != "denied":  # then all we know is that we may not ask
+            if kind_of(error) != "denied":  # then only the lack of permission is known
                 raise
         return True
 
@@ -118,7 +118,7 @@ class Bucket(Remote):
 async def again(
     request: Callable[[], Awaitable[Result]], passes: Callable[[Exception], bool], pause: Callable[[], float] = lambda: 0.1
 ) -> Result:
-    """The answer to a request, which is made again after an error that passes; `pause` gives seconds, twice as many each time."""
+    """The answer to a request, which is retried after a transient error; `pause` gives seconds, doubled each time."""
     for attempt in range(_TRIES - 1):
         try:
             return await request()

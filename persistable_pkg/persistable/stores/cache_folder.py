@@ -1,4 +1,4 @@
-"""The folder of this machine for what can be made again."""
+"""The folder of this machine for files that can be rebuilt."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def cache_folder() -> Path:
 
 
 def file_of(kind: str, url: str) -> Path:
-    """The file in it of that kind, about the store at `url`."""
+    """The file in the cache folder of that kind, about the store at `url`."""
     return cache_folder() / kind / f"{blake3(url.encode()).hexdigest(length=12)}.db"

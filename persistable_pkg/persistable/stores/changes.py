@@ -1,4 +1,4 @@
-"""Changes of records since a store was last asked: for stores that can tell them without a listing."""
+"""Changes of records since the last query of a store: for stores that can report them without a listing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from persistable.stores.base import Stat
 
 
 class Changes(NamedTuple):
-    """Records and failures that are there, new or other than before, and paths of those that are gone.
+    """Records and failures that are new or changed, and the paths of those that are gone.
 
-    token: by which the next question is about what comes after this. is_whole: `there` has all that there are, and `gone` is empty.
+    token: passed to the next query to get the changes after this one. is_whole: `there` has all that exist, and `gone` is empty.
     """
 
     token: str
@@ -22,18 +22,18 @@ class Changes(NamedTuple):
 
 @runtime_checkable
 class TellsChanges(Protocol):
-    """A store that can."""
+    """A store that can report changes of records."""
 
     def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
-        """The changes since the earliest of `tokens`; all that there is where they do not tell. None where it cannot be told.
+        """The changes since the earliest of `tokens`; all records where the tokens are of no use. None where the store cannot report them.
 
-        What is said to have changed may be as it was.
+        A record reported as changed may be as it was.
         """
         ...
 
 
 class PackChanges(NamedTuple):
-    """The content of a file of packs, as far as it is not known. packs: number to state. changed: number to paths. rows: path and stamp."""
+    """The content of a file of packs that is not known yet. packs: number to state. changed: number to paths. rows: path and stamp."""
 
     packs: Mapping[int, str]
     changed: Mapping[int, Sequence[str]]

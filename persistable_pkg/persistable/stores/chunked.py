@@ -1,4 +1,4 @@
-"""Large items in a database: sent in chunks before what names them is written, and read some chunks at a time."""
+"""Large items in a database: their chunks are sent before the item that names them, and read some at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Start = Callable[[int, bytes], "Future[None]"]
 
 
 class ChunkedUpload(Parts):
-    """Bytes on their way to `place`, sent in chunks of `chunk` bytes, one after the other.
+    """An upload to `place`, sent in chunks of `chunk` bytes, one after the other.
 
-    count: chunks that were sent. is_committing: whether what names them may be there, so that they stay.
+    count: chunks that were sent. is_committing: whether the item that names them may be there already, so that they have to stay.
     """
 
     def __init__(self, place: str, chunk: int, start: Start) -> None:
@@ -36,13 +36,13 @@ class ChunkedUpload(Parts):
         self.count += 1
 
     def settle(self) -> None:
-        """Wait for what is on its way. Raises what it met."""
+        """Wait for the chunk that is being sent. Raises its error."""
         sending, self._sending = self._sending, None
         if sending is not None:
             sending.result()
 
     def flush_all(self) -> None:
-        """Send all of it."""
+        """Send all bytes that are left, and wait for that."""
         if self._buffer:
             self.send(self.rest())
             self._buffer.clear()
@@ -50,7 +50,7 @@ class ChunkedUpload(Parts):
 
 
 class Blocks(Ranges):
-    """The chunks of one item, some of them at a time, and one block of them ahead."""
+    """A stream of the chunks of one item, read block by block, with one block prefetched."""
 
     block = 8 << 20
     ahead = span = 1
@@ -58,5 +58,5 @@ class Blocks(Ranges):
 
 
 def random_number() -> int:
-    """A number of 63 bits that no other call gives."""
+    """A random number of 63 bits."""
     return int.from_bytes(os.urandom(8), "big") >> 1

@@ -1,4 +1,4 @@
-"""Connections to servers: shared by all in this process who ask for the same, and never pickled."""
+"""Connections to servers: shared by all callers in this process with the same identity, and never pickled."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Way = TypeVar("Way")
 
 
 class Shared(Generic[Way]):
-    """Connections that stores of one identity share: each is made once a process, and the oldest goes when there are more than `most`.
+    """Connections that stores of one identity share: each is made once per process; beyond `most` of them the oldest is dropped.
 
-    A forked child begins with none. Those that it has inherited are kept and never used: to drop one would end it for the parent too.
+    A forked child begins with none. Inherited ones are kept and never used: to drop one would close it for the parent too.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -32,7 +32,7 @@ class Shared(Generic[Way]):
         self._begin()
 
     def keep(self, inherited: object) -> None:
-        """Keep inherited connections from being closed; None stands for none."""
+        """Keep inherited connections from being closed; None: there are none."""
         if inherited is not None:
             self._inherited.append(inherited)
 
@@ -47,7 +47,7 @@ class Shared(Generic[Way]):
             return found
 
     def drop(self, identity: Hashable, only: Way | None = None) -> None:
-        """Forget the connection of `identity`; with `only`, if it is that one. It ends when nobody uses it."""
+        """Forget the connection of `identity`; with `only`, if it is that one. It closes when it is no longer in use."""
         with self._lock:
             if only is None or self._made.get(identity) is only:
                 self._made.pop(identity, None)
@@ -58,7 +58,7 @@ class Shared(Generic[Way]):
 
 
 class Reopened:
-    """The base of what is pickled without its connections."""
+    """The base of classes that are pickled without their connections."""
 
     not_pickled: ClassVar[tuple[str, ...]]
     """Attributes that `_reset` makes anew."""

@@ -1,4 +1,4 @@
-"""Payloads at custom paths: they are written elsewhere first, and moved there once their record stands."""
+"""Payloads at custom paths: they are written elsewhere first, and moved there once their record is committed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _AT_ONCE = 1 << 20
 
 
 def beside(to: str, token: str) -> str:
-    """The path at which the attempt `token` writes what is to be at `to`; folder and name are like those of `to`: formats look at them."""
+    """The path at which the attempt `token` writes the payload for `to`; folder and name are like those of `to`: formats look at them."""
     folder, slash, name = to.rpartition("/")
     return f"{PLACING}/{folder}{slash}{token}-{name}"
 
 
 def move(store: Store, to: str, token: str, files: Sequence[tuple[str, int]]) -> None:
-    """Move the files of the attempt `token` that are still `beside` to the paths its record names, in this order; each with its size."""
+    """Move the files of the attempt `token` that are still `beside` to the paths its record names, in this order. files: path and size."""
     start = beside(to, token)
     for path, size in files:
         with suppress(FileNotFoundError):  # moved already
@@ -41,7 +41,7 @@ def _move(store: Store, source: str, target: str, size: int) -> None:
 
 
 def copy(store: Store, path: str, target: Store, to: str, size: int | None = None) -> None:
-    """Copy what is at `path` in one store to `to` in another, or the same; at once where it is known to be small."""
+    """Copy the item at `path` in one store to `to` in another, or the same; in one piece where it is known to be small."""
     if size is not None and size <= _AT_ONCE:
         target.put(to, store.get(path))
         return

@@ -1,4 +1,4 @@
-"""Stores in databases: items with their bytes, of which large ones are in chunks that were sent before the item that names them."""
+"""Stores in databases: items with their bytes; those of large items are in chunks that were sent before the item that names them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from persistable.stores.chunked import Blocks, ChunkedUpload
 from persistable.stores.connections import Reopened, Shared
 
 PAGE = 10_000
-"""Items of one page of a listing."""
+"""Items in one page of a listing."""
 AT_ONCE = 16 << 20
-"""Bytes of the items of one statement, about."""
+"""Bytes of the items in one statement, about."""
 LAST = "\U0010ffff"
-"""The last character of all: what begins with a path comes before the path and this."""
+"""The last character of all: every text that begins with a path sorts before the path followed by this."""
 _AFTER_ALL = LAST * 64
 _THREADS = 4
 _LONGEST_PAUSE = 1.0
@@ -37,7 +37,7 @@ Each = TypeVar("Each")
 SomeBody = TypeVar("SomeBody", bound=ChunkedUpload)
 
 
-# ------------------------------------------------------------------ the way there
+# ------------------------------------------------------------------ connections
 
 
 class Server:
@@ -48,12 +48,12 @@ class Server:
     def __init__(self) -> None:
         self.is_closed = False
         self.reached = False
-        """Tell whether there was a connection before: one that is refused may then be due to a restart of the server."""
+        """Tell whether there was a connection before: a refused one may then be due to a restart of the server."""
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
 
     def threads(self) -> ThreadPoolExecutor:
-        """Threads for what goes on while the caller works."""
+        """Threads for work in the background."""
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"persistable-{self.name}")
@@ -82,14 +82,14 @@ FAILED: ErrorText = StoreError, "{where} failed: {reason}"
 
 
 def store_error(text: ErrorText, url: str, path: str, reason: str) -> StoreError:
-    """The error of a store with that text, about `path` in the store at `url`; `reason` is the message of its driver."""
+    """The error with that text about `path` in the store at `url`; `reason` is the message of the driver."""
     kind, words = text
     short = shorten(masked(" ".join(reason.split())), 300, placeholder="...")
     return kind(words.format(url=url, where=f"{url} ({path})" if path else url, reason=short), url=url, path=path)
 
 
 class Link(Generic[SomeServer]):
-    """The way to a database. timeout: seconds for which a server that went away is waited for."""
+    """The link of a store to its server, with retries. timeout: seconds to wait for a server that is no longer reachable."""
 
     trouble: ClassVar[type[Exception]]
     """The errors of the driver."""
@@ -102,22 +102,22 @@ class Link(Generic[SomeServer]):
 
     @abstractmethod
     def _connect(self) -> tuple[object, Callable[[], SomeServer]]:
-        """Settings of the connections, and what makes them."""
+        """The settings of the connections, and the function that makes their server object."""
 
     @abstractmethod
     def _passes(self, error: Exception) -> bool:
-        """Tell whether the same may succeed a moment later."""
+        """Tell whether the error is transient: the same call may succeed a moment later."""
 
     @abstractmethod
     def _explained(self, error: Exception, path: str, writing: bool) -> StoreError:
-        """The error of a store for one of the driver."""
+        """The StoreError for an error of the driver."""
 
     def _at_once(self, server: SomeServer, error: Exception) -> bool:
-        """Tell whether the same is to be tried again without waiting, since it will surely go another way."""
+        """Tell whether to retry without a pause, since the retry will surely use another connection."""
         return False
 
     def _before_pause(self, server: SomeServer) -> None:
-        """Called before the server is waited for."""
+        """Hook, called before each pause."""
 
     @property
     def server(self) -> SomeServer:
@@ -131,7 +131,7 @@ class Link(Generic[SomeServer]):
 
     @property
     def reached(self) -> bool:
-        """Tell whether the server was reached, by this process or the one that the store comes from."""
+        """Tell whether the server was reached before, by this process or the one that pickled the store."""
         return self.was_reached or (self._held is not None and self._held[1].reached)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Link(Generic[SomeServer]):
             self._held[1].close()
 
     def tried(self, act: Callable[[SomeServer], Done], path: str, writing: bool) -> Done:
-        """Call `act`, again where the server went away: it has to see to it that this does no harm."""
+        """Call `act`, again where the server became unreachable: `act` has to make sure that a repetition does no harm."""
         deadline, pause = 0.0, 0.02
         while True:
             server = self.server
@@ -152,7 +152,7 @@ class Link(Generic[SomeServer]):
                 deadline = deadline or now + self._timeout
                 if not self._passes(error) or not server.reached or now + pause > deadline:
                     explained = self._explained(error, path, writing)
-                    # where there is no way to the server, there is nothing in the traceback of its driver that helps
+                    # where the server is unreachable, the traceback of its driver does not help
                     raise explained from (None if isinstance(explained, StoreUnavailable) else error)
                 self._before_pause(server)
                 time.sleep(pause * random.uniform(0.5, 1.0))
@@ -175,7 +175,7 @@ class Item(NamedTuple):
 
 
 class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
-    """The base of stores in databases: a subclass says how items, chunks and a page of a listing are read, and how they are written."""
+    """The base of stores in databases: a subclass implements reading and writing of items and chunks, and a page of a listing."""
 
     batches = True
     in_memory = False
@@ -204,11 +204,11 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
 
     @abstractmethod
     def _chunks(self, path: str, body: Any, start: int, stop: int) -> Sequence[bytes]:
-        """The chunks of those numbers that are there."""
+        """The chunks from number `start` up to, not including, `stop` that are there."""
 
     @abstractmethod
     def _page(self, first: str, last: str, most: int) -> Sequence[tuple[str, Stat]]:
-        """The first `most` items between two paths, in the order of their paths."""
+        """The first `most` items between two paths, by path."""
 
     def get(self, path: str) -> bytes:
         found = self.get_many([path])
@@ -250,7 +250,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
         return data[first:last] if body is None else self._part(path, body, first, last)
 
     def _part(self, path: str, body: object, first: int, last: int) -> bytes:
-        """The bytes of a large item from one place up to another. Raises ReplacedError."""
+        """The bytes of a large item from `first` up to, not including, `last`. Raises ReplacedError."""
         start = first // self.chunk
         found = self._chunks(path, body, start, -(-last // self.chunk))
         data = b"".join(found)[first - start * self.chunk : last - start * self.chunk]
@@ -260,7 +260,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
         return data
 
     def threads(self) -> ThreadPoolExecutor:
-        """Threads for what goes on while the caller works."""
+        """Threads for work in the background."""
         threads: ThreadPoolExecutor = self._link.server.threads()
         return threads
 
@@ -274,7 +274,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
         return self._scanned(check_prefix(prefix))
 
     def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
-        # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
+        # "0" follows "/", so that a folder is the range from one to the other; the hidden folder is cut out of the whole
         for first, last in [(f"{prefix}/", f"{prefix}0")] if prefix else [("", f"{HIDDEN}/"), (f"{HIDDEN}/{LAST}", _AFTER_ALL)]:
             page = self._page(first, last, PAGE)
             yield from page
@@ -286,15 +286,15 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
 
     @abstractmethod
     def upload(self, path: str) -> SomeBody:
-        """Bytes that are being sent."""
+        """Begin an upload to `path`."""
 
     @abstractmethod
     def commit(self, body: SomeBody) -> None:
-        """Let the bytes of `body`, which are in chunks, be those at its path."""
+        """Make the chunks of `body` visible as the item at its path."""
 
     @abstractmethod
     def abort(self, body: SomeBody, error: BaseException) -> None:
-        """Forget the bytes of `body`, after that error."""
+        """Discard the bytes of `body`, after that error."""
 
     def put(self, path: str, data: Bytes) -> None:
         self.put_many({path: data})
@@ -324,7 +324,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
 
 
 def portions(items: Iterable[Each], size_of: Callable[[Each], int]) -> Iterator[list[Each]]:
-    """`items` in chunks that fit one statement."""
+    """Split `items` into batches that fit one statement."""
     portion: list[Each] = []
     size = 0
     for each in items:

@@ -1,7 +1,7 @@
-"""Adapters of `ObjectStore` to kinds of fsspec file systems. Places here are full paths of that file system.
+"""Adapters of `ObjectStore` to kinds of fsspec file systems. Places here are full paths in that file system.
 
-`Remote` serves object stores in general, where one upload appears whole or not at all; `Files` serves what behaves like a disk (sftp, smb,
-webdav), where bytes are written under another name and moved. S3 and GCS have modules of their own.
+`Remote` serves object stores in general, where an upload appears whole or not at all; `Files` serves file systems that behave like a disk
+(sftp, smb, webdav), where bytes are written under another name and moved. S3 and GCS have modules of their own.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _THREADS = 16
 _LOOK = 1.0
 Result = TypeVar("Result")
 Stamped = tuple[bytes, object | None]
-# what tells two contents of one place apart, in the words of the various file systems
+# the facts that differ between two contents of one place, as the various file systems call them
 _STAMPS = ("ETag", "etag", "generation", "version_id", "content_md5", "checksum", "ino", "created")
-Guard = Callable[[], AbstractContextManager[None]]  # what turns the other side's errors into ours
+Guard = Callable[[], AbstractContextManager[None]]  # turns errors of the file system into ours
 _memory_lock = threading.Lock()
 _counter = count()
 
@@ -40,8 +40,8 @@ _counter = count()
 class Remote:
     """An object store: an upload is visible when it is complete."""
 
-    exclusive = False  # whether `create` is decided by the other side
-    batches = False  # whether many requests are under way at once, and folders are listed by pages
+    exclusive = False  # whether the server decides which `create` succeeds
+    batches = False  # whether many requests are in flight at once, and folders are listed by pages
     has_root = False  # whether there is a bucket that must exist beforehand
 
     def __init__(self, fs: Any, root: str) -> None:
@@ -54,17 +54,17 @@ class Remote:
         return cast(bytes, self.fs.cat_file(place))
 
     def get_range(self, place: str, first: int, last: int) -> bytes:
-        """The bytes from one place up to another."""
+        """The bytes from `first` up to, not including, `last`."""
         return cast(bytes, self.fs.cat_file(place, start=first, end=last))
 
     def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
-        """Bytes with their stamp, None where it is not told with them, or the error, for each place."""
+        """The bytes with their stamp (None where the answer has none), or the error, for each place."""
         asked = [(place,) for place in places]
         found = self.gather(self.fs._cat_file, asked) if self.asynchronous else [_tried(self.get, *each) for each in asked]
         return [each if isinstance(each, BaseException) else (each, None) for each in found]
 
     def put(self, place: str, data: Bytes) -> object | None:
-        """Put it; the value is its stamp, as `info` gives it, where the answer tells that."""
+        """Put `data`. The value is its stamp, as `info` gives it, or None where the answer has none."""
         self.fs.pipe_file(place, bytes(data))
         return None
 
@@ -97,7 +97,7 @@ class Remote:
         return stat_of(found)
 
     def modified(self, place: str) -> float | None:
-        """The time of the last write of a file, in seconds since 1970, by the clock of the server; None where it does not tell."""
+        """The time of the last write of a file, in seconds since 1970, by the clock of the server; None where it reports none."""
         self.fs.invalidate_cache(place)
         return time_in(self.fs.info(place))
 
@@ -108,7 +108,7 @@ class Remote:
         return True
 
     def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
-        """Every file in `folder` and below with what `info` gives for it, in no promised order; nothing where there is no such folder."""
+        """Every file in `folder` and below, with its `info`, in no promised order; none where there is no such folder."""
         self.fs.invalidate_cache()
         for place, told in self.fs.find(folder, withdirs=False, detail=True).items():
             found = stat_of(told) if told.get("size") is not None else self.info(place)
@@ -127,7 +127,7 @@ class Remote:
         return SpooledUpload(self, place)
 
     def clear_temporary(self, place: str) -> None:
-        """Remove what killed writes of files whose names begin so left. Here nothing is left, or the service removes it."""
+        """Remove leftovers of killed writes of files whose names begin so. Here there are none, or the service removes them."""
 
     def root_exists(self) -> bool:
         return True
@@ -135,34 +135,34 @@ class Remote:
     # --- many at once
 
     def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
-        """The result of `create` for each item, or its error. Only where `batches` says that many requests are under way at once."""
+        """The result of `create` for each item, or its error. Only where `batches` is True."""
         raise NotImplementedError(f"{type(self).__name__}.create_many")
 
     def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
         """The result of `info` for each place, or its error."""
         if not self.asynchronous:
             return [self.info(place) for place in places]
-        # each waits for an answer on the file system's own loop, where they are under way together
+        # each thread waits for an answer on the file system's own loop, where the requests are in flight together
         with ThreadPoolExecutor(min(_THREADS, max(1, len(places))), thread_name_prefix="persistable-stat") as pool:
             return list(pool.map(self.info, places))
 
     def delete_many(self, places: Sequence[str]) -> list[tuple[str, BaseException]]:
-        """Errors by place; nothing is at any other of them any more."""
+        """Delete the places. The errors by place; every other place is empty afterwards."""
         for place in places:
             self.delete(place)
         return []
 
     def pages(self, folder: str, after: str) -> Iterator[Page]:
-        """The files right in `folder` whose places come after `after`, in the order of their names, one request a page.
+        """The files directly in `folder` whose places come after `after`, by name, one request per page.
 
-        Only where `batches` says that many requests are under way at once, so that it is asked for.
+        Called only where `batches` is True.
         """
         raise NotImplementedError(f"{type(self).__name__}.pages")
 
     def gather(self, call: Callable[..., Coroutine[Any, Any, Any]], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """`call` with each of the arguments on the file system's loop, `AT_ONCE` at a time; one that failed gives its error.
+        """Call `call` with each of the arguments on the file system's loop, `AT_ONCE` at a time. The results; of a failed call its error.
 
-        Whatever ends the wait early, an interrupt too, ends those under way; what was asked of the server may be obeyed all the same.
+        An exception that ends the wait early, an interrupt too, cancels the calls in flight; the server may still carry out their requests.
         """
         given = list(arguments)
         answers: list[Any] = [None] * len(given)
@@ -187,7 +187,7 @@ class Remote:
         try:
             while True:
                 try:
-                    return future.result(_LOOK)  # so that an interrupt is heard on every platform
+                    return future.result(_LOOK)  # so that an interrupt is raised on every platform
                 except TimeoutError:
                     if future.done():
                         raise
@@ -201,14 +201,14 @@ FOLDER = Stat(0, None)
 
 
 class Page(NamedTuple):
-    """Some files and folders of a folder, by place. last: the place up to which all are known; None where that is the end of the folder."""
+    """Some files and folders of a folder, by place. last: the place up to which all are known; None at the end of the folder."""
 
     files: dict[str, Stat]
     last: str | None
 
 
 class Memory(Remote):
-    """fsspec's own memory file system: exclusive within this process, which is all that sees it."""
+    """fsspec's own memory file system: exclusive within this process, the only one that sees it."""
 
     exclusive = True
 
@@ -221,17 +221,17 @@ class Memory(Remote):
 
     def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         for place, _ in super().scan(folder):
-            found = self.info(place)  # its listing writes times in another way
+            found = self.info(place)  # its listing formats times differently
             if found is not None:
                 yield place, found
 
     def put(self, place: str, data: Bytes) -> None:
-        # pipe_file makes an empty file first and fills it, for others to see
+        # pipe_file makes an empty file first and then fills it, which others can see
         foreign("fsspec.implementations.memory").MemoryFile(self.fs, self.fs._strip_protocol(place), bytes(data)).commit()
 
 
 class Files(Remote):
-    """Something like a disk: bytes are written under a name of their own and moved into place."""
+    """A file system like a disk: bytes are written to a temporary file and moved into place."""
 
     def __init__(self, fs: Any, root: str, scheme: str) -> None:
         super().__init__(fs, root)
@@ -244,14 +244,14 @@ class Files(Remote):
         except Exception as error:
             if isinstance(error, FileNotFoundError) or self.info(place) is not None:
                 raise
-            raise FileNotFoundError(place) from error  # a folder, which some say in words of their own
+            raise FileNotFoundError(place) from error  # a folder, which some libraries report by an error of their own
 
     def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
         found = super().get_many(places)
         for number, answer in enumerate(found):
             if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
                 if kind_of(answer) == "unreachable":
-                    raise answer  # so are the others
+                    raise answer  # the other places are unreachable too
                 if self.info(places[number]) is None:
                     found[number] = FileNotFoundError(places[number])
         return found
@@ -383,7 +383,7 @@ class Files(Remote):
 
 
 class Upload(io.BufferedIOBase):
-    """A stream whose bytes appear at `place` by `commit`, and never without. Closing it does nothing but refuse further writes."""
+    """A stream whose bytes appear at `place` only by `commit`. Closing it does nothing but refuse further writes."""
 
     def __init__(self, place: str) -> None:
         super().__init__()
@@ -411,7 +411,7 @@ class Upload(io.BufferedIOBase):
 
     @contextmanager
     def sending(self) -> Generator[BinaryIO]:
-        """The block around writing it: it appears when the block ends well."""
+        """Commit the upload when the block ends without an exception; else abort it."""
         try:
             yield cast(BinaryIO, self)
         except BaseException:
@@ -428,7 +428,7 @@ class Upload(io.BufferedIOBase):
 
 
 class Parts(Upload):
-    """An upload that is cut into parts of `part` bytes. The last one, or all of what is no more than that, is not sent but kept."""
+    """An upload that is cut into parts of `part` bytes. The last part, which may be the only one, is not sent but kept."""
 
     def __init__(self, place: str, part: int) -> None:
         super().__init__(place)
@@ -436,7 +436,7 @@ class Parts(Upload):
         self._buffer = bytearray()
 
     def accept(self, data: memoryview) -> None:
-        while len(self._buffer) + len(data) > self._part:  # one that is just full may be the last
+        while len(self._buffer) + len(data) > self._part:  # a part that is just full may be the last
             room = self._part - len(self._buffer)
             part = b"".join((self._buffer, data[:room]))
             self._buffer.clear()
@@ -445,7 +445,7 @@ class Parts(Upload):
         self._buffer += data
 
     def send(self, part: bytes) -> None:
-        """Send the next part, or start to."""
+        """Send the next part, or start sending it."""
         raise NotImplementedError(f"{type(self).__name__}.send")
 
     def rest(self) -> bytes:
@@ -454,7 +454,7 @@ class Parts(Upload):
 
 
 class SpooledUpload(Upload):
-    """Kept in memory, then in an unnamed temporary file, and sent at once."""
+    """An upload that is kept in memory, then in an unnamed temporary file, and sent in one request."""
 
     def __init__(self, remote: Remote, place: str) -> None:
         super().__init__(place)
@@ -474,7 +474,7 @@ class SpooledUpload(Upload):
 
 
 class FileUpload(Upload):
-    """Written to a file beside the target, and moved."""
+    """An upload that is written to a file beside the target, and moved."""
 
     def __init__(self, remote: Files, place: str) -> None:
         super().__init__(place)
@@ -502,19 +502,19 @@ class FileUpload(Upload):
 
 
 class Ranges(SeekableReader):
-    """One object read by ranges. ``start(first, stop)`` gives a future of those bytes, and must fail once the object was replaced.
+    """A stream of one object, read by ranges. ``start(first, stop)`` gives a future of those bytes; it must fail once it was replaced.
 
-    Reading on, the next blocks are asked for while the caller works on this one. `beginning`: the first block, or a future of it.
+    In sequential reading, the next blocks are prefetched while the caller works on this one. `beginning`: the first block, or its future.
     """
 
     block = BLOCK
     """Bytes of a block."""
     ahead = 6
-    """Blocks that are asked for before they are wanted."""
+    """Blocks that are prefetched."""
     span = 3
-    """Blocks in one request, reading on."""
+    """Blocks in one request, in sequential reading."""
     ahead_from = 1
-    """The first block at which others are asked for before they are wanted: who has read the beginning may go elsewhere."""
+    """The first block at which others are prefetched: a reader of the beginning may seek elsewhere afterwards."""
 
     def __init__(self, size: int, start: Callable[[int, int], Any], beginning: Any = b"") -> None:
         super().__init__(size)
@@ -542,7 +542,7 @@ class Ranges(SeekableReader):
         return len(piece)
 
     def _plan(self, number: int) -> None:
-        """Ask for a block, and, where the blocks before it were read, for those after it, some in one request."""
+        """Request a block, and those after it in sequential reading, some of them in one request."""
         ahead = self.ahead if number >= self.ahead_from and number in (self._last, self._last + 1) else 0
         self._last = number
         for known in [known for known in self._blocks if not number <= known <= number + self.ahead + self.span]:
@@ -572,7 +572,7 @@ class Ranges(SeekableReader):
 
 
 def _tried(call: Callable[..., Result], *given: Any) -> Result | BaseException:
-    """The result of a call, or its error, by which the caller tells what is absent from what is broken."""
+    """The result of a call, or its error, by which the caller distinguishes an absent file from a broken one."""
     try:
         return call(*given)
     except Exception as error:  # noqa: BLE001 - of any library
@@ -580,14 +580,14 @@ def _tried(call: Callable[..., Result], *given: Any) -> Result | BaseException:
 
 
 class Span(NamedTuple):
-    """Some blocks that are read in one request. first: the number of the first."""
+    """Blocks that are read in one request. first: the number of the first."""
 
     future: Any
     first: int
 
 
 def stat_of(found: Mapping[str, Any]) -> Stat:
-    """Size and stamp from what a file system tells of one file."""
+    """Size and stamp from the facts of one file that a file system reports."""
     stamp = tuple(str(found[name]) for name in _STAMPS if found.get(name) is not None)
     return Stat(int(found["size"]), (*stamp, str(found.get("mtime", ""))) if stamp else None)
 
@@ -596,7 +596,7 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "crea
 
 
 def time_in(found: Mapping[str, Any]) -> float | None:
-    """The time of the last write, in seconds since 1970, from what a file system tells of one file; None where it does not tell that."""
+    """The time of the last write, in seconds since 1970, from the facts of one file; None where that is not among them."""
     told = next((found[name] for name in _TIMES if found.get(name) is not None), None)
     if isinstance(told, str):
         try:

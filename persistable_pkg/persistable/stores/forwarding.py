@@ -1,6 +1,6 @@
-"""`ForwardingStore`: a store that hands every call to another, for classes that change some of them.
+"""`ForwardingStore`: a store that forwards every call to another, for classes that change some of them.
 
-The one place that looks whether a store has the optional calls of `BaseStore`: a class of somebody else's may have the protocol alone.
+The only module that checks whether a store has the optional calls of `BaseStore`: a third-party class may have the protocol alone.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _OF_ITS_OWN = frozenset({"info", "pickled_options"})
 
 
 class ForwardingStore(BaseStore):
-    """`store`, whatever its class, with all calls of BaseStore."""
+    """A wrapper around a store of any class, with all calls of BaseStore."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def pickled_options(self) -> dict[str, Any] | None:
-        return None  # options are those of the store behind
+        return None  # options are those of the wrapped store
 
 
 class _Attribute:
-    """An attribute of the store behind, or that of BaseStore where it has none."""
+    """An attribute of the wrapped store, or that of BaseStore where it has none."""
 
     def __init__(self, name: str, default: Any) -> None:
         self._name = name
@@ -40,7 +40,7 @@ class _Attribute:
 
 
 def _call(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
-    """A call of the store behind, or BaseStore's way where it has none of its own."""
+    """A call of the wrapped store, or that of BaseStore where it has none."""
 
     @wraps(default)
     def call(self: ForwardingStore, *arguments: Any, **options: Any) -> Any:

@@ -52,7 +52,7 @@ class GCS(Bucket):
         some = [(list(places[first : first + _DELETED]),) for first in range(0, len(places), _DELETED)]
         answers = self.gather(self.fs._rm_files, some)
         done = {each for answer in answers if not isinstance(answer, BaseException) for each in answer if isinstance(each, str)}
-        left = [place for place in places if place not in done]  # absent, for the most part: one alone tells which
+        left = [place for place in places if place not in done]  # most of them absent: a request for each alone shows which
         found = zip(left, self.gather(self.fs._rm_file, [(place,) for place in left]), strict=True)
         return [(place, each) for place, each in found if isinstance(each, BaseException) and not isinstance(each, FileNotFoundError)]
 
@@ -92,7 +92,7 @@ def _stat_of(found: dict[str, Any]) -> Stat:
 
 
 class _Upload(Upload):
-    """One resumable upload; nothing is visible before its last piece."""
+    """A resumable upload; nothing is visible before its last piece."""
 
     def __init__(self, fs: Any, place: str) -> None:
         super().__init__(place)
@@ -113,5 +113,5 @@ class _Upload(Upload):
         try:
             self._file.discard()
         except Exception:  # noqa: BLE001
-            pass  # the error that led here is the one to tell; what was sent is invisible
+            pass  # the error that led here is the one to report; the bytes sent are invisible
         self._file.closed = True  # or its finalizer would complete the upload

@@ -1,7 +1,7 @@
 """Published stores: a folder that `Catalog.export` has written, behind an http(s) URL of any static server, and zip archives there.
 
-A file is one GET, a large one several of ranges where the server gives ranges. The manifest of the folder is its listing; it is asked for
-again, by its tag, when it has not been for some seconds.
+A file is one GET, a large one several of ranges where the server supports ranges. The manifest of the folder is its listing; it is
+requested again, by its tag, after some seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from persistable.stores.readonly import Unwritable
 from persistable.stores.retries import PASSING
 
 CURRENT = 5.0
-"""Seconds for which a manifest counts as current where a single file is asked for."""
+"""Seconds for which a manifest counts as current where a single file is looked up."""
 TRIES = 4
 _DELAY = 0.25
 _GONE = frozenset({404, 410})
@@ -48,11 +48,11 @@ class _Answer(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """The ETag, or another mark that changes with the content; empty where the server does not tell."""
+        """The ETag, or the time of the last change; empty where the server sends neither."""
         return self.headers.get("etag") or self.headers.get("last-modified") or ""
 
     def range_from(self, first: int) -> bytes:
-        """The bytes of a range that was asked for from there; none behind the end. Raises StoreError where it is another range."""
+        """The bytes of the requested range that begins at `first`; none behind the end. Raises StoreError where it is another range."""
         if self.status == 416:
             return b""
         if not self.headers.get("content-range", "").startswith(f"bytes {first}-"):
@@ -61,13 +61,13 @@ class _Answer(NamedTuple):
 
     @property
     def total(self) -> int:
-        """The bytes of the whole, of which this may be a range."""
+        """The size in bytes of the whole file, of which this may be a range."""
         found = self.headers.get("content-range", "").rpartition("/")[2]
         return int(found) if self.status == 206 and found.isdecimal() else len(self.body)
 
 
 class _Web(Reopened):
-    """GET over http(s), tried again where that may help; its connections are those of this process alone."""
+    """GET over http(s), with retries; its connections are those of this process alone."""
 
     not_pickled = ("_held",)
 
@@ -89,11 +89,11 @@ class _Web(Reopened):
         headers = {"accept-encoding": "identity", "user-agent": "persistable"}
         client = httpx.Client(follow_redirects=True, timeout=self.timeout, headers=headers)
         self._held = os.getpid(), client
-        logging.getLogger("httpx").addFilter(said_without_secrets)  # once: it is told the URL of each request
+        logging.getLogger("httpx").addFilter(said_without_secrets)  # added once, however often: that logger gets the URL of each request
         return client
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> _Answer:
-        """The answer, whatever its status but those that may pass. Raises StoreUnavailable, StoreError."""
+        """The answer: a file, or that there is none or no change (304, 404, 410, 416). Raises StoreUnavailable, StoreError."""
         with self.stream(url, headers) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return _Answer(response.status_code, headers, self.body(response))
@@ -147,7 +147,7 @@ class _Web(Reopened):
 
 
 def _check(url: str, response: Any) -> None:
-    """Raise for an answer that is no file, nor that there is none."""
+    """Raise StoreError or StoreUnavailable for an answer that is neither a file nor its absence."""
     status: int = response.status_code
     if url.lower().startswith("https:") and response.url.scheme != "https":
         raise StoreError(
@@ -170,7 +170,7 @@ def unreachable(url: str, why: str) -> StoreUnavailable:
 
 
 class _Manifest(NamedTuple):
-    """The listing, the tag of the answer that it came in, what tells it from others, and when it was asked for."""
+    """The listing, the tag of its answer, a stamp that changes with its content, and the time of its request."""
 
     files: dict[str, ManifestEntry]
     tag: str
@@ -207,7 +207,7 @@ class HTTPStore(Reopened, Unwritable):
     # the listing
 
     def _listed(self, *, anew: bool = False) -> dict[str, ManifestEntry]:
-        """Every file by path; asked for again, by its tag, where that was not done just now."""
+        """Every file by path; requested again, by its tag, where `anew` or the last request is older than `CURRENT`."""
         seen = self._manifest
         if seen is not None and not anew and time.monotonic() - seen.at < CURRENT:
             return seen.files
@@ -255,7 +255,7 @@ class HTTPStore(Reopened, Unwritable):
         return f"{self._base}/{quote(check_path(path))}{self._query}"
 
     def _check(self, path: str, status: int, headers: Mapping[str, str]) -> None:
-        """Raise FileNotFoundError where there is no such file: some servers then give a page for people, and say that all is well."""
+        """Raise FileNotFoundError where there is no such file: some servers then answer 200 with a page for people."""
         is_page = headers.get("content-type", "").startswith("text/html") and not path.endswith((".html", ".htm"))
         if status in _GONE or (is_page and path not in self._listed()):
             raise FileNotFoundError(errno.ENOENT, "nothing is stored here", masked(self._place(path)))
@@ -265,7 +265,7 @@ class HTTPStore(Reopened, Unwritable):
 
 
 class HTTPFile(Reopened):
-    """The bytes of a zip archive behind an http(s) URL, read by ranges; whole, once, where the server gives none."""
+    """The bytes of a zip archive behind an http(s) URL, read by ranges; whole, once, where the server supports none."""
 
     is_near = False
     not_pickled = ("_whole", "_tag")
@@ -284,14 +284,14 @@ class HTTPFile(Reopened):
         """Size and tag of the file. Raises FileNotFoundError, StoreError, StoreUnavailable."""
         kept = self._whole is not None
         if kept and not self._tag.startswith('"'):
-            return self._size(), self._tag  # the server cannot be asked for less than all of it
+            return self._size(), self._tag  # the server can only send all of it
         answer = self._ask({"if-none-match": self._tag} if kept else {"range": "bytes=0-0"})
         if answer.status != 304:
             self._tag = answer.tag
         return (self._size() if self._whole is not None else answer.total), self._tag
 
     def read(self, first: int, last: int) -> bytes:
-        """The bytes from one place up to another. Raises StoreError where the file was replaced since `stamp` was asked for."""
+        """The bytes from `first` up to, not including, `last`. Raises StoreError where the file was replaced since the last `stamp`."""
         if last <= first:
             return b""
         if self._whole is None:
@@ -304,7 +304,7 @@ class HTTPFile(Reopened):
         return _bytes_of(self._whole, first, last)
 
     def _ask(self, headers: Mapping[str, str]) -> _Answer:
-        """The answer; the whole file is put aside where the server gives that instead of a range."""
+        """The answer; the whole file is kept in a temporary file where the server sends it instead of a range."""
         with self._web.stream(self._address, headers) as response:
             found = {name.lower(): value for name, value in response.headers.items()}
             if response.status_code in _GONE:
@@ -331,7 +331,7 @@ _turn = threading.Lock()
 
 
 def _bytes_of(file: BinaryIO, first: int, last: int) -> bytes:
-    """The bytes of a file from one place up to another, for any thread, and for a child that shares the descriptor."""
+    """The bytes of a file from `first` up to, not including, `last`, for any thread, and for a child that shares the descriptor."""
     if not hasattr(os, "pread"):  # on Windows, where nothing is forked
         with _turn:
             file.seek(first)
@@ -344,7 +344,7 @@ def _bytes_of(file: BinaryIO, first: int, last: int) -> bytes:
 
 
 def opened(web: _Web, url: str, check: Callable[[int, Mapping[str, str]], None]) -> BinaryIO:
-    """A stream of the file at `url`: by ranges, or, where the server gives none, of a copy that is made at once."""
+    """A stream of the file at `url`: by ranges, or, where the server supports none, of a copy that is downloaded at once."""
     headers = {"range": f"bytes=0-{BLOCK - 1}"}
     with web.stream(url, headers) as response:
         found = {name.lower(): value for name, value in response.headers.items()}
@@ -364,7 +364,7 @@ def opened(web: _Web, url: str, check: Callable[[int, Mapping[str, str]], None])
 
 
 class _Block:
-    """A block of a file that is asked for when its bytes are wanted, as a future."""
+    """A block of a file as a future, requested when its bytes are needed."""
 
     def __init__(self, web: _Web, url: str, tag: str, first: int, last: int) -> None:
         self._web = web
@@ -374,7 +374,7 @@ class _Block:
         self._last = last
 
     def result(self) -> bytes:
-        """The bytes from the first place up to the last. Raises StoreError where the file was replaced."""
+        """The bytes from `first` up to, not including, `last`. Raises StoreError where the file was replaced."""
         answer = self._web.get(self._url, {"range": f"bytes={self._first}-{self._last - 1}"})
         if answer.status != 206 or answer.tag != self._tag or len(answer.body) != self._last - self._first:
             shown = masked(self._url)

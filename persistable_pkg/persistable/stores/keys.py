@@ -1,8 +1,8 @@
-"""Keys of signatures (Ed25519): a private key, by value or by where it is read, and public keys as text.
+"""Signature keys (Ed25519): a private key, given by value or by the place it is read from, and public keys as text.
 
 A public key is ``ed25519:`` and 43 characters, a private one ``ed25519-private:`` and 43 characters, all of URL-safe base64. A private
-key is told by its public one wherever it is shown. Its pickle says where it is read; one that was given as a value is pickled for
-processes of this machine only, see `carrying`.
+key is shown as its public one. Its pickle holds the place it is read from; a key that was given as a value is pickled for processes of
+this machine only, see `carrying`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _carrying: ContextVar[bool] = ContextVar("persistable_carrying_keys", default=Fa
 
 
 class SigningKey:
-    """A private key, read where it is needed: each time from its file or environment variable, or held where it was given as a value.
+    """A private key: read from its file or environment variable each time it is needed, or held where it was given as a value.
 
-    `of` makes one of what `open_store` takes as ``sign``. Its repr and str show no more than the public key, or where it is read.
+    `of` makes one from the argument ``sign`` of `open_store`. Its repr and str show only the public key, or where it is read.
     """
 
     __slots__ = ("_held", "_public", "_where")
@@ -69,7 +69,7 @@ class SigningKey:
 
     @property
     def by_value(self) -> bool:
-        """True where it was given as a value, which only processes of this machine may be sent."""
+        """True where it was given as a value, which is sent to processes of this machine only."""
         return self._held is not None
 
     @property
@@ -80,7 +80,7 @@ class SigningKey:
         return self._public
 
     def reveal(self) -> str:
-        """The private key, as text. Raises SecretMissing where it is not where it is read, ValueError where that holds something else."""
+        """The private key, as text. Raises SecretMissing where its file or variable is missing, ValueError where that holds no key."""
         if self._held is not None:
             return self._held
         if isinstance(self._where, Path):
@@ -93,7 +93,7 @@ class SigningKey:
         return _text(self._key().sign(message)).encode()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a new file that only this user may read, and the public key to one beside it (``.pub``).
+        """Write it to a new file that only this user may read, and the public key to a file beside it (``.pub``).
 
         Raises FileExistsError where either is there: a key that is lost cannot be made again.
         """
@@ -137,7 +137,7 @@ class SigningKey:
 
 @contextmanager
 def carrying(allowed: bool) -> Generator[None]:
-    """A block in which this thread pickles for processes of this machine, if `allowed`: then a key given as a value goes along."""
+    """Pickle keys given as values within the block, in this thread, if `allowed`: for pickles sent to processes of this machine."""
     before = _carrying.set(allowed)
     try:
         yield
@@ -146,7 +146,7 @@ def carrying(allowed: bool) -> Generator[None]:
 
 
 def new_signing_key() -> tuple[SigningKey, str]:
-    """Draw a new private key; it and its public key, as text: ``open_store(url, sign=private, trust=[public])``.
+    """Draw a new private key; return it and its public key, as text: ``open_store(url, sign=private, trust=[public])``.
 
     ``private.save(path)`` keeps it; ``private.reveal()`` is its text, for an environment variable. Raises MissingExtra without the package
     ``cryptography``.
@@ -156,7 +156,7 @@ def new_signing_key() -> tuple[SigningKey, str]:
 
 
 def read_private(path: Path) -> str:
-    """The private key in a file. Raises SecretMissing where there is none, ValueError where it holds something else."""
+    """The private key in a file. Raises SecretMissing where there is no file, ValueError where it holds something else."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -169,7 +169,7 @@ def read_private(path: Path) -> str:
 
 
 def public_key(trusted: str | os.PathLike[str]) -> str:
-    """The public key that `trusted` is, or the path of its file. Raises ValueError for anything else, without repeating it."""
+    """The public key that `trusted` is, or whose file it names. Raises ValueError for anything else; a private key is not repeated."""
     if isinstance(trusted, str) and trusted.startswith(PRIVATE):
         raise ValueError("trust holds a private key; give the public one: `persistable keys show FILE`")
     if isinstance(trusted, str) and trusted.startswith(PUBLIC):
@@ -195,7 +195,7 @@ def public_keys(trust: Any) -> tuple[str, ...]:
 
 
 def is_signed(public: str, signature: str, message: bytes) -> bool:
-    """Tell whether `signature`, as `SigningKey.sign` gives it, is that of `message` by the owner of `public`."""
+    """Tell whether `signature`, as `SigningKey.sign` gives it, is one of `message` by the private key of `public`."""
     from cryptography.exceptions import InvalidSignature
 
     try:
@@ -220,7 +220,7 @@ def _ed25519() -> Any:
 
 
 def _checked(text: str, source: str) -> str:
-    """`text` itself, if it is a private key; from now on it is taken out of whatever is told."""
+    """`text` itself, if it is a private key; from now on it is masked in messages. Raises ValueError for anything else."""
     if not _PRIVATE.fullmatch(text):
         raise ValueError(f"{source} holds no private key: one line, {PRIVATE} and 43 characters, as `persistable keys new` writes it")
     add_secret("signing key", text)

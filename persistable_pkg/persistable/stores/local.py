@@ -1,7 +1,7 @@
-"""Bytes at paths of a local or mounted folder.
+"""Bytes at paths in a local or mounted folder.
 
 Every call is a handful of system calls on file descriptors: a hit of a tiny payload costs microseconds, and `pathlib` or `io` would
-cost more than the disk does. What is being written is beside its target as ``.<name>.<token>.tmp`` and takes its place by a rename.
+cost more than the disk does. An unfinished write is beside its target as ``.<name>.<token>.tmp`` and takes its place by a rename.
 
 On a file system that folds case or unicode forms (macOS, Windows) two paths that differ only so are one file; a store cannot tell them
 apart, so the reader compares the record with the key wanted.
@@ -48,7 +48,7 @@ _GONE = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, err
 
 _WINDOWS = os.name == "nt"
 _PAUSES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
-_is_safe = SAFE_PATH.fullmatch  # the calls of a hit and a miss ask it themselves: each Python call they save is felt there
+_is_safe = SAFE_PATH.fullmatch  # called directly for hits and misses, whose time each saved Python call reduces
 
 Result = TypeVar("Result")
 
@@ -72,8 +72,8 @@ class LocalStore(BaseStore):
     """A folder of this machine, or one mounted here.
 
     ``root`` is made absolute at once and created only when something is written. With ``fsync=True`` every write waits until the disk
-    has it (milliseconds instead of microseconds), so that it survives a power failure; a killed process never needs that.
-    Deleting leaves empty folders in place: removing one could pull it from under another process that is about to write there.
+    has it (milliseconds instead of microseconds), so that it survives a power failure; to survive a killed process it is not needed.
+    Deleting leaves empty folders in place: another process may be about to write there.
     """
 
     in_memory = False
@@ -91,7 +91,7 @@ class LocalStore(BaseStore):
         self._prefix = place if place.endswith(os.sep) else place + "/"
         self._source = _Source(self._prefix)
         self._open = ("", 0.0)
-        """A folder in which something has just been made, and until when that tells that it is open to this process."""
+        """A folder in which a file has just been created, and the time until which it counts as accessible to this process."""
         path = place.replace(os.sep, "/")
         self.url = "file://" + (path if path.startswith("/") else "/" + path)  # pyright: ignore[reportIncompatibleMethodOverride]
         """The URL of the folder, without a slash at its end."""
@@ -140,7 +140,7 @@ class LocalStore(BaseStore):
             return self._once_more(_opened, place, error, path)
 
     def _once_more(self, act: Callable[[str], Result], place: str, error: OSError, path: str) -> Result:
-        """Call `act` with `place` again, after an error, as long as that is one that passes. Raises as `_no_read` does."""
+        """Retry `act` with `place`, after an error, as long as that is transient. Raises as `_no_read` does."""
         for pause in _PAUSES:
             if not _passes(error):
                 break
@@ -152,7 +152,7 @@ class LocalStore(BaseStore):
         return self._no_read(error, path)
 
     def exists(self, path: str) -> bool:
-        # asked far more often of what is absent: access(2) says so without an exception, but also of what is in a closed folder
+        # mostly called for absent files: access(2) reports these without an exception, but also files in an inaccessible folder
         place = self._prefix + (path if _is_safe(path) else check_path(path))
         if not os.access(place, os.F_OK):
             folder = place.rpartition("/")[0]
@@ -180,7 +180,7 @@ class LocalStore(BaseStore):
     def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
         for path, entry in self._walk(prefix):
             try:
-                found = os.stat(entry.path) if _WINDOWS else entry.stat()  # there an entry knows no inode
+                found = os.stat(entry.path) if _WINDOWS else entry.stat()  # there an entry has no inode
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -195,7 +195,7 @@ class LocalStore(BaseStore):
             try:
                 entries = os.scandir(self._prefix + folder)
             except FileNotFoundError:
-                continue  # the root of an empty store, or a folder that went while we listed
+                continue  # the root of an empty store, or a folder deleted during the listing
             except NotADirectoryError as error:
                 if folder:
                     continue
@@ -258,7 +258,7 @@ class LocalStore(BaseStore):
 
     @contextmanager
     def _write(self, path: str, target: str) -> Generator[BinaryIO]:
-        """The block around a write: a real file that takes its place when the block ends well, and is gone when it does not."""
+        """Write to a real file that takes its place when the block ends without an exception, and is removed otherwise."""
         temporary = _beside(target)
         try:
             fd = _open_new(temporary)
@@ -296,7 +296,7 @@ class LocalStore(BaseStore):
             except FileExistsError:
                 return False
             except (OSError, AttributeError):
-                # no parent folder yet, or: too many links, another file system, the source was swept away; the long way copes with each
+                # no parent folder yet, too many links, another file system, or a deleted source: `_create` copes with each
                 if os.path.isdir(os.path.dirname(target)):
                     self._source.forget()
         try:
@@ -326,7 +326,7 @@ class LocalStore(BaseStore):
             _discard(temporary)
 
     def _create_without_links(self, target: str, data: Bytes) -> bool:
-        # FAT and some network file systems: still exclusive, but a kill in here leaves a file that is cut short
+        # FAT and some network file systems: still exclusive, but a kill in here leaves a truncated file
         try:
             fd = os.open(target, _NEW, 0o666)
         except FileExistsError:
@@ -355,7 +355,7 @@ class LocalStore(BaseStore):
         return True
 
     def new_file(self, path: str) -> Path:
-        """Make an empty file beside that of `path`, to be filled in place and then given to `adopt`, or deleted."""
+        """Create an empty file beside that of `path`, to be filled in place and then passed to `adopt`, or deleted."""
         temporary = _beside(self._prefix + check_path(path))
         try:
             os.close(_open_new(temporary))
@@ -364,9 +364,9 @@ class LocalStore(BaseStore):
         return Path(temporary)
 
     def adopt(self, source: str | os.PathLike[str], path: str) -> None:
-        """Move a file that is completely written to `path`, replacing what was there; no byte is copied.
+        """Move a complete file to `path`, replacing a file there; no byte is copied.
 
-        ``source`` must be on the same file system (`new_file` gives one that does); after an error it is still where it was.
+        ``source`` must be on the same file system (one from `new_file` is); after an error it is still where it was.
         """
         target = self._prefix + check_path(path)
         try:
@@ -384,7 +384,7 @@ class LocalStore(BaseStore):
             _sync_folder(target)
 
     def unfinished(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """The files of writes that have not ended: those of killed processes, which may be deleted, and of writes that still run."""
+        """The files of unfinished writes: leftovers of killed processes, which may be deleted, and files of running writes."""
         for folder, _, names in os.walk(self.root):
             for name in filter(is_temporary, names):
                 place = Path(folder, name)
@@ -392,7 +392,7 @@ class LocalStore(BaseStore):
                     yield place, place.stat()
 
     def clear_temporary(self, path: str) -> None:
-        """Remove what killed writes of files whose names begin as `path` does left; only for one who knows that nobody writes there."""
+        """Remove leftovers of killed writes of files whose names begin as `path`; the caller has to know that no process writes there."""
         folder, _, beginning = (self._prefix + check_path(path)).rpartition("/")
         try:
             names = os.listdir(folder)
@@ -403,7 +403,7 @@ class LocalStore(BaseStore):
                 _discard(f"{folder}/{name}")
 
     def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
-        """Remove small files that exclusive creates of other processes link to, where `is_unused` says so of their bytes."""
+        """Remove small files that exclusive creates of other processes link to, if `is_unused` of their bytes."""
         folder = f"{self._prefix}{HIDDEN}"
         try:
             names = os.listdir(folder)
@@ -474,7 +474,7 @@ class LocalStore(BaseStore):
 
 
 class _File(io.BufferedWriter):
-    """A real file with a descriptor; `drop` closes it without flushing what nobody will read."""
+    """A real file with a descriptor; `drop` closes it without flushing, after an aborted write."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(io.FileIO(fd, "wb"), _CHUNK)
@@ -488,7 +488,7 @@ class _File(io.BufferedWriter):
 
 
 class _Source:
-    """One small file that exclusive creates link to, for callers that create the same bytes again and again (claims do).
+    """A small file that exclusive creates link to, for callers that create the same bytes again and again (claims do).
 
     A link is one system call where temp file, link and unlink are five. The file is made at the second create of the same bytes,
     belongs to one process, and goes when the process ends.
@@ -498,10 +498,10 @@ class _Source:
         self._prefix = prefix
         self._last: tuple[str, bytes] | None = None
         self.made: tuple[str, bytes, str] | None = None
-        """The process it belongs to, its bytes, and where it is."""
+        """The process it belongs to, its bytes, and its path."""
 
     def saw(self, data: Bytes) -> None:
-        """Make the file, if these bytes are being created for the second time: the next create links to it."""
+        """Note a create, and make the file at the second one of the same bytes: the next create links to it."""
         if len(data) > _KEPT_SOURCE_LIMIT or type(data) is not bytes:
             return
         if self._last != (_process, data):
@@ -526,7 +526,7 @@ class _Source:
                 os.close(fd)
         except OSError:
             _discard(temporary)
-            return  # the long way will say what is wrong
+            return  # the usual create reports the error
         if _process not in _kept.values():
             _clean_at_exit()
         _kept[temporary] = _process
@@ -561,7 +561,7 @@ def _read_all(place: str) -> bytes:
         if data and os.read(fd, 1):
             os.lseek(fd, 0, os.SEEK_SET)
             with io.FileIO(fd, "rb", closefd=False) as file:
-                data = file.readall()  # sized by fstat: one allocation, whatever the length
+                data = file.readall()  # sized by fstat: one allocation for any length
         return data
     finally:
         os.close(fd)
@@ -572,7 +572,7 @@ def _opened(place: str) -> BinaryIO:
 
 
 def _replace(source: str | os.PathLike[str], target: str) -> None:
-    """Move a file to `target`. Windows refuses that for as long as anybody, a virus scanner perhaps, reads what is there."""
+    """Move a file to `target`. Windows refuses that as long as any process, such as a virus scanner, reads the file there."""
     for pause in _PAUSES if _WINDOWS else ():
         try:
             os.replace(source, target)
@@ -589,7 +589,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _passes(error: OSError) -> bool:
-    """Tell whether the same call may well succeed in a moment: the file was replaced on another host (NFS), or is in use (Windows)."""
+    """Tell whether an error is transient: the file was replaced on another host (NFS), or is in use (Windows)."""
     return error.errno == errno.ESTALE or (_WINDOWS and isinstance(error, PermissionError))
 
 
@@ -613,7 +613,7 @@ def _write_all(fd: int, data: Bytes) -> None:
     if type(data) is not bytes:
         data = byte_view(data)
     written = os.write(fd, data)
-    if written < len(data):  # Linux takes 2 GiB at a time, a full disk what still fits
+    if written < len(data):  # Linux takes 2 GiB at a time, a full disk only the bytes that still fit
         rest = memoryview(data)[written:]
         while rest:
             rest = rest[os.write(fd, rest) :]

@@ -1,4 +1,4 @@
-"""The manifest of an exported folder or bundle: every file in it with size and digest, by which a web server's folder can be listed."""
+"""The manifest of an exported folder or bundle: every file in it with size and digest, so that a folder of a web server can be listed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from persistable.errors import InvalidName, MalformedBundle, StoreTooNew
 from persistable.stores.base import HIDDEN, check_paths
 
 FORMAT = 1
-"""The format that is written here, and the latest that is understood."""
+"""The format that is written here, and the latest that is read."""
 PATH = f"{HIDDEN}/manifest.json"
 _CHECK = b'\n],"check":"'
 _CHECK_BYTES = len(_CHECK) + 8 + len(b'"}\n')
@@ -25,7 +25,7 @@ class ManifestEntry(NamedTuple):
 
 
 def write_manifest(files: Iterable[tuple[str, ManifestEntry]], made_by: str, write: Callable[[bytes], Any]) -> None:
-    """Give the content of the file to `write`, a piece for each file: one JSON object, whose last member is the CRC-32 of all before it."""
+    """Pass the content of the manifest to `write`, in a piece per file: one JSON object, whose last member is the CRC-32 of all before."""
     head = json.dumps({"manifest": FORMAT, "made_by": made_by}, separators=(",", ":"))[:-1]
     crc, between = 0, f'{head},"files":['
     for path, (size, digest) in files:
@@ -40,7 +40,7 @@ def write_manifest(files: Iterable[tuple[str, ManifestEntry]], made_by: str, wri
 
 
 def read_manifest(data: bytes, url: str) -> dict[str, ManifestEntry]:
-    """Each file by its path. Raises MalformedBundle for what is damaged or names what is no path, StoreTooNew for a later format."""
+    """Each file by its path. Raises MalformedBundle for a damaged manifest or an invalid path in it, StoreTooNew for a later format."""
     body = data[:-_CHECK_BYTES]
     if data[-_CHECK_BYTES:] != b'%b%08x"}\n' % (_CHECK, crc32(body)):
         raise _refused(url, "is damaged: its checksum is not that of its content")

@@ -1,4 +1,4 @@
-"""`ManyAtOnce`: the calls about many paths, of a store whose other side takes many requests at once and lists a folder by pages."""
+"""`ManyAtOnce`: the calls about many paths, for a store whose server takes many requests at once and lists a folder by pages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths,
 from persistable.stores.filesystem import Remote, Result
 
 WORTH = 16
-"""Requests that a page of a listing has to spare: it takes longer, and costs more, than one request."""
+"""Requests that a page of a listing has to save: it takes longer, and costs more, than one request."""
 _LOOKS = 3
-"""Requests for one path that whoever has claimed a key makes, unless a listing tells that nothing else is there."""
+"""Requests for each path that the claimer of a key makes, unless a listing shows that there is nothing else of that key."""
 
 
 class ManyAtOnce(BaseStore):
-    """A store of which `remote` does the work, by `ask`; errors that are answers are told by `errors`."""
+    """A store whose work `remote` does, through `ask`; `errors` raises its errors as those of stores."""
 
     _root: str
 
@@ -68,7 +68,7 @@ class ManyAtOnce(BaseStore):
         return self._list_around(paths, WORTH)
 
     def _list_around(self, paths: Iterable[str], worth: int) -> Listed:
-        """The listing of `list_around`, as long as a page tells of `worth` names."""
+        """List as `list_around`, as long as a page covers at least `worth` names."""
         folders: dict[str, dict[str, list[str]]] = {}
         for path in paths:
             folder, _, name = path.rpartition("/")
@@ -85,7 +85,7 @@ class ManyAtOnce(BaseStore):
         return whole
 
     def _list_folder(self, folder: str, order: Sequence[str], found: dict[str, Stat], worth: int) -> int:
-        """List `folder` into `found` while that pays; the number of stems in `order` of which all is known then."""
+        """List `folder` into `found` while that pays; the number of stems in `order` that are completely known then."""
         ends = [_end(stem) for stem in order]
         wanted, skip, known = set(order), self._skipped, 0
         for page in self.remote.pages(self._placed(folder), self._placed(min(order)[:-1])):
@@ -110,7 +110,7 @@ class ManyAtOnce(BaseStore):
         self._refuse(items, answers)
 
     def _written(self, items: Mapping[str, tuple[Bytes, object | None]]) -> None:
-        """Tell of what was put, where its stamp was told."""
+        """Note the items that were put, as far as their stamps are known."""
         tell_written(self, {path: (data, stamp) for path, (data, stamp) in items.items() if isinstance(stamp, str)})
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
@@ -151,10 +151,10 @@ class ManyAtOnce(BaseStore):
 
     @property
     def _skipped(self) -> int:
-        """The length of what a place has before its path."""
+        """The length of the prefix of a place before its path."""
         return len(self._root) + 1 if self._root else 0
 
 
 def _end(stem: str) -> str:
-    """The first path, in the order of paths, after all that begins with `stem` and a dot."""
+    """The first path, in the order of paths, after all that begin with `stem` and a dot."""
     return f"{stem}/"

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
 
-# Each operation is one step on a dict, which the interpreter makes atomic: no lock is held, so none can be held across a fork.
+# Each operation is one atomic step on a dict: there is no lock that could be held across a fork.
 _stamps = count(1)
 
 
@@ -26,9 +26,9 @@ _private: WeakValueDictionary[str, _Area] = WeakValueDictionary()
 
 
 class MemoryStore(BaseStore):
-    """A dict of this process. Stores of one ``name`` share their bytes for as long as the process lives; one without is private.
+    """A dict of this process. Stores of one ``name`` share their bytes as long as the process lives; one without a name is private.
 
-    It pickles by name: inside this process that is the same bytes, in any other an empty store of that name.
+    It is pickled by name: that gives the same bytes inside this process, and in any other a store of that name there.
     """
 
     in_memory = True
@@ -96,7 +96,7 @@ class MemoryStore(BaseStore):
 
 
 class _Buffer(io.BytesIO):
-    """The bytes written, also after the writer closed it."""
+    """A buffer that keeps the written bytes after the writer closed it."""
 
     def close(self) -> None:
         return None

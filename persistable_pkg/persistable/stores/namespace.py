@@ -1,4 +1,4 @@
-"""A namespace: the part of a store that is one project's or one person's, beside those of others."""
+"""A namespace: a store of one project or person beside the stores of others, in the same folder, database or bucket."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, cast
 from persistable.params.masking import masked
 
 TABLE = "persistable"
-"""The table of a URL of a database that names none."""
+"""The table, where the URL of a database names none."""
 _DATABASES = ("postgresql", "postgres")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}", re.ASCII)
 
 
 def namespaced(where: Any, namespace: Any) -> Any:
-    """The path, URL or layers of a namespace of the store at `where`.
+    """The path, URL or layers of a namespace beside the store at `where`.
 
-    That is a store of its own, named like the other: ``data.ann``, ``runs.ann.db``, ``s3://bucket/results.ann``, ``?table=results.ann``,
-    ``mongodb://host/database/results.ann``; in a bucket that is a store as a whole, the folder ``ann``.
+    It is a separate store, named after the other: ``data.ann``, ``runs.ann.db``, ``s3://bucket/results.ann``, ``?table=results.ann``,
+    ``mongodb://host/database/results.ann``; where the store is a whole bucket, the folder ``ann`` in it.
 
     Raises ValueError for a name that is no word and for an archive, TypeError for a store that is open.
     """

@@ -25,12 +25,12 @@ _S3 = {"s3", "s3a"}
 _GCS = {"gs", "gcs"}
 _OBSTORE, _OBSTORE_MODULE = "obstore", "persistable.stores.obstore"
 _CLIENTS = {"s3": ("s3fs", _OBSTORE), "s3a": ("s3fs", _OBSTORE), "gs": ("gcsfs",), "gcs": ("gcsfs",)}
-"""The libraries that may be chosen for a scheme by ``client=``; the first is used unless another is named, whatever is installed."""
+"""The libraries that may be chosen for a scheme by ``client=``; the first is used unless another is named, even if it is not installed."""
 _OBJECTS = {"abfs", "abfss", "az", "oci", "oss", "cos", "hf", "http", "https", "github"}
-# file systems of this process, by what they were made from: connecting costs a tenth of a second, a node per item makes thousands
+# file systems of this process, by class and options: connecting takes a tenth of a second, and a node per item makes thousands
 _connected = Shared[Any](16)
 PATIENCE = 20.0
-"""Seconds for which a server behind SSH that went away is waited for."""
+"""Seconds to wait for a server behind SSH that is no longer reachable."""
 
 
 class ObjectStore(Reopened, ManyAtOnce):
@@ -38,15 +38,15 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     ``url_or_fs`` is a URL such as ``s3://bucket/folder``, with ``?endpoint_url=`` of a server that is not the provider's, or an fsspec file
     system, then with ``root`` as the folder in it. Options go to the file system (``endpoint_url``, ``key``, ``secret``, ``token``,
-    ``client_kwargs``). They are pickled with the store, so give secrets here only if they may travel; those found in the environment or in
-    the provider's own files are looked up anew in each process. `url` names the endpoint but never a secret. Connections are made at first
-    use and shared by stores with equal options.
+    ``client_kwargs``). They are pickled with the store, so give secrets here only if other processes may get them; secrets in the
+    environment or the provider's own files are looked up anew in each process. `url` names the endpoint but never a secret. Connections
+    are made at first use and shared by stores with equal options.
     ``client="obstore"`` reaches S3 through that library instead of s3fs; options are then ``endpoint_url``, ``key``, ``secret``,
     ``token``, ``anon`` and ``region``.
 
-    ``exclusive`` tells whether `create` is decided by the other side. It is so for S3 (``If-None-Match``), GCS (generation 0), sftp, smb
-    and local folders; elsewhere two callers at the same moment may both win. Unfinished uploads to S3 that a killed process leaves are
-    invisible; let a lifecycle rule of the bucket remove them.
+    ``exclusive`` tells whether at most one of several simultaneous `create` calls succeeds. So it is for S3 (``If-None-Match``), GCS
+    (generation 0), sftp, smb and local folders; elsewhere two callers may both succeed. Unfinished uploads to S3 that a killed process
+    leaves are invisible; let a lifecycle rule of the bucket remove them.
     """
 
     poll = 3.0
@@ -90,7 +90,7 @@ class ObjectStore(Reopened, ManyAtOnce):
             self._root = str(url_or_fs._strip_protocol(root)).rstrip("/")
         self.batches = self._scheme in _S3 | _GCS
         self._reached = False
-        """True once there was a connection, in this process or that which the store comes from."""
+        """True once there was a connection, in this process or the one that pickled the store."""
         self._url = masked(chain or _shown(self._scheme, self._root, self._options))
         if self._scheme in _S3 | _GCS and not self._root:
             raise StoreError(f"{self._url} names no bucket; write {self._scheme}://bucket/folder", url=self._url, path="")
@@ -114,7 +114,7 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     @property
     def in_memory(self) -> bool:  # type: ignore[override]
-        """Tell whether it is in the memory of this process only, directly or behind other file systems."""
+        """Tell whether the bytes are in the memory of this process only, directly or behind other file systems."""
         return _is_in_memory(self._class, self._args, self._options)
 
     @property
@@ -179,7 +179,7 @@ class ObjectStore(Reopened, ManyAtOnce):
             with self.errors(prefix, writing=False):
                 for place, found in self.remote.scan(folder):
                     path = place[self._skipped :]
-                    if in_folder(path, prefix) and is_path(path):  # not so the marker of a folder
+                    if in_folder(path, prefix) and is_path(path):  # the marker of a folder is none
                         yield path, found
         except FileNotFoundError:
             return
@@ -199,7 +199,7 @@ class ObjectStore(Reopened, ManyAtOnce):
             is_asked_again = next(tries) > 0
             if remote.create(place, data):
                 return True
-            # it may be there because the answer was lost, and not what was asked for
+            # a retry: its own first request may have created it, whose answer was lost
             found = remote.get_many([place])[0] if is_asked_again else None
             return isinstance(found, tuple) and found[0] == data
 
@@ -223,7 +223,7 @@ class ObjectStore(Reopened, ManyAtOnce):
         return False
 
     def close(self) -> None:
-        """Forget the connections; they end when no other store uses them."""
+        """Forget the connections; they close when no other store uses them."""
         _connected.drop(self._identity())
         self._reset()
 
@@ -231,16 +231,16 @@ class ObjectStore(Reopened, ManyAtOnce):
         place = self._place(path)
         self.ask(path, lambda remote: remote.clear_temporary(place), writing=True)
 
-    # --- the other side
+    # --- the server
 
     def _is_over(self, kind: Kind) -> bool:
-        """Tell whether after such an error its connection is of no use: one over SSH that has broken, credentials that have expired."""
+        """Tell whether the connection is useless after such an error: one over SSH that broke, credentials that expired."""
         if self._is_ssh:
             return kind == "unreachable"
         return kind in ("denied", "no credentials") and self._scheme in _S3 | _GCS | _OBJECTS
 
     def _hang_up(self) -> None:
-        """Let the next call connect again, with the credentials that are found then."""
+        """Drop the connection, so that the next call connects again, with the credentials found then."""
         held = self._held
         if held is not None:
             _connected.drop(self._identity(), held[1].fs)
@@ -281,16 +281,16 @@ class ObjectStore(Reopened, ManyAtOnce):
         if self._scheme in _S3:
             options["config_kwargs"] = {**_connections(), **options.get("config_kwargs", {})}
         if self._is_ssh:
-            options.setdefault("known_hosts", ())  # it would trust any host; this asks the user's own known_hosts file
-            options.setdefault("keepalive_interval", 30)  # else a connection that is not used for long may be cut, or never end
-            options.pop("use_listings_cache")  # it passes on what it does not know
+            options.setdefault("known_hosts", ())  # else it would trust any host; this checks the user's own known_hosts file
+            options.setdefault("keepalive_interval", 30)  # else an idle connection may be cut, or never end
+            options.pop("use_listings_cache")  # it passes unknown options on
         return options
 
     def _check_root(self, path: str) -> None:
-        """A bucket that does not exist must never read as a payload that is missing; asked once."""
+        """Raise StoreError where the bucket does not exist, which must never read as a missing payload. Asked once."""
         if self._root_seen:
             return
-        self._root_seen = True  # at once, for the errors of asking come back here
+        self._root_seen = True  # set before asking, whose errors come back here
         try:
             with self.errors(path, writing=False):
                 remote = self.remote
@@ -309,9 +309,9 @@ class ObjectStore(Reopened, ManyAtOnce):
         return str(self._class.__module__).startswith("sshfs")
 
     def ask(self, path: str, act: Callable[[Remote], Result], *, writing: bool = False, absent_is_error: bool = True) -> Result:
-        """The result of `act` with the other side, whose errors are those of stores.
+        """Call `act` with the remote, whose errors are raised as those of stores.
 
-        A server behind SSH that was reached before, and went away, is asked again for `PATIENCE`; clients of others do that themselves.
+        A server behind SSH that was reached before is retried for `PATIENCE`; the clients of other servers do that themselves.
         """
         deadline, pause = 0.0, 0.05
         while True:
@@ -333,7 +333,7 @@ class ObjectStore(Reopened, ManyAtOnce):
             yield
         except PersistableError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a library raises, it is said in words of ours
+        except Exception as error:  # noqa: BLE001 - any error of a library is raised as one of ours
             kind = kind_of(error)
             if kind == "missing" and not (writing and absent_is_error):
                 self._check_root(path)
@@ -341,7 +341,7 @@ class ObjectStore(Reopened, ManyAtOnce):
             if self._is_over(kind):
                 self._hang_up()
             explained = self._explained(error, kind, path, writing)
-            # where there is no way to the other side, the libraries' own tracebacks are a hundred lines that say no more
+            # where the server is unreachable, the libraries' own tracebacks are a hundred lines without more facts
             quiet = isinstance(explained, StoreUnavailable) or unmasked(f"{error} {error!r}")
             raise explained from (None if quiet else error)
 
@@ -398,7 +398,7 @@ def _client_of(scheme: str, named: object) -> str:
 
 
 def _obstore(url: str) -> Any:
-    """The module that uses it. Raises MissingExtra where it is not installed."""
+    """The module that uses obstore. Raises MissingExtra where that is not installed."""
     try:
         return foreign(_OBSTORE_MODULE)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""S3 through obstore, which speaks to the server outside of the interpreter: ``open_store(url, client="obstore")``."""
+"""S3 through obstore, which communicates with the server outside of the interpreter: ``open_store(url, client="obstore")``."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from persistable.stores.filesystem import FOLDER, Page, Parts, Result, Upload, f
 from persistable.stores.remote_errors import kind_of
 from persistable.stores.s3 import PAGE, PART, PARTS_AT_ONCE, S3, Opened, patiently
 
-_ATTEMPTS = 3  # as the other client: an absent server is not waited for long
-_PATIENCE = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "1day"}  # a large part may take its time, a silent server not
+_ATTEMPTS = 3  # as with s3fs: no long wait for an absent server
+_PATIENCE = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "1day"}  # a large part may take long, a silent server not
 _STATUS, _CODE = re.compile(r"status code: (\d{3})"), re.compile(r"<Code>(\w+)</Code>")
 _UPLOAD = re.compile(r"[?&]uploadId=([^&\s]+)")
-_NOBODY = ".persistable/nobody"  # a folder in which nothing is
+_NOBODY = ".persistable/nobody"  # a folder that is always empty
 _MOMENT, _ENDING = 0.01, 1.0  # seconds
 _process: int | None = None
 
 
 class Client:
-    """The buckets at one endpoint: the options of s3fs that mean the same, and ``region``, which is else that of the environment."""
+    """The buckets at one endpoint. Options: those of s3fs with the same meaning, and ``region``, by default that of the environment."""
 
     async_impl = True
 
@@ -79,36 +79,36 @@ class Client:
         return self._buckets[name]
 
     def as_s3fs(self, **config: Any) -> Any:
-        """The same through s3fs, where obstore cannot do it. config: options of botocore."""
+        """The same endpoint through s3fs, where obstore lacks a call. config: options of botocore."""
         more = {"client_kwargs": {"region_name": self._region}} if self._region is not None else {}
         options = {"use_listings_cache": False, "skip_instance_cache": True, "config_kwargs": config}
         return foreign("s3fs").S3FileSystem(**self._for_s3fs, **more, **options)
 
 
 def _await_threads() -> None:
-    """Wait until no thread of obstore is in the interpreter, where it hands over answers: it would abort a process that ends meanwhile."""
+    """Wait until no thread of obstore is in the interpreter to return an answer: it would abort a process that ends meanwhile."""
     end = time.monotonic() + _ENDING
     while True:
-        time.sleep(_MOMENT)  # one that waits to come in does so now
+        time.sleep(_MOMENT)  # lets waiting threads in
         ours = {thread.ident for thread in threading.enumerate()}
         if time.monotonic() > end or sys._current_frames().keys() <= ours:  # pyright: ignore[reportPrivateUsage]
             return
 
 
 def is_of_parent() -> bool:
-    """Tell whether this process was forked from one that has used obstore, whose threads are not here: it cannot be used any more."""
+    """Tell whether this process was forked from one that has used obstore: without its threads it cannot be used here."""
     return _process is not None and _process != os.getpid()
 
 
 class Obstore(S3):
-    """A bucket through obstore. What is decided by the server, and all that follows from its answers, is as in `S3`."""
+    """A bucket through obstore. Decisions of the server, and the handling of its answers, are as in `S3`."""
 
     def __init__(self, fs: Client, root: str) -> None:
         super().__init__(fs, root)
         self.store = fs.bucket(self.bucket)
 
     async def answer(self, request: Awaitable[Result]) -> Result:
-        """The answer to a request, or its error in the words of `remote_errors`."""
+        """The answer to a request. Raises its errors as classes that `remote_errors` recognizes."""
         try:
             return await request
         except (BaseError, FileNotFoundError) as error:
@@ -155,8 +155,8 @@ class Obstore(S3):
             yield Page(files, last)
 
     def _listed(self, prefix: str, offset: str | None = None) -> Iterator[dict[str, Stat]]:
-        """The objects below, by place and by the page."""
-        # its other results are of a package that need not be there
+        """The objects whose keys begin with `prefix`, page by page, as stats by place."""
+        # its other kinds of results need a package that may be missing
         stream = obstore.list(self.store, prefix or None, offset=offset, chunk_size=PAGE)  # pyright: ignore[reportUnknownMemberType]
 
         async def following() -> Sequence[Any] | None:
@@ -203,7 +203,7 @@ def _etag(found: Any) -> str:
 
 
 class _Upload(Parts):
-    """One call that is fed with parts. An exception among them makes it let go of the upload, where cancelling it would leave the parts."""
+    """An upload by one call that is fed parts. An exception in place of a part makes it abort; cancelling it would leave the parts."""
 
     def __init__(self, remote: Obstore, place: str) -> None:
         super().__init__(place, PART)
@@ -220,7 +220,7 @@ class _Upload(Parts):
             self._putting = asyncio.ensure_future(self._put())
         feeding = asyncio.ensure_future(self._parts.put(part))
         await asyncio.wait({self._putting, feeding}, return_when=asyncio.FIRST_COMPLETED)
-        if self._putting.done():  # before it was given all: it has failed
+        if self._putting.done():  # before its last part: it has failed
             feeding.cancel()
             await self._putting
 
@@ -253,15 +253,15 @@ class _Upload(Parts):
             raise
 
     def abort(self) -> None:
-        """End it. Once it has all its parts it can only be waited for: then it is whole, as if the answer had come too late."""
+        """Abort the upload. Once it has all its parts it can only be waited for, and is complete then, as if its answer were late."""
         if self._putting is not None:
-            with suppress(Exception):  # the error that led here is the one to tell
+            with suppress(Exception):  # the error that led here is the one to report
                 self.send(_GivenUp())
             with suppress(Exception):
                 self._remote.wait_for(self._end())
 
     def _let_go(self, error: BaseException) -> None:
-        """Abort an upload of which the last parts have failed: obstore leaves it open, and has no call for that."""
+        """Abort an upload whose last parts have failed, through s3fs: obstore leaves it open, and has no call for that."""
         found = _UPLOAD.search(str(error))
         if found is not None and find_spec("s3fs") is not None:
             with suppress(Exception):
@@ -270,11 +270,11 @@ class _Upload(Parts):
 
 
 class _GivenUp(Exception):
-    """Raised in the place of a part: there are no more, and what was sent is not wanted."""
+    """Raised in place of a part, to abort the upload: the parts sent are to be discarded."""
 
 
 class _Answered(Exception):
-    """An answer of the server that is an error: its status, and its body as botocore gives it."""
+    """An error that the server answered: its status, and its code in the form of botocore."""
 
     def __init__(self, text: str, status: int, code: str) -> None:
         super().__init__(text)
@@ -287,7 +287,7 @@ class _Unreadable(Exception):
 
 
 class NoCredentialsError(Exception):
-    """Neither options nor the environment tell who asks."""
+    """Neither options nor the environment have credentials."""
 
 
 class CutOff(ConnectionError):
@@ -295,7 +295,7 @@ class CutOff(ConnectionError):
 
 
 def _explained(error: Exception) -> Exception:
-    """The error with a status, a code or a kind of its own: obstore tells them in its text only."""
+    """The error with a status, a code or a class of its own: obstore has them in its text only."""
     text = str(error).partition("\n\nDebug source:")[0]
     status, code = _STATUS.search(text), _CODE.search(text)
     if isinstance(error, InvalidPathError):

@@ -36,7 +36,7 @@ _FACTORIES: dict[str, str] = {
     "postgresql": "persistable.stores.postgres.store:PostgresStore",
     "sqlite": "persistable.stores.sqlite:SQLiteStore.from_url",
 }
-# the packages behind the schemes people use, and the extra that installs each (empty: there is no extra, the package is named)
+# the packages behind common schemes, and the extra that installs each (empty: there is no extra, the package is named)
 _PACKAGES: dict[str, tuple[str, str]] = {
     "s3": ("s3fs", "s3"),
     "s3a": ("s3fs", "s3"),
@@ -58,24 +58,24 @@ _opened: dict[object, Store] = {}
 def open_store(
     where: str | os.PathLike[str] | Store | Sequence[str | os.PathLike[str] | Store | Mapping[str, Any] | Layer], **options: Any
 ) -> Store:
-    """The store at `where`; nothing is created or contacted before it is used.
+    """Open the store at `where`; nothing is created or contacted before it is used.
 
     ``where`` is a path (``~`` is expanded, a relative one counts from the current folder), a `UPath`, ``file://``, ``memory://name``,
-    ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a zip archive (``paper.zip``, also behind a URL) or an ``https://`` URL, which
-    `Catalog.export` has written and which are only read, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
-    a scheme given to `register_store`, or a store, which is returned as it is, with the calls of `BaseStore` if its class has the protocol
-    alone. A list of these is a `LayeredStore`, fast to slow; a layer may be a mapping there, such as
+    ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a zip archive (``paper.zip``, also behind a URL) or an ``https://`` URL (both
+    written by `Catalog.export`, and read only), any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
+    a scheme given to `register_store`, or a store, which is returned as it is, with the calls of `BaseStore` added if its class has only
+    the protocol. A list of these is a `LayeredStore`, fast to slow; a layer in it may be a mapping, such as
     ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec (``endpoint_url``, ``key``, ``secret``,
     ``token``, ``client_kwargs``); ``client="obstore"`` reaches S3 through that library instead of s3fs; ``readonly=True`` gives a store
     that refuses to write, and
-    ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
-    given): say the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two beats, a sixth of that otherwise.
+    ``claim_ttl=300`` one in which a generation of another host counts as dead after 300 seconds without a heartbeat (default: 60): give
+    the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two heartbeats (default: a sixth of that).
     ``mmap=False`` reads large payloads that would be mapped otherwise, ``mmap=True`` maps them on network file systems too.
     ``sign=key`` signs every record that is written: a private key of `new_signing_key`, the path of its file, a `Secret` or ``"env:NAME"``.
     ``trust=[public]`` refuses every record that is signed by none of these keys (nor by that of ``sign``) as PayloadUntrusted, before it is
-    read; without ``sign`` nothing can be written then. The same is said by a URL that ends in ``#trust=`` and keys, with commas between.
-    Of layers, it is said of each that has no ``sign`` or ``trust`` of its own.
-    ``namespace="ann"`` opens a store of that name beside this one (``data.ann``), in which another project's payloads are not found.
+    read; without ``sign`` nothing can be written then. A URL that ends in ``#trust=`` and keys, with commas between, does the same.
+    Both apply to each layer that has no ``sign`` or ``trust`` of its own.
+    ``namespace="ann"`` opens a store of that name beside this one (``data.ann``), without the payloads of other projects.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
     """
@@ -135,7 +135,7 @@ def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, An
 
         made = with_signatures(made, options.get("sign"), options.get("trust"))
     common = {name: _checked(name, options[name]) for name in COMMON_OPTIONS if options.get(name) is not None}
-    made = copy.copy(made) if common else made  # others that open it share the one that is kept
+    made = copy.copy(made) if common else made  # other callers share the cached store
     for name, option in common.items():
         setattr(made, name, option)
     if made.claim_ttl and made.claim_beat and made.claim_beat > made.claim_ttl / 2:
@@ -155,13 +155,13 @@ def _checked(name: str, option: Any) -> float | bool:
 
 
 def register_store(scheme: str, factory: str, *, replace: bool = False) -> None:
-    """Let `open_store` make stores of URLs that start with ``scheme://``.
+    """Make `open_store` open URLs that start with ``scheme://``.
 
     ``factory`` names a callable ``(url, **options) -> Store``, such as
-    ``"package.module:Class.from_url"``; it is imported at its first use. Processes that work for this one are told. An installed
-    package can do it by an entry point of the group ``persistable.stores``, whose name is the scheme.
+    ``"package.module:Class.from_url"``; it is imported at its first use. Worker processes of this one get it too. An installed
+    package can register by an entry point of the group ``persistable.stores``, whose name is the scheme.
 
-    Raises RegistrationError where another factory is registered, unless it is to `replace` that.
+    Raises RegistrationError where another factory is registered, unless `replace`.
     """
     module, _, name = factory.partition(":")
     if not module or not name or len(scheme) < 2 or not _SCHEME.fullmatch(f"{scheme}://"):
@@ -186,7 +186,7 @@ def _layers(layers: Sequence[Any], options: dict[str, Any]) -> Store:
     if options.keys() - {"readonly"}:
         names = ", ".join(sorted(options.keys() - {"readonly"}))
         raise TypeError(f"layers take no options together: {names}; give each layer its own, as {{'url': ..., 'options': {{...}}}}")
-    # the same layers are one store, which knows what it has reported and which layer rests
+    # the same layers are one store, which remembers its reports and which layer is down
     same = (repr(layers), os.getcwd()) if all(isinstance(each, str | dict) for each in layers) and not options else None
     store = _opened.get(same) if same is not None else None
     if store is not None:
@@ -217,7 +217,7 @@ def _local(where: str, options: dict[str, Any]) -> LocalStore:
 
 
 def _zip(where: str, options: dict[str, Any]) -> Store | None:
-    """The store of a zip archive; None for what is none by its name."""
+    """The store of a zip archive; None where the name is not that of one."""
     from persistable.stores.zip import ZipStore, is_zip
 
     if not is_zip(where):
@@ -293,8 +293,8 @@ _RELATIVE = "sqlite:///"
 def default_url() -> str | list[Any]:
     """``$PERSISTABLE_STORE``, else the ``store`` of the nearest ``persistable.toml`` upward, else ``./persistable-data``.
 
-    In the file it is one URL or path, or a list of layers, fast to slow, each a URL, a path or a table; ``namespace`` beside it is that of
-    `open_store`. A relative path in the file is relative to the file. Raises ValueError for a file that cannot be read as TOML.
+    In the file it is one URL or path, or a list of layers, fast to slow, each a URL, a path or a table; ``namespace`` beside it is as in
+    `open_store`. A relative path in the file is relative to the file. Raises ValueError for a file that is not valid TOML.
     """
     named = os.environ.get(VARIABLE)
     if named:
@@ -328,7 +328,7 @@ def beside(folder: str, store: str | list[Any]) -> str | list[Any]:
 
 
 def _from(folder: str, layer: Any) -> Any:
-    """A URL or path in a file of that folder; of a table, its ``url``."""
+    """A URL or path in a file of that folder, with a relative path made absolute; for a table, its ``url``."""
     if isinstance(layer, dict):
         facts = _with_keys(folder, cast("dict[str, Any]", layer))
         return {**facts, "url": _from(folder, facts["url"])} if isinstance(facts.get("url"), str) else facts
@@ -338,7 +338,7 @@ def _from(folder: str, layer: Any) -> Any:
 
 
 def _with_keys(folder: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """The table of a layer, the files of keys in it counted from `folder`. Raises ValueError for a private key that is written out."""
+    """The table of a layer, with paths of key files relative to `folder`. Raises ValueError for a private key that is written out."""
     found = dict(facts)
     sign, trust = facts.get("sign"), facts.get("trust")
     if isinstance(sign, str):
@@ -378,7 +378,7 @@ def _store_in(file: str) -> str | list[Any] | None:
 
 
 def in_namespace(store: Any, namespace: Any) -> Any:
-    """A store as a file names it, in the namespace that the file names, if it does. Raises ValueError for what is no namespace."""
+    """A store in the namespace that a file names; `store` itself where that is None. Raises ValueError for an invalid namespace."""
     if namespace is None:
         return store
     from persistable.stores.namespace import namespaced

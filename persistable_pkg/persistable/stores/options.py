@@ -1,4 +1,4 @@
-"""The options of stores: one that none takes is refused by name."""
+"""Checks of the options of stores: an unknown option is refused by name."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 from persistable.errors import UnknownParam
 from persistable.stores.base import EVERYWHERE
 
-# what file systems take beyond the names in their signatures
+# options that file systems take beyond the names in their signatures
 _OF_ANY = frozenset(
     ["asynchronous", "batch_size", "dircache", "endpoint_url", "key", "listings_expiry_time", "loop", "max_paths", "secret", "token"]
 )
 _OF_LISTINGS = frozenset(["skip_instance_cache", "use_listings_cache"])
 _OF_SESSIONS = frozenset(["event_hooks", "include_builtin_handlers", "loader", "profile", "session_vars"])
 _CLOSED = {"s3": _OF_SESSIONS, "s3a": _OF_SESSIONS, "gs": frozenset[str](), "gcs": frozenset[str]()}
-"""Schemes of which all options are known, and those that stand in no signature."""
+"""Schemes whose options are all known, and those of these options that are in no signature."""
 
 
 def check_options(what: str, taker: Callable[..., Any], options: Iterable[str], of_store: bool = True) -> None:
-    """Raise UnknownParam, naming the nearest, for the first of `options` that `taker` has no keyword for. of_store: it makes a store."""
+    """Raise UnknownParam, with the nearest name, for the first of `options` that is no keyword of `taker`. of_store: it makes a store."""
     try:
         parameters = inspect.signature(taker).parameters.values()
     except (TypeError, ValueError):
         return
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return  # then it sees to them itself
+        return  # it checks its options itself
     keywords = {each.name: each for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)}
     known = [name for name, each in keywords.items() if each.default is not each.empty]  # the others are no options
     _refuse_first(what, [name for name in options if name not in keywords], known, of_store)
 
 
 def check_filesystem_options(scheme: str, kind: type, options: Mapping[str, Any]) -> None:
-    """The same for a file system of fsspec. Where it hands on what it does not know, only a name close to a known one is refused."""
+    """Check options of a file system of fsspec, as above. Where it passes unknown ones on, only a name close to a known one is refused."""
     if not options:
         return
     known = {*_OF_ANY, *_OF_LISTINGS, *_CLOSED.get(scheme, ())}

@@ -1,4 +1,4 @@
-"""Items in memory over a store: `OverlayStore` reads them first, `BufferedStore` also keeps what is put there until it is committed."""
+"""Items in memory over a store: `OverlayStore` reads them first, `BufferedStore` also keeps new items there until they are committed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from persistable.stores.forwarding import ForwardingStore
 
 
 class OverlayStore(ForwardingStore):
-    """`store`, some of whose content is in memory: reads look into `items` first. A change goes to the store, and drops the item.
+    """A store with some content in memory: reads look into `items` first. A change goes to the store, and drops the item.
 
-    items: bytes by path; None says that nothing is there, whatever the store has.
+    items: bytes by path; None hides the item that the store may have there.
     """
 
     def __init__(self, store: Store, items: dict[str, bytes | None] | None = None) -> None:
@@ -30,7 +30,7 @@ class OverlayStore(ForwardingStore):
 
     __hash__ = ForwardingStore.__hash__
 
-    # the store behind knows no stamps of items in memory, nor what is beside them
+    # the store below knows neither stamps nor neighbours of items in memory
     get_stamped, list_around = BaseStore.get_stamped, BaseStore.list_around
 
     # --- reading
@@ -94,7 +94,7 @@ class OverlayStore(ForwardingStore):
         found = [(path, _stat(data)) for path, data in self.items.items() if in_folder(path, prefix)]
         return {path: stat for path, stat in found if stat is not None}
 
-    # --- writing: the store alone says what is at a path that was changed there
+    # --- writing: the store alone decides about a path that was changed there
 
     def put(self, path: str, data: Bytes) -> None:
         self.store.put(path, data)
@@ -150,7 +150,7 @@ class OverlayStore(ForwardingStore):
             self.items.pop(path, None)
 
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
-        """Heal the store behind, and drop an item in memory that is not sound: the store may have it sound by now."""
+        """Heal the store below, and drop an item in memory that is not sound: the store may have a sound one by now."""
         dropped = super().heal(path, sound)
         data = self.items.get(path)
         if data is None or sound(BytesIO(data)):
@@ -160,14 +160,14 @@ class OverlayStore(ForwardingStore):
 
 
 class BufferedStore(OverlayStore):
-    """A store in which what is put or deleted waits in `items`, to be committed by its maker.
+    """A store whose puts and deletes wait in `items`, to be committed by its creator.
 
-    What is streamed, adopted or created exclusively goes to the store at once.
+    Streamed, adopted and exclusively created items go to the store at once.
     """
 
     @property
     def deciding_store(self) -> Store:
-        return self  # what is behind has nothing of this yet
+        return self  # the store below has none of these changes yet
 
     def put(self, path: str, data: Bytes) -> None:
         self.items[check_path(path)] = data if type(data) is bytes else bytes(data)
@@ -191,7 +191,7 @@ class BufferedStore(OverlayStore):
         return super().create_many(items)
 
     def _delete_now(self, paths: Iterable[str]) -> None:
-        """Delete those in the store that wait to be deleted: they stand in the way of what is created."""
+        """Delete now those of `paths` that wait to be deleted, before items are created there."""
         for path in paths:
             if path in self.items and self.items[path] is None:
                 self.store.delete(path)

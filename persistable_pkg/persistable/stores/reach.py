@@ -1,4 +1,4 @@
-"""Reach of a store: which other processes find there what this one writes."""
+"""Reach of a store: which other processes find the items that this one writes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _seen: dict[tuple[type[Any], str], bool] = {}
 
 
 def in_memory(store: Store) -> bool:
-    """Tell whether it is in the memory of this process, where others of the same URL are others.
+    """Tell whether a store is in the memory of this process, so that the same URL is another store in other processes.
 
-    The store says so by ``in_memory``. Of one that does not say, the URL and the stores that it holds tell.
+    The attribute ``in_memory`` decides; where that is None, the URL and the stores that it holds.
     """
     own = extended(store).in_memory
     if own is not None:
@@ -32,9 +32,9 @@ def in_memory(store: Store) -> bool:
 
 
 def folder_of(store: Store) -> Path | None:
-    """Return the folder of this machine that a store keeps its files in; None for a store that is elsewhere.
+    """Return the folder of this machine in which a store keeps its files; None for a store elsewhere.
 
-    Of several layers the slowest that may be written tells: what the others have is a copy.
+    Of several layers it is that of the slowest that may be written: the others have copies.
     """
     scheme, _, path = extended(store).primary_store.url.rpartition("://")
     if scheme in ("", "file", "local"):
@@ -45,7 +45,7 @@ def folder_of(store: Store) -> Path | None:
 
 
 def held_by(store: object) -> list[Store]:
-    """The stores that are attributes of this one, directly or in a list or tuple: it may be a view of them."""
+    """The stores that are attributes of this one, directly or in a list or tuple: it may be a wrapper of them."""
     found: list[Store] = []
     for value in getattr(store, "__dict__", {}).values():
         several = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
@@ -54,7 +54,7 @@ def held_by(store: object) -> list[Store]:
 
 
 def is_shared(store: Store) -> bool:
-    """Tell whether what another process writes there is there for this one; a class of somebody else's that does not say is tried out."""
+    """Tell whether this process finds items that another process writes; a third-party class that leaves it open is tested."""
     if in_memory(store):
         return False
     if type(store).__module__.partition(".")[0] == "persistable" or extended(store).in_memory is not None:
@@ -66,7 +66,7 @@ def is_shared(store: Store) -> bool:
 
 
 def _tried(store: Store) -> bool:
-    """Let another process write, and look. Where that cannot be done, the next write there says why."""
+    """Have another process write, and look for its item; True where that fails, since the next write there reports the reason."""
     import pickle
     import subprocess
 

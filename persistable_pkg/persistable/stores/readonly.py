@@ -1,4 +1,4 @@
-"""Stores that may only be read: a layer shared by others, an archive, somebody else's bucket."""
+"""Stores that may only be read: a shared layer, an archive, a bucket of another owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from persistable.stores.forwarding import ForwardingStore
 
 
 class Unwritable(BaseStore):
-    """The base of stores that are only read: every call that would change something is refused by StoreReadOnly, which says `why`."""
+    """The base of read-only stores: every call that would change something raises StoreReadOnly, with the reason `why`."""
 
     why: str
     """The reason why nothing is changed here, and what to do instead."""
@@ -39,10 +39,10 @@ class Unwritable(BaseStore):
 
 
 class ReadOnlyStore(Unwritable, ForwardingStore):
-    """`store`, with every call that would change something refused by StoreReadOnly."""
+    """A read-only view of a store: every call that would change something raises StoreReadOnly."""
 
     pickled_options = BaseStore.pickled_options
-    # it is one store, whatever that is made of, and nothing is written by the ways that it has for that
+    # it is a single store, even over layers, and has none of the wrapped store's optional calls that write
     batches, adopts, layers, signer = BaseStore.batches, BaseStore.adopts, BaseStore.layers, BaseStore.signer
     create_many, create_fresh, change_many = BaseStore.create_many, BaseStore.create_fresh, BaseStore.change_many
     new_file, adopt = BaseStore.new_file, BaseStore.adopt
@@ -62,7 +62,7 @@ class ReadOnlyStore(Unwritable, ForwardingStore):
         return self
 
     def info(self) -> dict[str, Any]:
-        """Facts about the store itself, which may not be written here."""
+        """Facts about this store, with the keys it trusts, if it requires signatures."""
         return {**super().info(), **({"trust": list(self.trust)} if self.trust is not None else {})}
 
     def __reduce__(self) -> tuple[Any, ...]:

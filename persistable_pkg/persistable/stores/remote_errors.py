@@ -1,4 +1,4 @@
-"""Errors of remote services and of full disks, whichever library raises them, as errors of stores."""
+"""Errors of remote services and of full disks, of any library, as errors of stores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Facts(NamedTuple):
 
 
 def facts(error: BaseException) -> Facts:
-    """Look through `error`, what it was raised from and while, for what the server answered."""
+    """Search `error`, its causes and its context for the answer of the server."""
     status: int | None = None
     code = ""
     names: set[str] = set()
@@ -58,12 +58,12 @@ def facts(error: BaseException) -> Facts:
 
 
 def is_of_name(error: BaseException) -> bool:
-    """Tell whether it is about the name that was given, which the store cannot hold, and not about the store."""
+    """Tell whether the error is due to a name that is too long for the store, and not to the store."""
     return any(getattr(found, "errno", None) == errno.ENAMETOOLONG for found in _chain(error)) or facts(error).code == "KeyTooLongError"
 
 
 def kind_of(error: BaseException) -> Kind:
-    """The one of the few cases that a caller can act on which this is."""
+    """The kind of an error, among the few that a caller can act on."""
     found = facts(error)
     words = found.names | {found.code}
     numbers = {each.errno for each in _chain(error) if isinstance(each, OSError)}
@@ -89,7 +89,7 @@ def kind_of(error: BaseException) -> Kind:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the same request may well succeed at once: the answer was cut off."""
+    """Tell whether the same request may succeed at once: the answer was cut off."""
     return bool(facts(error).names & _CUT_OFF)
 
 
@@ -104,7 +104,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 @contextmanager
 def room_in(url: str, what: str, path: str = "") -> Generator[None]:
-    """A block that writes something for the store of that URL; `what` says where and how much: ``in /tmp for 3 bytes``."""
+    """Raise StoreFull for an error of a full disk in a block that writes for the store at `url`. what: ``in /tmp for 3 bytes``."""
     try:
         yield
     except OSError as error:

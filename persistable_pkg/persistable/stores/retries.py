@@ -1,4 +1,4 @@
-"""Retries of requests over HTTP: after which answers, and when."""
+"""Retries of requests over HTTP: the statuses that allow them, and their delays."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TypeVar
 
 ResultT = TypeVar("ResultT")
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""The statuses after which the next answer may be another."""
+"""The statuses of transient errors, after which a retry may succeed."""
 
 
 def retry_after(text: str) -> float | None:
-    """The seconds that a ``Retry-After`` header asks to wait, given as seconds or as a date; None for neither."""
+    """The delay in seconds of a ``Retry-After`` header, given as seconds or as a date; None for neither."""
     from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 
@@ -27,10 +27,10 @@ def retry_after(text: str) -> float | None:
 def retried(
     call: Callable[[], ResultT], again: Callable[[Exception], bool | float], *, attempts: int, first: float, jitter: float, longest: float
 ) -> ResultT:
-    """Return the result of `call`, which is made up to `attempts` times.
+    """Return the result of `call`, which is called up to `attempts` times.
 
-    again: of an error, False to raise it, the seconds to wait before the next try, or True for the usual: `first`, doubled each time, and
-    up to `jitter` more, but at most `longest`.
+    again: for an error, False to raise it, the seconds to wait before the next try, or True for the usual delay: `first`, doubled each
+    time, and up to `jitter` more, but at most `longest`.
     """
     from random import uniform
     from time import sleep

@@ -1,4 +1,4 @@
-"""S3 and what speaks its protocol, through s3fs: one request where one is enough, many at once where that is faster."""
+"""S3 and servers with its protocol, through s3fs: one request where one is enough, many at once where that is faster."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _WHOLE = 48 << 20  # larger objects are fetched by ranges
 _TRIES = 5
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _DELETED = 1000  # keys in one request
-PAGE = 1000  # objects that a listing tells of in one answer
+PAGE = 1000  # objects in one answer to a listing
 
 
 class S3(Bucket):
-    """A bucket through s3fs; `create` asks that there is nothing (``If-None-Match: *``)."""
+    """A bucket through s3fs; `create` requires that there is no object (``If-None-Match: *``)."""
 
     async def ask(self, method: str, **arguments: Any) -> Any:
         return await patiently(partial(self.fs._call_s3, method, Bucket=self.bucket, **arguments))
@@ -39,7 +39,7 @@ class S3(Bucket):
         return self.wait_for(self._fetch(self.key_of(place)))[0]
 
     async def _fetch(self, key: str) -> Stamped:
-        # cut off in the middle, or replaced between two ranges: once more from the start
+        # cut off in the middle, or replaced between two ranges: retry from the start
         return await again(partial(self._fetched, key), lambda error: is_transient(error) or facts(error).status == 412)
 
     async def _fetched(self, key: str) -> Stamped:
@@ -62,7 +62,7 @@ class S3(Bucket):
         return await (await self._open(key, (start, stop), etag)).body()
 
     async def _open(self, key: str, span: tuple[int, int] | None = None, etag: str | None = None) -> Opened:
-        """Begin to read an object, or that span of it; if it still has that tag, where one is given."""
+        """Begin to read an object, or that span of it; where `etag` is given, the server refuses unless the object still has it."""
         more = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span is not None else {}
         answer = await self.ask("get_object", Key=key, **more, **({"IfMatch": etag} if etag is not None else {}))
         size = int(answer["ContentRange"].rpartition("/")[2]) if span is not None else answer["ContentLength"]
@@ -82,7 +82,7 @@ class S3(Bucket):
     async def _begin(self, key: str) -> tuple[int, str, Any]:
         """Size, tag and first block: small objects need no second request, nor can they change between two.
 
-        Of a larger object the first block is a coroutine, so that others are asked for before it is there.
+        The first block of a larger object is a coroutine, so that others can be requested before it has arrived.
         """
 
         async def begin() -> tuple[int, str, Any]:
@@ -142,12 +142,12 @@ class S3(Bucket):
         return [done[place] if place in small else self.put(place, data) for place, data in items.items()]
 
     async def _send(self, key: str, data: bytes, mark: Mapping[str, str] | None = None) -> str:
-        """Put an object and return its tag; with a mark, which becomes its metadata, only if none is there."""
+        """Put an object and return its tag; with a mark, which becomes its metadata, only if there is none yet."""
         more = {"IfNoneMatch": "*", "Metadata": dict(mark)} if mark is not None else {}
         return str((await self.ask("put_object", Key=key, Body=data, **more))["ETag"])
 
     async def _send_new(self, key: str, data: bytes, mark: Mapping[str, str]) -> str:
-        # one request whatever the size: some servers ignore the condition when the parts of an upload are joined
+        # one request for any size: some servers ignore the condition when the parts of an upload are joined
         return await again(partial(self._send, key, data, mark), _is_contended)
 
     async def _metadata(self, key: str) -> dict[str, str]:
@@ -174,7 +174,7 @@ class S3(Bucket):
         return failed
 
     async def _delete(self, keys: Sequence[str]) -> list[tuple[str, BaseException]]:
-        """Delete objects in one request; those that could not be deleted, with their errors."""
+        """Delete objects in one request. The keys that could not be deleted, with their errors."""
         objects = [{"Key": key} for key in keys]
         answer = await self.ask("delete_objects", Delete={"Objects": objects, "Quiet": True})
         return [(each["Key"], _refused(each)) for each in answer.get("Errors", ())]
@@ -184,7 +184,7 @@ class S3(Bucket):
 
 
 class Opened(NamedTuple):
-    """An object that is being read. size: of the whole. body: reads what was asked for; else `drop` is called."""
+    """An object that is being read. size: of the whole. body: reads the requested bytes. drop: called where they are not needed."""
 
     size: int
     etag: str
@@ -193,28 +193,28 @@ class Opened(NamedTuple):
 
 
 async def patiently(request: Callable[[], Awaitable[Result]]) -> Result:
-    """The answer to a request, which is made again, at a time left to chance, where the server asks to wait.
+    """The answer to a request, which is retried, after a random delay, where the server is busy.
 
-    Clients do so too, but not of 429, nor for long: of many requests at once a server refuses many.
+    Clients retry too, but neither after 429 nor for long: a server refuses many of the requests that are sent at once.
     """
     return await again(request, lambda error: facts(error).status in _BUSY, lambda: random.uniform(0.1, 0.2))
 
 
 def _is_contended(error: Exception) -> bool:
-    """Tell whether somebody else is writing or deleting there just now."""
+    """Tell whether another client is writing or deleting the object just now."""
     found = facts(error)
     return found.status == 409 or found.code == "ConditionalRequestConflict"
 
 
 def _refused(told: Mapping[str, str]) -> BaseException:
-    """The error of one of many that were to be deleted."""
+    """The error of one object of a batch that could not be deleted."""
     said = {"Error": {"Code": told.get("Code", ""), "Message": told.get("Message", "")}}
     error: BaseException = foreign("botocore.exceptions").ClientError(said, "DeleteObjects")
     return error
 
 
 class _Upload(Parts):
-    """Parts are sent while the caller goes on writing. A killed process leaves parts that nobody sees and the bucket's rules remove."""
+    """An upload whose parts are sent while the caller writes on. A killed process leaves invisible parts, for a bucket's rule to remove."""
 
     def __init__(self, remote: S3, place: str) -> None:
         super().__init__(place, PART)
@@ -239,7 +239,7 @@ class _Upload(Parts):
 
     async def _ask(self, method: str, **arguments: Any) -> Any:
         assert self._begun is not None
-        upload = await asyncio.shield(asyncio.wrap_future(self._begun))  # a part that is given up does not end what others wait for
+        upload = await asyncio.shield(asyncio.wrap_future(self._begun))  # cancelling one part must not cancel the shared future
         return await self._remote.ask(method, Key=self._key, UploadId=upload, **arguments)
 
     def commit(self) -> None:
@@ -261,12 +261,12 @@ class _Upload(Parts):
             return
         for sent in self._sent:
             sent.cancel()
-        with suppress(Exception):  # the error that led here is the one to tell; the parts are invisible
+        with suppress(Exception):  # the error that led here is the one to report; the parts are invisible
             self._start(self._abandon()).result()
         self._begun = None
 
     async def _abandon(self) -> None:
-        """Abort the upload, until the server knows of none: a part that it was just taking in may have outlived the first request."""
+        """Abort the upload, repeatedly until the server knows none: a part in transit may have outlived the first request."""
         for attempt in range(_TRIES):
             await self._ask("abort_multipart_upload")
             await asyncio.sleep(0.05 * 2**attempt)

@@ -1,11 +1,11 @@
-"""`SignedStore`: a store whose records are signed, and read only where somebody trusted has signed them.
+"""`SignedStore`: a store whose records are signed, and read only if a trusted key has signed them.
 
 A record's signature is a line of its own before its checksum, over every byte before that line. Notes of items in progress, and payloads
-that processes of a run hand to each other, get one at their end, over path and bytes: whoever reads them goes by what they say. Nothing
-else is signed: payloads are named by their digests in the record, claims and failures are facts of the moment.
+that processes of a run exchange, have one at their end, over path and bytes: their readers act on their content. Nothing else is signed:
+the record names payloads by their digests, claims and failures are short-lived.
 
-It is looked at below everything else, where bytes come out of the store: what is not signed by a trusted key never leaves it. `get` and
-`read` raise PayloadUntrusted; where many are asked for at once, a `Withheld` stands for each such record, and `Record.parse` raises its
+Signatures are checked below all other code, where bytes are read: no record without a trusted signature leaves the store. `get` and
+`read` raise PayloadUntrusted; calls for many paths return a `Withheld` in place of each such record, and `Record.parse` raises its
 error.
 """
 
@@ -40,13 +40,13 @@ _KNOWN = 20_000
 
 
 class Verified(bytes):
-    """A record that somebody trusted has signed."""
+    """A record that a trusted key has signed."""
 
 
 class Withheld(bytes):
-    """Bytes in place of a record that is damaged, or that nobody trusted has signed; they are no record.
+    """Bytes in place of a record that is damaged, or without a trusted signature; they are no record.
 
-    original: the record's own, for whoever moves it within the store. refused: the error; None where it is damaged.
+    original: the bytes of the record, for moves within the store. refused: the error; None where it is damaged.
     """
 
     original: bytes
@@ -60,26 +60,26 @@ def _withheld(why: bytes, data: bytes, digest: bytes) -> Withheld:
 
 
 def signed(body: bytes, key: SigningKey) -> bytes:
-    """`body`, a record without its checksum, and the signature of it."""
+    """`body`, a record without its checksum, followed by its signature."""
     return body + _MEMBER % (key.public.encode(), key.sign(_OF_RECORD + body))
 
 
 class SignedStore(ForwardingStore):
-    """`store`, whose records are signed by `signer`, and have to be by it or by one of `trust`; None: nothing is signed, or asked for."""
+    """A store whose records `signer` signs (None: no key), and that have to be signed by it or a key of `trust` (None: no check)."""
 
     def __init__(self, store: Store, signer: SigningKey | None, trust: tuple[str, ...] | None) -> None:
         super().__init__(store)
         self.signer = signer
         self.trust = trust
-        self._known: dict[bytes, None] = {}  # digests of records whose signatures were looked at
+        self._known: dict[bytes, None] = {}  # digests of records whose signatures were verified
 
     @property
     def url(self) -> str:
-        """The URL of the store, and whose signatures count: whoever trusts others finds other payloads there."""
+        """The URL of the store, with the trusted keys: with other keys, other payloads are found there."""
         return self.store.url if self.trust is None else f"{self.store.url}{TRUSTING}{','.join(self.trust)}"
 
     def info(self) -> dict[str, Any]:
-        """Facts about the store, and which keys sign and are trusted."""
+        """Facts about the store, the key that signs, and the trusted keys."""
         told = self.store.info() if isinstance(self.store, BaseStore) else super().info()
         return {
             **told,
@@ -137,7 +137,7 @@ class SignedStore(ForwardingStore):
         return found
 
     def _record(self, path: str, data: bytes) -> bytes:
-        """`data` itself where it is signed as it has to be; else what stands for it."""
+        """`data` itself if it has a trusted signature, or none is required; else a `Withheld` in its place."""
         if self.trust is None:
             return data
         digest = blake3(data).digest()
@@ -156,7 +156,7 @@ class SignedStore(ForwardingStore):
         return Verified(data)
 
     def signer_of(self, data: bytes) -> str | None:
-        """The public key, trusted here, of whoever has signed the record in `data`; None where that is nobody."""
+        """The trusted public key that has signed the record in `data`; None where there is none."""
         found = _signature(data)
         if found is None or not self._trusts(by := found[1].decode()):
             return None
@@ -179,7 +179,7 @@ class SignedStore(ForwardingStore):
         )
 
     def _note(self, path: str, data: bytes) -> bytes | None:
-        """`data` without its signature; None where it has none that is trusted."""
+        """`data` without its signature; None where `trust` requires one and it has no trusted one."""
         end = max(0, len(data) - _LINE_BYTES)
         found = _SIGNED_LINE.fullmatch(data, end)
         if self.trust is None:
@@ -209,20 +209,20 @@ class SignedStore(ForwardingStore):
         return super().create_fresh(self._all_to_write(items))
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        # whatever records these are: so those come back that were moved to another path, and who reads them is told
+        # not refused for their signatures: a move within the store has to keep such records, and their readers get the error
         super().change_many(*[{path: self._as_written(path, data) for path, data in stage.items()} for stage in stages], delete=delete)
 
     def _all_to_write(self, items: Mapping[str, Bytes]) -> Mapping[str, Bytes]:
         return {path: self._to_write(path, data) for path, data in items.items()}
 
     def _as_written(self, path: str, data: Bytes) -> Bytes:
-        """`data` as it is to be written."""
+        """`data` as it is written: a note with its signature, the original of a withheld record."""
         if path.startswith(_NOTES):
             return self._signed_note(path, bytes(data))
         return data.original if isinstance(data, Withheld) else data
 
     def _to_write(self, path: str, data: Bytes) -> Bytes:
-        """The same. Raises PayloadUntrusted for a record that could not be read afterwards."""
+        """`data` as it is written, see `_as_written`. Raises PayloadUntrusted for a record that could not be read afterwards."""
         if path.endswith(RECORD) and self.trust is not None and not isinstance(data, Withheld):
             by = _author_of(_signature(bytes(data)))
             if by is None or not self._trusts(by):
@@ -243,7 +243,7 @@ class SignedStore(ForwardingStore):
 
 
 def _signature(record: bytes) -> re.Match[bytes] | None:
-    """The signature in a record, whoever made it: the public key, and the signature itself."""
+    """The signature in a record, trusted or not: the public key, and the signature itself."""
     body = record[:-SEAL_BYTES]
     return _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
 
@@ -253,7 +253,7 @@ def _author_of(signature: re.Match[bytes] | None) -> str | None:
 
 
 def holds_private_key(store: Any) -> bool:
-    """Tell whether a store that signs by a key given as a value is `store`, or is in it."""
+    """Tell whether `store` or a store within it signs by a key that was given as a value."""
     pending: list[Any] = [store]
     while pending:
         each = pending.pop()
@@ -267,9 +267,9 @@ def holds_private_key(store: Any) -> bool:
 
 
 def with_signatures(store: Store, sign: Any, trust: Any) -> Store:
-    """`store`, or each of its layers that says nothing of its own, whose records are signed by `sign` and have to be by one of `trust`.
+    """Wrap `store`, or each layer without keys of its own, so that `sign` signs its records, and reads require it or a key of `trust`.
 
-    Without `sign` and with `trust` it may only be read: what is written could not be read again.
+    With `trust` and without `sign` it is read-only: written records could not be read again.
     """
     signer = SigningKey.of(sign) if sign is not None else None
     trusted = public_keys(trust) if trust is not None else None

@@ -1,7 +1,7 @@
-"""Bytes at paths in one SQLite file: for very many small payloads, where a file each would cost more than its content.
+"""Bytes at paths in one SQLite file: for very many small payloads, for which a file each would cost more than its content.
 
-The file is in WAL mode: readers never wait for the writer, and what was committed survives a killed process. It must be on a local disk,
-because WAL needs memory shared by all who have it open; on a network file system it is refused.
+The file is in WAL mode: readers never wait for the writer, and commits survive a killed process. It must be on a local disk, because
+WAL needs memory shared by all processes that have it open; on a network file system it is refused.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _UPSERT = "ON CONFLICT (path) DO UPDATE SET data = excluded.data, stamp = exclud
 _PUT = f"INSERT INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?) {_UPSERT}"
 _CREATE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?)"
 _CREATE_SAME = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) SELECT value, ?, ? FROM json_each(?)"
-# in one statement as long as nothing that belongs to the path is in a pack, so that there is nothing to be taken out of one
+# one statement, as long as no item of the path's key is in a pack, from which it would have to be removed
 _PUT_ALONE = f"INSERT INTO {ITEMS} (path, data, stamp) SELECT ?, ?, ? WHERE NOT EXISTS ({IN_SLOTS} ?) {_UPSERT}"
 _CREATE_ALONE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) SELECT ?, ?, ? WHERE NOT EXISTS ({IN_SLOTS} ?)"
 _GET = f"SELECT data FROM {ITEMS} WHERE path = ?"
 _STAT = f"SELECT length(data), stamp FROM {ITEMS} WHERE path = ?"
 _DELETE = f"DELETE FROM {ITEMS} WHERE path = ?"
 _PAGE = f"SELECT path, length(data), stamp FROM {ITEMS} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
-_DOUBTFUL = 100_000_000  # bytes; from here on it is worth asking how many SQLite takes
+_DOUBTFUL = 100_000_000  # bytes; from here on the limit of SQLite is checked
 _SPOOL = 8 << 20  # bytes of a write kept in memory
 _PIECE = 1 << 20
 _LAST = "\U0010ffff" * 64  # after every name
@@ -50,8 +50,8 @@ _LAST = "\U0010ffff" * 64  # after every name
 class SQLiteStore(Reopened, BaseStore):
     """One file. It and its folder are made at the first write; each thread has a connection of its own.
 
-    ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB. On a network file system
-    it is not opened, by a StoreError: two machines would damage it. Where only one machine has it mounted, give ``network=True``.
+    ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB. Raises StoreError on a
+    network file system, since two machines would damage the file; where only one machine has it mounted, give ``network=True``.
     """
 
     batches = True
@@ -96,7 +96,7 @@ class SQLiteStore(Reopened, BaseStore):
         return self._rows_of("path, data", paths, partial(sqlite_packs.find, whole=True))
 
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The bytes at `paths` that are there, and small items that were put together with any of these."""
+        """The bytes at `paths` that are there, and small items in the same packs."""
         return self._rows_of("path, data", paths, sqlite_packs.with_colocated)
 
     def stat(self, path: str) -> Stat | None:
@@ -111,7 +111,7 @@ class SQLiteStore(Reopened, BaseStore):
         return self._row(_STAT, path, False) is not None
 
     def _row(self, query: str, path: str, whole: bool) -> Any:
-        """The row that `query` finds of `path`, or that a pack has: its bytes, or size and stamp; None where nothing is."""
+        """The row of `path` by `query`, or the same from a pack: its bytes, or size and stamp; None where there is no item."""
         check_path(path)
 
         def look(db: Database) -> Any:
@@ -123,10 +123,10 @@ class SQLiteStore(Reopened, BaseStore):
             return row if found is None else (found,) if whole else found
 
         row = self._do(look, path)
-        return None if row is None or row[0] is None else row  # only damage makes bytes to be none
+        return None if row is None or row[0] is None else row  # only damage makes bytes None
 
     def _rows_of(self, columns: str, paths: Iterable[str], find: Callable[[Database, Sequence[str]], dict[str, Any]]) -> dict[str, Any]:
-        """The rows of `paths`, in one call however many there are; `find` looks in the packs, first."""
+        """The rows of `paths`, in one call for any number of paths; `find` looks in the packs, first."""
         wanted = check_paths(dict.fromkeys(paths))
 
         def look(db: Database) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class SQLiteStore(Reopened, BaseStore):
             yield from found if _are_paths([path for path, _ in found]) else (each for each in found if is_path(each[0]))
 
     def pack_changes(self, known: Mapping[int, str], endings: Sequence[str]) -> PackChanges:
-        """All packs, the content of those whose state is not as `known`, and the rows of these endings, as they are at one moment."""
+        """All packs, the content of those whose state is not as `known`, and the rows of these endings, in one snapshot."""
         such = " OR ".join([f"substr(path, {-len(ending)}) = ?" for ending in endings])
 
         def look(db: Database) -> PackChanges:
@@ -170,7 +170,7 @@ class SQLiteStore(Reopened, BaseStore):
         return self._do(look, "") or PackChanges({}, {}, ())
 
     def _packed(self, prefix: str) -> Iterator[tuple[str, Stat]]:
-        """The items of packs in a listing of the folder `prefix`; to be asked before rows are, for what leaves a pack goes into a row."""
+        """The items of packs in a listing of the folder `prefix`; to be listed before rows, since items move from packs to rows."""
 
         def look(db: Database, pack: int) -> Sequence[tuple[str, Stat]]:
             with Snapshot(db):  # else a pack that is dissolved meanwhile would seem to be damaged
@@ -180,7 +180,7 @@ class SQLiteStore(Reopened, BaseStore):
             yield from self._do(partial(look, pack=pack), prefix) or ()
 
     def _pages(self, prefix: str) -> Iterator[Sequence[Any]]:
-        # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
+        # "0" follows "/", so that a folder is the range from one to the other; the hidden folder is cut out of the whole
         ranges = [("", HIDDEN), (HIDDEN + "\0", HIDDEN + "/"), (HIDDEN + "0", _LAST)]
         for first, last in [(prefix + "/", prefix + "0")] if prefix else ranges:
             start: str | None = first
@@ -210,7 +210,7 @@ class SQLiteStore(Reopened, BaseStore):
         self.change_many(items)
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        """All of it in one transaction: all is there, or nothing."""
+        """Make all changes in one transaction: all of them, or none."""
         gone = check_paths(delete)
         items: dict[str, Bytes] = {}
         for stage in stages:
@@ -221,7 +221,7 @@ class SQLiteStore(Reopened, BaseStore):
 
         def store(db: Database) -> None:
             with Transaction(db):
-                if apart:  # first what goes: then there is less to look at
+                if apart:  # deletions first: then there is less to search
                     _delete(db, gone)
                 alone = sqlite_packs.add(db, rows)
                 if alone:
@@ -284,7 +284,7 @@ class SQLiteStore(Reopened, BaseStore):
 
     @contextmanager
     def _write(self, path: str) -> Generator[BinaryIO]:
-        """A stream kept in memory, or in an unnamed temporary file once it grows, and inserted when the block ends well."""
+        """Write to memory, or an unnamed temporary file once it grows, and insert it when the block ends without an exception."""
         file = _Spool(_SPOOL)
         try:
             with room_in(self.url, f"among temporary files in {gettempdir()} ($TMPDIR) for {path} on its way into {self.file}", path):
@@ -299,7 +299,7 @@ class SQLiteStore(Reopened, BaseStore):
             file.really_close()
 
     def put_file(self, path: str, file: IO[bytes], size: int) -> None:
-        """Put what `file` holds without a second copy in memory."""
+        """Put the content of `file` without a second copy in memory."""
         self._check_size(path, size)
 
         def store(db: Database) -> None:
@@ -339,7 +339,7 @@ class SQLiteStore(Reopened, BaseStore):
 
 
 class _Spool(SpooledTemporaryFile[bytes]):
-    """The bytes written, also after the writer closed it."""
+    """A temporary file that keeps the written bytes after the writer closed it."""
 
     def close(self) -> None:
         self.flush()
@@ -349,7 +349,7 @@ class _Spool(SpooledTemporaryFile[bytes]):
 
 
 def _may_be_packed(db: sqlite3.Connection, path: str) -> bool:
-    """Tell whether `path` may be in a pack. Asked first: what is in none now will never be, and needs one more statement only."""
+    """Tell whether `path` may be in a pack. Asked first: a stored item that is in none now never will be, and needs one more statement."""
     return db.execute(f"{IN_SLOTS} ?", (sqlite_packs.slot(path),)).fetchone() is not None
 
 
@@ -358,13 +358,13 @@ def _there(db: sqlite3.Connection, paths: Sequence[str]) -> Iterator[tuple[str]]
 
 
 def _delete(db: sqlite3.Connection, paths: Sequence[str]) -> bool:
-    """Delete these paths, wherever they are; whether there was anything."""
+    """Delete these paths from rows and packs; True if there was an item at any."""
     rows = db.executemany(_DELETE, [(path,) for path in paths]).rowcount
     return rows == len(paths) or sqlite_packs.remove(db, paths) + rows > 0
 
 
 def _as_bytes(damaged: Any) -> bytes:
-    """Something else than a blob, which only damage makes of one."""
+    """The bytes of a value that is no blob any more, due to damage."""
     return str(damaged).encode("utf-8", "surrogateescape")
 
 

@@ -1,11 +1,11 @@
 """Connections to one SQLite file: opened with the checks and settings that `SQLiteStore` needs, closed around a fork.
 
-SQLite keeps what a process has locked in memory of that process, which a forked child inherits without having the locks: a child would wait
-for locks that nobody gives back, or believe to have some that it has not, and lose what it writes. So no connection is open while a process
-forks: the fork waits for what is going on in other threads, and parent and child open their own when they next need one.
+SQLite keeps the locks of a process in its memory, which a forked child inherits without having the locks: a child would wait for locks
+that are never released, or believe to hold some that it does not, and lose its writes. So no connection is open while a process forks:
+the fork waits for running work in other threads, and parent and child open their own connections when they next need one.
 
-A database is data from anywhere. Only the tables as they are made here are read and written: never a view, nor what has a trigger, a
-computed column or an index that is not ours.
+A database is untrusted data. Only tables exactly as they are made here are read and written: never a view, nor a table with a trigger, a
+computed column or a foreign index.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from weakref import WeakSet
 
 from persistable.stores import sqlite_packs
 
-PAGE = 8192  # bytes; a pack takes half as many as of the usual ones
-_WAL = 4000  # pages that gather before they are brought into the file, which waits for the disk
+PAGE = 8192  # bytes; a pack takes half as many pages as of the usual size
+_WAL = 4000  # pages that gather in the log before a checkpoint, which waits for the disk
 WAL_LIMIT = 2 * _WAL * PAGE
-"""Bytes; a log that has grown beyond, because of readers, large payloads or killed processes, is brought into the file and cut off."""
-_STEPS = 100_000_000  # of SQLite's machine between two looks at how many there were
-_MOST = 20  # times so many steps; no sound file needs as many in one call, a crafted one may need them without end
+"""Bytes; a log larger than this, because of readers, large payloads or killed processes, is checkpointed and truncated."""
+_STEPS = 100_000_000  # steps of SQLite's virtual machine between two checks of their number
+_MOST = 20  # checks in one call; no sound file needs as many, a crafted one may run for ever
 
-_opening = threading.RLock()  # held by who opens, and while the process forks
+_opening = threading.RLock()  # held while a connection is opened, and while the process forks
 _connections: WeakSet[Connection] = WeakSet()
-_registering = threading.RLock()  # held by who registers, and while the process forks
+_registering = threading.RLock()  # held during registration, and while the process forks
 _registered: WeakSet[Closable] = WeakSet()
 _forking: list[Closable] = []
 
 
 class Foreign(sqlite3.DatabaseError):
-    """Tables of our names that are not as they are made here."""
+    """Raised for tables of our names that are not as they are made here."""
 
 
 class TooNew(sqlite3.DatabaseError):
-    """Tables of a layout that only later versions know, the number of which is `layout`."""
+    """Raised for tables of a later layout, of the number `layout`."""
 
     def __init__(self, layout: int) -> None:
         super().__init__(f"layout {layout}")
@@ -55,7 +55,7 @@ class Database(sqlite3.Connection):
         super().__init__(*args, **options)
         self.damaged: set[int] = set()
         self.given_up: set[int] = set()
-        """Damaged packs that cannot be mended here."""
+        """Damaged packs that cannot be repaired here."""
         self.looks = 0
         self.text_factory = _text
         self.set_progress_handler(self._is_endless, _STEPS)
@@ -66,11 +66,11 @@ class Database(sqlite3.Connection):
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")  # damage shows in names that no path has, not in an error of the whole query
+    return raw.decode("utf-8", "surrogateescape")  # damage gives invalid paths, not an error of the whole query
 
 
 class Connection:
-    """A connection of one thread. Whoever uses it holds the lock: another thread may close it, and so does one that forks."""
+    """A connection of one thread. Its user holds the lock: other threads may close it, and a fork does."""
 
     def __init__(self, file: str, mode: str, timeout: float) -> None:
         self.mode = mode
@@ -86,7 +86,7 @@ class Connection:
         self.shorten()
 
     def shorten(self) -> None:
-        """Cut the log off where it has become long, unless somebody else is just using it."""
+        """Truncate the log where it has become long, unless it is in use by another connection."""
         db = self.db
         if db is not None and self.mode[:2] == "rw" and size_of(self.file + "-wal") > WAL_LIMIT:
             with suppress(sqlite3.Error):
@@ -105,7 +105,7 @@ class Connection:
 
 
 def place_of(found: os.stat_result, mode: str) -> tuple[int, ...]:
-    """The identity of a file among others of the same name; for one that is taken for unchanging, also from its earlier states."""
+    """The identity of a file among others of the same name; of a file opened as immutable, also among its own states."""
     if "immutable" in mode:
         return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
     return (found.st_dev, found.st_ino)
@@ -130,7 +130,7 @@ def _opened(file: str, mode: str, timeout: float) -> Database:
             db.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
             db.execute(f"PRAGMA journal_size_limit = {_WAL * PAGE}")
             if mode == "rwc" and not found:
-                db.execute("BEGIN IMMEDIATE")  # who opens it meanwhile sees all tables or none
+                db.execute("BEGIN IMMEDIATE")  # other connections see all tables or none
                 for statement in sqlite_packs.SCHEMA:
                     db.execute(statement)
                 _say_layout(db, application, layout)
@@ -146,14 +146,14 @@ def _opened(file: str, mode: str, timeout: float) -> Database:
 
 
 def _say_layout(db: Database, application: int, layout: int) -> None:
-    """Write the layout into the file, unless it is there, or the file was made by another program, whose version that is."""
+    """Write the layout into the file, unless the file has one, or an id or version of another program."""
     if not application and not layout:
         db.execute(f"PRAGMA application_id = {sqlite_packs.APPLICATION}")
         db.execute(f"PRAGMA user_version = {sqlite_packs.LAYOUT}")
 
 
 def _tables(db: Database) -> set[str]:
-    """The names of our tables and indexes that are there. Raises Foreign where one is not what is made here, or some are missing."""
+    """The names of our tables and indexes that are there. Raises Foreign where one is not as made here, or some are missing."""
     wanted = sqlite_packs.OBJECTS
     found: set[str] = set()
     for kind, name, table, sql in db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
@@ -169,13 +169,13 @@ def _tables(db: Database) -> set[str]:
 
 
 def _make(file: str) -> None:
-    """Make the file as any other in its folder is made; SQLite makes its log and index like it."""
+    """Create the file with the default permissions of its folder; SQLite gives its log and index the same."""
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def _share(file: str) -> None:
-    """Give the log and its index the group of the file: a user who may write the one has to write the others."""
+    """Give the log and its index the group of the file: a user with write access to the file needs it for these too."""
     if not hasattr(os, "chown"):
         return
     group = os.stat(file).st_gid
@@ -195,7 +195,7 @@ def size_of(file: str) -> int:
 
 
 class Snapshot:
-    """Several queries that see the same state."""
+    """A read transaction: several queries see the same state."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -209,7 +209,7 @@ class Snapshot:
 
 
 class Transaction:
-    """All or nothing, asking for the write lock first: a reader that turns writer would fail instead of waiting."""
+    """A write transaction that takes the write lock first: a reader that turns writer would fail instead of waiting."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -231,7 +231,7 @@ class Transaction:
 
 
 class Closable(Protocol):
-    """An SQLite file in use. Whoever uses it holds the lock."""
+    """An SQLite file in use. Its user holds the lock."""
 
     lock: threading.RLock
 
@@ -241,14 +241,14 @@ class Closable(Protocol):
 
 
 def close_at_forks(each: Closable) -> None:
-    """Have `each`, whose users may open connections of stores meanwhile, closed whenever the process forks."""
+    """Register `each` to be closed whenever the process forks; its users may open connections of stores while they hold its lock."""
     with _registering:
         _registered.add(each)
 
 
 def _before_fork() -> None:
     _registering.acquire()
-    _close(list(_registered))  # first: their users wait for what is locked next
+    _close(list(_registered))  # first: their users may wait for the lock taken next
     _opening.acquire()
     _close(list(_connections))
 

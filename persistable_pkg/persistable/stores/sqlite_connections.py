@@ -1,4 +1,4 @@
-"""The connections of one process to one SQLite file: work done on them, again where it has to be, and what went wrong in words."""
+"""The connections of one process to one SQLite file: work on them with retries, repair of damaged packs, and error messages."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from persistable.stores.sqlite_connection import Connection, Database, Foreign, 
 _T = TypeVar("_T")
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _UNCHANGING = "ro&immutable=1"
-_OFTEN = 64  # writes of a connection between two looks at the length of the log
+_OFTEN = 64  # writes of a connection between two checks of the log's length
 
 
 class Connections:
-    """The connections to `file`, one for each thread. url: that of the store, for errors. timeout, network: as `SQLiteStore` has them."""
+    """The connections to `file`, one per thread. url: that of the store, for errors. timeout, network: as in `SQLiteStore`."""
 
     def __init__(self, file: str, url: str, timeout: float, network: bool) -> None:
         self.file = file
@@ -38,7 +38,7 @@ class Connections:
         self._is_local = False
 
     def do(self, work: Callable[[Database], _T], path: str, make: bool = False) -> _T | None:
-        """`work` on this thread's connection, again where another writer was in the way; None where there is no file to read."""
+        """Do `work` on this thread's connection, again while another writer holds the lock; None where there is no file to read."""
         deadline = 0.0
         mended = False
         while True:
@@ -53,7 +53,7 @@ class Connections:
                     db.looks = 0
                     result = _whole(work, db)
                     if held.mode == _UNCHANGING and not self._is_unchanged(held):
-                        held.close()  # what was read may be half of one state and half of the next
+                        held.close()  # the result may mix two states of the file
                         continue
                     if db.damaged:
                         self._mend(db)
@@ -69,10 +69,10 @@ class Connections:
                     self._index_again(path)
                     continue
                 if code & 0xFF == sqlite3.SQLITE_ERROR and not make and "no such table: persistable_" in str(error):
-                    return None  # a database nobody has written to yet
+                    return None  # a database without tables of ours yet
                 if code & 0xFF not in _BUSY:
                     self._fail(error, path, make)
-                # the busy handler has waited already where SQLite lets it; switching to WAL and recovery it does not
+                # the busy handler has waited already, except where SQLite never calls it: switching to WAL, and recovery
                 deadline = deadline or time.monotonic() + self.timeout
                 if time.monotonic() > deadline:
                     self._fail(error, path, make)
@@ -86,7 +86,7 @@ class Connections:
                 self.open.remove(held)
 
     def _mend(self, db: Database) -> None:
-        """Drop the packs that were found damaged; what can be told of them goes into rows. Where nothing may be written they stay."""
+        """Drop the packs that were found damaged, moving their sound items into rows. Where the file is read-only, they stay."""
         numbers, db.damaged = db.damaged, set()
         dropped: list[tuple[str, int]] = []
         try:
@@ -108,7 +108,7 @@ class Connections:
             )
 
     def _index_again(self, path: str) -> None:
-        """Make the indexes anew, as one is not that of its table."""
+        """Rebuild the indexes, since one does not match its table."""
         with suppress(sqlite3.Error):
             held = self._connection(make=True)
             if held is not None:
@@ -158,7 +158,7 @@ class Connections:
         raise AssertionError("no mode left")
 
     def _check_local(self) -> None:
-        """Raise StoreError where the file is on a network file system; asked once."""
+        """Raise StoreError where the file is on a network file system; checked once."""
         kind = network_of(os.path.dirname(self.file))
         if kind is not None:
             raise StoreError(
@@ -171,8 +171,8 @@ class Connections:
         self._is_local = True
 
     def _modes_to_read(self) -> Sequence[str]:
-        # who may not write the file must not leave a log or an index of it that the others cannot write: then nothing is made.
-        # On a medium or in a folder where nothing may be written, SQLite reads WAL files only if told that nobody writes
+        # a user without write access to the file must not leave a log or an index of it that others cannot write: none is made.
+        # On a read-only medium or in such a folder, SQLite reads WAL files only as immutable ones
         logged = os.path.exists(self.file + "-wal")
         if os.access(self.file, os.W_OK):
             return ["rw", "ro"] if logged else ["rw", "ro", _UNCHANGING]
@@ -185,7 +185,7 @@ class Connections:
             return False
 
     def _sweep(self) -> None:
-        """Close what belonged to threads that ended."""
+        """Close the connections of threads that have ended."""
         for held in self.open[:]:
             if held.db is None or not held.thread.is_alive():
                 with held.lock:
@@ -239,7 +239,7 @@ class Connections:
         raise StoreError(f"{self.file} failed at {path}: {error}", **about) from error
 
     def _is_full(self) -> bool:
-        """Tell whether it is for want of room that the disk failed: SQLite knows of no quotas and limits."""
+        """Tell whether the disk failed for lack of space: SQLite does not report quotas and limits as such."""
         folder = os.path.dirname(self.file)
         found = os.statvfs(folder) if hasattr(os, "statvfs") else None
         if found is not None and found.f_bavail * found.f_frsize < 65536:
@@ -261,7 +261,7 @@ class Connections:
 
 
 def _whole(work: Callable[[Database], _T], db: Database) -> _T:
-    """`work` on `db`, of which no transaction stays open: an interrupt may come between its beginning and the block that ends it."""
+    """Do `work` on `db` and leave no transaction open: an interrupt may come between BEGIN and the block that ends it."""
     if db.in_transaction:
         db.rollback()
     try:

@@ -1,18 +1,17 @@
-"""Packs: small items that were put together, some dozens of them in one row of SQLite.
+"""Packs: small items that were put in one call, some dozens of them in one row of SQLite.
 
-A row for each would be found through an index of all paths, at another place of it each time, for digests are as good as random: that
-costs more than the items. Here the index has one short entry for all that belongs together, a hash of the path up to the first dot of
-its last part, and the pack where it is. Items that were put together are mostly asked for together, so one lookup finds dozens.
+Rows of their own would be found through an index of all paths, each at another place of it, since digests are as good as random: that
+costs more than the items. Here the index has one short entry for all items of a key: a hash of the path up to the first dot of its last
+part, the *base*, and the number of the pack. Items put together are mostly read together, so one lookup finds dozens.
 
-A path is in one place only, a pack or a row of its own. What is put over an item of a pack goes into a row, and the item is marked as gone.
-A pack half of which is gone is dissolved into rows.
+A path is in one place only, a pack or a row of its own. An item put over one in a pack goes into a row, and that in the pack is marked as
+gone. A pack half of which is gone is dissolved into rows.
 
-What a pack holds is found by its directory, folder, paths and sizes, which ends in a checksum. One flipped bit of it is put right by that.
-Of a pack that is damaged otherwise, or whose row is gone, only items are read of which a slot says that they are there, and where sizes
-and bytes agree; everything else reads as absent. Such packs are noted in ``damaged`` of the connection, for `mend` to give what is left
-rows of its own.
+The directory of a pack, that is folder, paths and sizes, ends in a checksum, by which one flipped bit is corrected. Of a pack that is
+damaged otherwise, or whose row is gone, only items with a slot are read, and only if sizes and bytes agree; all others read as absent.
+Such packs are noted in ``damaged`` of the connection, for `mend` to move the remaining items into rows.
 
-Everything here works inside a transaction of the caller's.
+Everything here works inside a transaction of the caller.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from persistable.stores.base import Bytes, Stat, in_folder, is_path
 ITEMS = "persistable_items"
 _PACKS, _SLOTS, _GONE = "persistable_packs", "persistable_slots", "persistable_gone"
 TABLES = (ITEMS, _PACKS, _SLOTS, _GONE)
-# data comes last: what precedes it is read without it
+# data comes last: the columns before it are read without it
 _PACK_COLUMNS = (
     "id INTEGER PRIMARY KEY, folder TEXT NOT NULL, stamp INTEGER NOT NULL, paths TEXT NOT NULL, sizes BLOB NOT NULL, data BLOB NOT NULL"
 )
@@ -42,9 +41,9 @@ SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {_GONE} (pack INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (pack, place)) WITHOUT ROWID",
 )
 LAYOUT = 1
-"""Version of these tables and of what is in them; the ``user_version`` of the file."""
+"""Version of these tables and their content; the ``user_version`` of the file."""
 APPLICATION = int.from_bytes(b"pers", "big")
-"""The ``application_id`` of a file that has been made here: then its version is that of the layout."""
+"""The ``application_id`` of a file that was made here, so that its version is that of the layout."""
 OBJECTS = {
     name: (kind, table, statement.replace("IF NOT EXISTS ", ""))
     for kind, name, table, statement in (
@@ -55,32 +54,32 @@ OBJECTS = {
         ("table", _GONE, _GONE, SCHEMA[4]),
     )
 }
-"""Their description in SQLite's own tables: kind, table and how they were made, by name."""
+"""The description of tables and indexes in SQLite's own table: kind, table and statement, by name."""
 IN_SLOTS = f"SELECT 1 FROM {_SLOTS} WHERE hash ="
-"""True if anything that belongs together with a path may be in a pack, completed by its `slot`."""
+"""Query, completed by the `slot` of a path: true if an item of the same base may be in a pack."""
 
 _WITHIN = "path = value OR (path >= value || '.' AND path < value || '/')"  # "/" follows "."
 _HELD = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM {ITEMS} WHERE {_WITHIN})"
-"""Query for the bases, of a JSON list, of which something is in rows of its own."""
+"""Query for the bases, of a JSON list, with items in rows of their own."""
 
 LARGEST = 4096
-"""Bytes; what is larger has a row of its own."""
+"""Bytes; a larger item has a row of its own."""
 FEWEST = 4
-"""Smallest number of items of one folder that make a pack: as many as a run has in its first batch."""
+"""Smallest number of keys of one folder that make a pack: as many as a run has in its first batch."""
 SIZE = 1 << 16
-"""Bytes of a full pack, paths included: what a single item that is asked for makes SQLite read."""
+"""Bytes of a full pack, paths included: SQLite reads as many for a single item."""
 _FIRST, _MANY = 4, 500
-"""Numbers of paths looked up at once: few as long as each of them finds a pack full of what is wanted, many where they do not."""
+"""Numbers of paths looked up at once: few as long as each finds a pack full of wanted items, many otherwise."""
 
 
 def slot(path: str) -> int:
-    """The hash of what `path` has in common with what belongs together with it."""
+    """The hash of the base of `path`, which all paths of its key have in common."""
     end = path.find(".", path.rfind("/") + 1)
     return crc32((path if end < 0 else path[:end]).encode())
 
 
 def find(db: sqlite3.Connection, paths: Sequence[str], whole: bool) -> dict[str, Any]:
-    """The `paths` that are in packs: their bytes, or else what `stat` gives."""
+    """The `paths` that are in packs: their bytes if `whole`, else their stats."""
     found: dict[str, Any] = {}
     wanted = set(paths)
 
@@ -95,7 +94,7 @@ def find(db: sqlite3.Connection, paths: Sequence[str], whole: bool) -> dict[str,
 
 
 def with_colocated(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, bytes]:
-    """The `paths` that are in packs, and all else that is in these packs, with the bytes."""
+    """The bytes of the `paths` that are in packs, and of all other items in these packs."""
     found: dict[str, bytes] = {}
     wanted = set(paths)
 
@@ -110,7 +109,7 @@ def with_colocated(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, by
 
 
 class _Pack:
-    """The content of a pack. items: path, size, and where its bytes end."""
+    """The content of a pack. items: path, size, and the end of its bytes."""
 
     def __init__(self, db: Any, number: int, whole: bool, marked: bool) -> None:
         columns = "folder, paths, sizes, stamp, data" if whole else "folder, paths, sizes, stamp"
@@ -136,7 +135,7 @@ class _Pack:
 
 
 def _search(db: sqlite3.Connection, paths: Sequence[str], wanted: set[str], whole: bool, take: Callable[[_Pack], None]) -> None:
-    """Give `take`, which removes what it finds from `wanted`, all packs that hold any of that."""
+    """Pass all packs that hold `wanted` paths to `take`, which removes from `wanted` the paths it finds."""
     read: set[int] = set()
     marked = db.execute(f"SELECT EXISTS (SELECT 1 FROM {_GONE})").fetchone()[0]
     start, many = 0, _FIRST
@@ -159,7 +158,7 @@ Row = tuple[str, Bytes, int]
 
 
 def add(db: sqlite3.Connection, rows: Iterable[Row]) -> list[Row]:
-    """Pack those of `rows` that are new, small, and many in one folder; the rest is returned."""
+    """Pack those of `rows` that are new, small, and of many keys in one folder; the rest is returned."""
     folders: dict[str, dict[str, list[Row]]] = {}
     left: list[Row] = []
     for row in rows:
@@ -184,7 +183,7 @@ def add(db: sqlite3.Connection, rows: Iterable[Row]) -> list[Row]:
 
 
 def _fill(db: sqlite3.Connection, folder: str, items: Mapping[str, list[Row]], hashes: Mapping[str, int]) -> None:
-    """Make packs of what belongs together, by base."""
+    """Make packs of `items`, rows by base; rows of one base are in the same pack."""
     slots: set[int] = set()
     rows: list[Row] = []
     size = 0
@@ -201,14 +200,14 @@ def _fill(db: sqlite3.Connection, folder: str, items: Mapping[str, list[Row]], h
 
 
 def fresh(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:
-    """The `paths` with which nothing that is there belongs together."""
+    """The `paths` with a dot in their name for whose base no item is stored."""
     bases = {path: path[:end] for path in paths if (end := path.find(".", path.rfind("/") + 1)) > 0}
     found = _bare(db, {base: crc32(base.encode()) for base in bases.values()})
     return [path for path, base in bases.items() if base in found]
 
 
 def _bare(db: sqlite3.Connection, slots: Mapping[str, int]) -> set[str]:
-    """The bases in `slots` of which nothing is there."""
+    """The bases in `slots` for which no item is stored."""
     held = {base for (base,) in db.execute(_HELD, (json.dumps([*slots]),))}
     packed = {number for (number,) in among(db, f"SELECT hash FROM {_SLOTS} WHERE hash IN", [*slots.values()])}
     if not packed:
@@ -222,12 +221,12 @@ def _write(db: sqlite3.Connection, folder: str, slots: Iterable[int], rows: list
     sizes += _CHECKED + _check(f"{folder}\n{paths}".encode() + sizes).to_bytes(4, "little")
     packed = (folder, rows[0][2], paths, sizes, b"".join([data for _, data, _ in rows]))
     pack = db.execute(f"INSERT INTO {_PACKS} (folder, stamp, paths, sizes, data) VALUES (?, ?, ?, ?, ?)", packed).lastrowid
-    db.execute(f"DELETE FROM {_GONE} WHERE pack = ?", (pack,))  # of one of this number whose row was lost
+    db.execute(f"DELETE FROM {_GONE} WHERE pack = ?", (pack,))  # marks of a former pack of this number whose row was lost
     db.executemany(f"INSERT OR IGNORE INTO {_SLOTS} VALUES (?, {pack})", [(number,) for number in slots])
 
 
 def remove(db: sqlite3.Connection, paths: Sequence[str]) -> int:
-    """Remove what packs hold of `paths`; how many that are."""
+    """Remove the items at `paths` from packs; their number."""
     wanted = set(paths)
     removed = 0
     for start in range(0, len(paths), _MANY):
@@ -248,7 +247,7 @@ def remove(db: sqlite3.Connection, paths: Sequence[str]) -> int:
 
 
 def mend(db: Any, number: int) -> tuple[str, int] | None:
-    """Give what is left of a damaged pack rows of its own, and drop it. Its folder and how many items were left; None where all is well."""
+    """Move the remaining items of a damaged pack into rows, and drop it. Its folder and the number of items; None where it is sound."""
     found = db.execute(f"SELECT folder FROM {_PACKS} WHERE id = ?", (number,)).fetchone()
     if found is None and _renumber(db, number):
         return None
@@ -260,7 +259,7 @@ def mend(db: Any, number: int) -> tuple[str, int] | None:
 
 
 def _is_lost(db: sqlite3.Connection, number: int, names: Sequence[str]) -> bool:
-    """Tell whether slots are missing that lead to what a pack holds."""
+    """Tell whether slots that lead to these items of a pack are missing."""
     return _leading(db, number, names) < set(map(slot, names))
 
 
@@ -271,7 +270,7 @@ def _leading(db: sqlite3.Connection, number: int, names: Sequence[str]) -> set[i
 
 
 def _renumber(db: sqlite3.Connection, number: int) -> bool:
-    """Give a pack that slots lead to, and that is under another number by damage, its number again; whether there was one."""
+    """Restore the number of a pack that slots lead to, and that has another number by damage; True if there was one."""
     slots = _slots_of(db, number)
     for other, held in db.execute(f"SELECT id, paths FROM {_PACKS}"):
         first = str(held).partition("\n")[0]
@@ -282,16 +281,16 @@ def _renumber(db: sqlite3.Connection, number: int) -> bool:
 
 
 def _dissolve(db: sqlite3.Connection, number: int, names: Iterable[str], without: Container[str] = ()) -> int:
-    """Give what is left of a pack rows of its own; how many."""
+    """Move the remaining items of a pack into rows, except those in `without`, and drop it; their number."""
     left = _Pack(db, number, True, True)
     left.items = list(left.items)
     slots = _leading(db, number, [path for path, _, _ in left.items]) if left.sound else None
     rows = [
         (path, left.data[end - size : end], left.stamp)
         for path, size, end in left.items
-        if path not in without and (slots is None or slot(path) in slots)  # what none leads to, by damage, is gone for all who asked
+        if path not in without and (slots is None or slot(path) in slots)  # an item without a slot, by damage, has read as absent
     ]
-    # what has a row already is newer
+    # an item that has a row already is newer there
     db.executemany(f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?)", rows)
     db.execute(f"DELETE FROM {_PACKS} WHERE id = ?", (number,))
     db.execute(f"DELETE FROM {_GONE} WHERE pack = ?", (number,))
@@ -317,14 +316,14 @@ def scanned(db: Any, number: int, prefix: str) -> list[tuple[str, Stat]]:
 
 
 def states(db: sqlite3.Connection) -> dict[int, str]:
-    """Each pack, and what tells this state of it from any other."""
+    """The state of each pack, as text that differs from that of its other states."""
     gone = dict(db.execute(f"SELECT pack, count(*) FROM {_GONE} GROUP BY pack").fetchall())
     stamps = db.execute(f"SELECT id, stamp FROM {_PACKS}").fetchall()
     return {number: f"{stamp} {gone[number]}" if number in gone else str(stamp) for number, stamp in stamps}
 
 
 def contents(db: Any, number: int) -> list[str]:
-    """The paths of a pack; nothing where it has been dissolved."""
+    """The paths of a pack; none where it has been dissolved."""
     pack = _listable(db, number)
     return [] if pack is None else [path for path, _, _ in pack.items]
 
@@ -341,9 +340,9 @@ def _listable(db: Any, number: int) -> _Pack | None:
 
 
 _CHECKED = b"\1"
-"""The byte between the sizes, of two bytes each, and the checksum."""
+"""The byte between the sizes, which have two bytes each, and the checksum."""
 _CHECK = 5
-_SOON = 1 << 14  # bytes of a directory of which every bit can be tried soon
+_SOON = 1 << 14  # bytes of a directory up to which trying every bit is fast
 _check = crc32
 
 
@@ -376,7 +375,7 @@ def _holds(data: Any, known: _Directory) -> bool:
 
 
 def _with_one_bit(content: bytes, check: int) -> bytes | None:
-    """`content` with that bit changed which makes it what `check` is of."""
+    """`content` with the one bit flipped that makes its checksum `check`; None where there is none, or it is too long to try."""
     trial = bytearray(content if len(content) <= _SOON else b"")
     for place in range(len(trial)):
         for bit in range(8):
@@ -388,7 +387,7 @@ def _with_one_bit(content: bytes, check: int) -> bytes | None:
 
 
 def _salvaged(db: sqlite3.Connection, number: int) -> tuple[Any, _Directory]:
-    """The row of a damaged pack, and its paths and sizes, as far as they can belong together."""
+    """The row of a damaged pack, and its paths and sizes; all empty where they are inconsistent."""
     nothing = ("", "", b"", 0, b"")
     row: Any = db.execute(f"SELECT folder, paths, sizes, stamp, data FROM {_PACKS} WHERE id = ?", (number,)).fetchone() or nothing
     if type(row[1]) is str and type(row[2]) is bytes and len(row[2]) % 2:

@@ -1,8 +1,8 @@
-"""`ZipStore`: a zip archive as a store that is only read, in place: a file, an object of a bucket, or behind an http(s) URL.
+"""`ZipStore`: a zip archive as a read-only store, read in place: a file, an object in a bucket, or behind an http(s) URL.
 
-Nothing is unpacked. Files that the archive keeps as they are, as `Catalog.export` writes payloads, are read by ranges; what is compressed
-is read from its beginning. The directory of the archive is checked before any of it is used, see `zip_directory`; the bytes of a member
-are what they are, and whoever reads compares them with the digest in a record.
+Nothing is unpacked to disk. Uncompressed members, as `Catalog.export` writes payloads, are read by ranges; compressed ones from their
+beginning. The directory of the archive is checked before any of it is used, see `zip_directory`; the bytes of a member are not checked
+here: their reader compares them with the digest in a record.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from persistable.stores.zip_directory import DEFLATED, LOCAL, Member, read_direc
 
 SUFFIX = ".zip"
 _SLACK = 64
-"""Bytes that the head of a member may be longer than its directory tells, in most archives."""
+"""Bytes by which the head of a member may be longer than its directory says, in most archives."""
 _GAP = 1 << 12
 _AT_ONCE = 8 << 20
-"""Bytes of neighbours that are read in one go."""
+"""Bytes of neighbouring members that are read at once."""
 
 
 class Archive(Protocol):
@@ -35,14 +35,14 @@ class Archive(Protocol):
 
     url: str
     is_near: bool
-    """True where asking for `stamp` costs nothing."""
+    """True where `stamp` costs nothing."""
 
     def stamp(self) -> tuple[int, object]:
-        """Size, and what is another whenever the bytes are. Raises FileNotFoundError."""
+        """Size, and a stamp that changes whenever the bytes do. Raises FileNotFoundError."""
         ...
 
     def read(self, first: int, last: int) -> bytes:
-        """The bytes from one place up to another. Raises FileNotFoundError."""
+        """The bytes from `first` up to, not including, `last`. Raises FileNotFoundError."""
         ...
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class ZipStore(Unwritable):
     """The files in the zip archive at a path or URL that ends in ``.zip``.
 
     Raises MalformedBundle at its first use where the archive is damaged or made to do harm, StoreError where there is none. Options are
-    those of the store that the archive lies in.
+    those of the store that holds the archive.
     """
 
     in_memory = False
@@ -121,7 +121,7 @@ class ZipStore(Unwritable):
     # what is in it
 
     def _members(self, *, anew: bool = False) -> dict[str, Member]:
-        """The files in the archive by path; looked at `anew` where it may have been replaced."""
+        """The files in the archive by path; checked for a replaced archive if `anew`, or where that costs nothing."""
         seen = self._seen
         if seen is not None and not (anew or self._archive.is_near):
             return seen[1]
@@ -184,7 +184,7 @@ class ZipStore(Unwritable):
         return member.offset, member.offset + LOCAL.size + member.name_bytes + _SLACK + member.packed
 
     def _begins(self, path: str, member: Member, head: bytes | memoryview) -> int:
-        """The start of the bytes of a member, behind its head. Raises MalformedBundle where that is another's."""
+        """The start of the bytes of a member, after its head. Raises MalformedBundle where that is not its head."""
         if len(head) >= LOCAL.size:
             sign, _, _, method, _, _, _, _, _, name_bytes, extra_bytes = LOCAL.unpack_from(head)
             if sign == b"PK\3\4" and method == member.method and name_bytes == member.name_bytes:
@@ -192,10 +192,10 @@ class ZipStore(Unwritable):
         raise refused(self.url, f"the head of its member {path!r:.80} is damaged", path)
 
     def _unpacked(self, path: str, member: Member, data: bytes | memoryview) -> bytes:
-        """The bytes of a member, whose head `data` begins with; fewer, or others, where they are damaged."""
+        """The bytes of a member, from `data` that begins with its head; fewer, or others, where they are damaged."""
         begins = self._begins(path, member, data)
         packed = memoryview(data)[begins : begins + member.packed]
-        if len(packed) < member.packed:  # its head was longer than most
+        if len(packed) < member.packed:  # its head was longer than usual
             packed = memoryview(self._archive.read(member.offset + begins, member.offset + begins + member.packed))
         if member.method != DEFLATED:
             return bytes(packed)
@@ -205,7 +205,7 @@ class ZipStore(Unwritable):
             return b""
 
     def first_damaged(self) -> str | None:
-        """The path of the first file whose bytes are not those of the directory; None where all are sound. Everything is read."""
+        """The path of the first file whose bytes do not match the directory; None where all are sound. Everything is read."""
         for path, member in self._members(anew=True).items():
             crc = size = 0
             try:
@@ -242,7 +242,7 @@ class _Packed(SeekableReader):
 
 
 class _Inflated(SeekableReader):
-    """The unpacked bytes of a compressed member; going back begins anew."""
+    """The unpacked bytes of a compressed member; seeking back unpacks again from the beginning."""
 
     def __init__(self, packed: BinaryIO, size: int) -> None:
         super().__init__(size)
@@ -289,7 +289,7 @@ def _stat_of(member: Member) -> Stat:
 
 
 def _neighbours(members: list[tuple[str, Member]]) -> Iterator[list[tuple[str, Member]]]:
-    """`members`, in the order of their places, in groups that are read at once."""
+    """Split `members`, in the order of their places, into groups that are read at once."""
     number, begins, end = 0, 0, -1 - _GAP
     numbered: list[tuple[int, tuple[str, Member]]] = []
     for item in members:
@@ -303,7 +303,7 @@ def _neighbours(members: list[tuple[str, Member]]) -> Iterator[list[tuple[str, M
 
 
 def is_zip(where: str) -> bool:
-    """Tell whether a path or URL is that of a zip archive by its name; a folder of such a name is none."""
+    """Tell whether a path or URL has the name of a zip archive; a folder of such a name is none."""
     scheme, sign, rest = where.partition("://")
     if not sign:
         return where[-4:].lower() == SUFFIX and not os.path.isdir(os.path.expanduser(where))
@@ -316,7 +316,7 @@ def is_zip(where: str) -> bool:
 
 
 def parted(where: str) -> tuple[str, str]:
-    """The store that an archive at a path or URL lies in, and its name there."""
+    """The path or URL of the store that holds the archive at a path or URL, and its name there."""
     place, mark, query = where.partition("?") if "://" in where else (where, "", "")
     if "://" not in where:
         place = os.path.abspath(os.path.expanduser(place))

@@ -1,4 +1,4 @@
-"""The directory of a zip archive, and everything that makes one unfit to be read: found before any member of it is used."""
+"""The directory of a zip archive, with checks for damage and malice before any member is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STORED, DEFLATED = 0, 8
 MOST = 5_000_000
 """Members that an archive may have."""
 EXPANSION = 200
-"""The most times its own size that an archive may unpack to, beyond the first of these bytes."""
+"""Factor of its own size that an archive may unpack to at most, beyond the bytes of `ALLOWANCE`."""
 ALLOWANCE = 64 << 20
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
@@ -23,16 +23,16 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
 _LONGEST_COMMENT = (1 << 16) - 1
 TAIL = 1 << 18
-"""Bytes at the end that are read first: of a small archive that is all there is to read of its directory."""
+"""Bytes at the end that are read first: for a small archive they include its directory."""
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _UTF8 = 0x800
 _NO_FILES = "it is no zip file, or its end is missing"
 Read = Callable[[int, int], bytes]
-"""The bytes of the archive from one place up to another."""
+"""Function that returns the bytes of the archive from one place up to, not including, another."""
 
 
 class Member(NamedTuple):
-    """One file in an archive: where it begins there, the bytes it takes, its own size, CRC-32 and method of compression."""
+    """A file in an archive: its start there, packed size, size, CRC-32, compression method, and length of its name."""
 
     offset: int
     packed: int
@@ -43,10 +43,10 @@ class Member(NamedTuple):
 
 
 def read_directory(read: Read, size: int, url: str) -> dict[str, Member]:
-    """The members of an archive of `size` bytes by path, in the order in which they are there.
+    """The members of an archive of `size` bytes by path, in the order of their places.
 
-    Raises MalformedBundle for what is damaged, or made to do harm: names that leave their folder or are not for every platform, links,
-    names that occur twice, members that overlap, that are encrypted, or that unpack to very much more than they are.
+    Raises MalformedBundle for an archive that is damaged or malicious: names that leave their folder or are not valid on every platform,
+    links, duplicate names, members that overlap, are encrypted, or expand too much.
     """
     tail_at = max(0, size - TAIL)
     tail = read(tail_at, size)
@@ -68,7 +68,7 @@ def read_directory(read: Read, size: int, url: str) -> dict[str, Member]:
 
 
 def refused(url: str, why: str, path: str = "") -> MalformedBundle:
-    """The error for an archive that is not read."""
+    """The error for an archive that is refused."""
     return MalformedBundle(f"{url} is refused: {why}. Nothing of it was used; get it anew from where it came", url=url, path=path)
 
 
@@ -102,7 +102,7 @@ def _place(part: Read, tail: bytes, tail_at: int, url: str) -> tuple[int, int, i
 
 
 def _members(data: bytes, number: int, url: str) -> Iterator[tuple[str, Member]]:
-    """Path and place of each file in the directory `data`."""
+    """Path and entry of each file in the directory `data`."""
     at = 0
     names: set[str] = set()
     for _ in range(number):
@@ -156,7 +156,7 @@ def _check_member(name: str, flags: int, method: int, packed: int, size: int, ur
 
 
 def _check_kind(name: str, attributes: int, made_by: int, is_folder: bool, url: str) -> None:
-    """Refuse what is neither a file nor a folder, where the archive was made by a system that tells."""
+    """Refuse a member that is neither a file nor a folder, where the archive was made by Unix, which records kinds."""
     kind = stat.S_IFMT(attributes >> 16) if made_by >> 8 == 3 else 0
     if kind and kind != (stat.S_IFDIR if is_folder else stat.S_IFREG):
         what = "a link" if kind == stat.S_IFLNK else "no file"
@@ -164,7 +164,7 @@ def _check_kind(name: str, attributes: int, made_by: int, is_folder: bool, url: 
 
 
 def _wide(extra: bytes, size: int, packed: int, offset: int, disk: int, name: str, url: str) -> tuple[int, int, int, int]:
-    """The numbers of a member that are too large for 32 bits: they stand in its extra field."""
+    """The numbers of a member, those too large for 32 bits read from its extra field."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)

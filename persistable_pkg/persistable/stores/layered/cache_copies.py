@@ -1,4 +1,4 @@
-"""Copies in the layers that are faster: of what was found in a slower one, and of what the primary has just got."""
+"""Copies in faster layers: of items found in a slower one, and of items just written to the primary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CacheCopies:
-    """Makes and removes the copies that the caches of a layered store have; an error of a cache is reported, and passes."""
+    """Makes and removes the copies in the caches of a layered store; an error of a cache is reported, and tolerated."""
 
     def __init__(
         self, layers: Sequence[Layer], at: Primary, available: Availability, records: CachedRecords, mutable: MutableCache
@@ -32,7 +32,7 @@ class CacheCopies:
         self._mutable = mutable
 
     def faster(self, index: int, size: int) -> Sequence[int]:
-        """The layers that get a copy of what was found in that one."""
+        """The layers that get a copy of an item of `size` bytes found in layer `index`."""
         return [each for each in (*self._at.caches, self._at.index) if each < index and each >= 0 and self.takes(each, size)]
 
     def takes(self, index: int, size: int) -> bool:
@@ -40,7 +40,7 @@ class CacheCopies:
         return index == self._at.index or self._layers[index].takes(size)
 
     def fill(self, index: int, path: str, data: bytes) -> None:
-        """Put what was found in one layer into the faster ones."""
+        """Put an item found in one layer into the faster ones."""
         for each in self.faster(index, len(data)) if index and not primary_only(path) else ():
             try:
                 self._layers[each].store.create(path, data)
@@ -50,7 +50,7 @@ class CacheCopies:
                 self._records.arrived(each, path)
 
     def filling(self, index: int, path: str, file: BinaryIO) -> BinaryIO:
-        """The stream of `file`, or of a copy of it, made first."""
+        """A stream of `file`, or of a copy in a faster layer, made first."""
         store = self._layers[index].store
         size = store.stat(path) if index and not primary_only(path) else None
         targets: Sequence[int] = self.faster(index, size.size) if size is not None else ()
@@ -65,7 +65,7 @@ class CacheCopies:
         return store.read(path)
 
     def copied(self, index: int, path: str, targets: Sequence[int]) -> Sequence[int]:
-        """Copy a file from one layer into faster ones, piece by piece; those that have it now."""
+        """Copy a file from one layer into faster ones, piece by piece; the layers that have it now."""
         if not targets:
             return ()
         with self._layers[index].store.read(path) as file:
@@ -82,14 +82,14 @@ class CacheCopies:
         return filled
 
     def copies(self, path: str, targets: Sequence[int]) -> Copies:
-        """An upload of `path` into these layers, all at once."""
+        """Begin an upload of `path` into these layers, all at once."""
         targets = [each for each in targets if not self._available.rests(each)]
         limits = {each: None if each == self._at.index else self._layers[each].max_bytes for each in targets}
         stores = [(each, self._layers[each].store, limits[each]) for each in targets]
         return Copies(path, stores, lambda index, error: self._available.skipped(index, error, "written"))
 
     def copy_many(self, items: Mapping[str, Bytes], records: bool) -> None:
-        """Put into the caches all that the primary has just got."""
+        """Put items just written to the primary into the caches."""
         if records or len(items) == 1:
             for path, data in items.items():
                 self.copy(path, data)
@@ -105,7 +105,7 @@ class CacheCopies:
                 self._copy_into(index, path, items[path], None)
 
     def copy(self, path: str, data: Bytes) -> None:
-        """Put into the caches what the primary has just got."""
+        """Put an item just written to the primary into the caches."""
         files = files_of(data) if path.endswith(RECORD) else None
         for index in self._available.up(self._at.caches):
             self._copy_into(index, path, data, files)
@@ -119,7 +119,7 @@ class CacheCopies:
                 self._layers[index].store.put(path, data)
                 return
         except PayloadUntrusted:
-            pass  # a layer that does not trust whoever has signed it has no copy
+            pass  # a layer that does not trust the record's signer gets no copy
         except OSError as error:
             self._available.skipped(index, error, "written")
         self.remove(index, path)
@@ -130,7 +130,7 @@ class CacheCopies:
         return self.takes(index, byte_view(data).nbytes)
 
     def remove(self, index: int, path: str) -> bool:
-        """Remove from a cache what is not what the primary has."""
+        """Remove an item from a cache, unless that is down; True if there was one."""
         if self._available.rests(index):
             return False
         try:
@@ -140,7 +140,7 @@ class CacheCopies:
             return False
 
     def has(self, index: int, path: str) -> bool:
-        """Tell whether a layer has it; one that fails has not."""
+        """Tell whether a layer has `path`; False where it fails."""
         try:
             return self._layers[index].store.exists(path)
         except OSError as error:
@@ -148,12 +148,12 @@ class CacheCopies:
             return False
 
     def drop_damaged(self, index: int, path: str) -> bool:
-        """Remove a damaged copy from a layer; True if something was removed."""
+        """Remove a damaged copy from a layer; True if a copy was removed."""
         if self._layers[index].readonly:
             return False
         if is_mutable(path):
             return self._mutable.drop(index, path)
         key = KEY.match(path)
-        if key is not None and index != self._at.index and not path.endswith(RECORD):  # its record would name what is not there
+        if key is not None and index != self._at.index and not path.endswith(RECORD):  # its record would name a missing file
             self.remove(index, key[0] + RECORD)
         return self.remove(index, path)

@@ -1,4 +1,4 @@
-"""Comparison of layers: paths at which they differ, and copies that are damaged."""
+"""Comparison of layers: paths at which they differ, and damaged copies."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Difference(NamedTuple):
     path: str
     """The path."""
     found: dict[str, str]
-    """The content by URL of each layer that has it or should, in words such as ``"1204 bytes, 5f0c…"`` or ``"absent"``."""
+    """The state in each layer that has the path or should: URL to a text such as ``"1204 bytes, 5f0c…"`` or ``"absent"``."""
 
 
 def compare(layers: Sequence[Layer], primary: int, prefix: str, contents: bool) -> Iterator[Difference]:
-    """Each path at which two layers differ, or that a layer faster than the primary has and none from the primary downward.
+    """Each path at which two layers differ, or that only layers faster than the primary have.
 
-    Files that are no records are compared by their size, and by their bytes where `contents` is true.
+    Files that are no records are compared by their size, and by their bytes if `contents`.
     """
     holders: dict[str, dict[int, int]] = {}  # path to layers that have it, each with its size
     for index, layer in enumerate(layers):
@@ -47,7 +47,7 @@ def compare(layers: Sequence[Layer], primary: int, prefix: str, contents: bool) 
 
 
 def _looks(layer: Layer, sizes: Mapping[str, int], contents: bool) -> dict[str, str]:
-    """The look of each path in a layer, as text to be compared."""
+    """The state of each path in a layer, as text to be compared."""
     from blake3 import blake3
 
     records = layer.store.get_many([path for path in sizes if path.endswith(RECORD)])
@@ -66,7 +66,7 @@ def _digest(layer: Layer, path: str) -> str:
 def damaged_in(
     layers: Sequence[Layer], order: Iterable[int], path: str, sound: Callable[[BinaryIO], bool], failed: Callable[[int, OSError], object]
 ) -> tuple[str | None, list[int]]:
-    """URL of the first layer that has `path` and `sound`, None where none does, and the layers before it that have it otherwise."""
+    """URL of the first layer with a `sound` copy of `path`, None where there is none, and the layers before it with a damaged one."""
     damaged: list[int] = []
     for index in order:
         store = layers[index].store

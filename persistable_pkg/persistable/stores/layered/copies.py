@@ -1,4 +1,4 @@
-"""The same bytes on their way into several layers at once; a layer that fails drops out and the rest goes on."""
+"""Writes of the same bytes into several layers at once; a layer that fails is dropped and the others continue."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from persistable.stores.base import Store, byte_view
 
 
 class _Aborted(Exception):
-    """Told to an unfinished write that will not be finished."""
+    """Passed to the block of an unfinished write, to abort it."""
 
 
 class Copies:
-    """Unfinished writes of one path into layers given as (index, store, most bytes it takes)."""
+    """Unfinished writes of one path into layers. targets: (index, store, limit in bytes or None). failed: called with each error."""
 
     def __init__(self, path: str, targets: Sequence[tuple[int, Store, int | None]], failed: Callable[[int, OSError], None]) -> None:
         self._failed = failed
@@ -34,16 +34,16 @@ class Copies:
 
     @property
     def targets(self) -> list[int]:
-        """The layers that still take part."""
+        """The layers whose writes are still open."""
         return [index for index, _, _, _ in self._open]
 
     def drop(self, index: int, reason: OSError) -> None:
-        """Let one layer take part no longer."""
+        """Abort the write into one layer, and report the error."""
         for each in [each for each in self._open if each[0] == index]:
             self._failed(index, self._drop(each, reason) or reason)
 
     def write(self, view: memoryview) -> None:
-        """Give the bytes to every layer that still takes part."""
+        """Write the bytes to every layer whose write is still open."""
         self._size += view.nbytes
         for each in list(self._open):
             index, limit, _, file = each
@@ -56,7 +56,7 @@ class Copies:
                 self._failed(index, self._drop(each, error) or error)
 
     def commit(self) -> list[int]:
-        """Make them visible. The layers in which they are."""
+        """Make the copies visible; the layers that have them."""
         done: list[int] = []
         for index, _, block, _ in self._open:
             try:
@@ -68,12 +68,12 @@ class Copies:
         return done
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Abort all writes."""
         for each in list(self._open):
             self._drop(each)
 
     def _drop(self, each: Any, reason: Exception | None = None) -> OSError | None:
-        """End one write without making it visible. What the store says of it, where it is more than the reason given."""
+        """Abort one write; the error that the store raises instead of the given reason, if it does."""
         self._open.remove(each)
         reason = _Aborted() if reason is None else reason
         try:
@@ -84,7 +84,7 @@ class Copies:
 
 
 def entered(block: AbstractContextManager[BinaryIO]) -> tuple[AbstractContextManager[BinaryIO], BinaryIO]:
-    """A block that has begun, and its file."""
+    """Enter `block`; the block and its file."""
     return block, block.__enter__()
 
 
@@ -94,7 +94,7 @@ def end(block: AbstractContextManager[BinaryIO], error: BaseException | None) ->
 
 
 class Tee(io.RawIOBase):
-    """A write-only stream into a file and into copies of it. Where the file fails, the copies go on; `failed` is its error then."""
+    """A write-only stream into a file and copies of it. Where the file fails, the copies continue, and `failed` is its error."""
 
     def __init__(self, file: BinaryIO, copies: Copies) -> None:
         self._file = file
@@ -122,7 +122,7 @@ class Tee(io.RawIOBase):
         return view.nbytes
 
     def check(self) -> None:
-        """Raise the error that the file met."""
+        """Raise the error of the file, if it failed."""
         if self.failed is not None:
             raise self.failed
 

@@ -1,4 +1,4 @@
-"""One layer of a `LayeredStore`: a store, and what may be done with it."""
+"""One layer of a `LayeredStore`: a store, with its limits and permissions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _SCHEME = "layered://?"
 class Layer:
     """A store as one of several layers.
 
-    ``store`` is a path, a URL or a store. ``trust`` names the public keys by one of which a record here has to be signed,
-    and ``sign`` the private key to sign by, as for `open_store`; with ``trust`` and without ``sign`` the layer is ``readonly``.
+    ``store`` is a path, a URL or a store. ``trust`` names the public keys, one of which has to have signed a record here,
+    and ``sign`` the private key to sign with, as in `open_store`; with ``trust`` and without ``sign`` the layer is ``readonly``.
     """
 
     readonly: bool
-    """True for a layer that is never written, claimed in or collected; so is one whose store was opened to be read only."""
+    """True for a layer that is never written, claimed in or collected; also where its store was opened as read-only."""
     store: Store
     """The store of this layer."""
     max_bytes: int | None
-    """Files of more bytes bypass the layer (None: there is no limit), unless it is the slowest that may be written."""
+    """Files of more bytes bypass the layer (None: no limit), unless it is the slowest that may be written."""
 
     __slots__ = ("max_bytes", "readonly", "store")
 
@@ -55,12 +55,12 @@ class Layer:
 
     @property
     def trust(self) -> tuple[str, ...] | None:
-        """The public keys by which records here have to be signed; None where no signature is asked for."""
+        """The public keys, one of which has to have signed a record here; None where no signature is required."""
         return extended(self.store).trust
 
     @classmethod
     def of(cls, what: Any) -> Layer:
-        """The layer that a path, URL, store, mapping (as in ``persistable.toml``) or layer stands for."""
+        """The layer given as a path, URL, store, mapping (as in ``persistable.toml``) or layer."""
         if isinstance(what, Layer):
             return what
         made = cls._of(cast("Mapping[str, Any]", what)) if isinstance(what, Mapping) else cls(what)
@@ -76,7 +76,7 @@ class Layer:
     @classmethod
     def _of(cls, facts: Mapping[str, Any]) -> Layer:
         for name in facts:
-            if name not in _NAMES:  # a misspelled `readonly` must not let anybody write
+            if name not in _NAMES:  # a misspelled `readonly` must not permit writes
                 near = get_close_matches(str(name), _NAMES, n=1)
                 hint = f"; did you mean {near[0]}" if near else ""
                 takes = ", ".join(_NAMES)
@@ -103,7 +103,7 @@ class Layer:
 
 
 def url_of(layers: Iterable[Layer]) -> str:
-    """One URL for all layers: each as ``layer=``, followed by what is said of it."""
+    """One URL for all layers: each as ``layer=``, followed by its options."""
     items: list[str] = []
     for layer in layers:
         items.append("layer=" + quote(layer.store.url.partition(TRUSTING)[0], safe=":/"))
@@ -116,7 +116,7 @@ def url_of(layers: Iterable[Layer]) -> str:
 
 
 def layers_of(url: str) -> list[Layer]:
-    """The layers of a URL that `url_of` made, or somebody wrote by hand. Raises StoreError where it cannot be understood."""
+    """The layers of a URL from `url_of`, or one written by hand. Raises StoreError for an unknown part."""
     found: list[dict[str, Any]] = []
     for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True):
         if name == "layer":

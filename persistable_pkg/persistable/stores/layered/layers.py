@@ -1,4 +1,4 @@
-"""The layers of a store together: which of them decides, what they are called, and what is told of them."""
+"""The layers of a store together: the one that decides, their common URL, options and facts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LayersOfStore(BaseStore):
-    """The layers of a `LayeredStore`, and the facts of it that they decide."""
+    """The base of `LayeredStore`: its layers, and the properties that follow from them."""
 
     def __init__(self, *layers: Any) -> None:
         self.layers: tuple[Layer, ...] = tuple(Layer.of(layer) for layer in layers)
@@ -43,7 +43,7 @@ class LayersOfStore(BaseStore):
 
     @classmethod
     def from_url(cls, url: str, readonly: bool = False) -> Self:
-        """The store of ``layered://?layer=URL&max_bytes=1000&layer=URL&readonly=1``; what follows a layer is said of it."""
+        """The store of ``layered://?layer=URL&max_bytes=1000&layer=URL&readonly=1``; options follow their layer."""
         store = cls(*layers_of(url))
         return store.as_readonly() if readonly else store
 
@@ -57,12 +57,12 @@ class LayersOfStore(BaseStore):
 
     @property
     def primary(self) -> Layer | None:
-        """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
+        """The slowest layer that may be written, which decides about commits. None where no layer may be written."""
         return self.layers[self._at.usual] if self._at.usual >= 0 else None
 
     @property
     def deciding(self) -> Layer | None:
-        """The layer that says now what is committed: the primary, or what stands in for it while it is down."""
+        """The layer that decides now about commits: the primary, or its stand-in while it is down."""
         return self.layers[self._primary] if self._primary >= 0 else None
 
     @property
@@ -75,26 +75,26 @@ class LayersOfStore(BaseStore):
 
     @property
     def signer(self) -> SigningKey | None:  # type: ignore[override]
-        """The key of the primary; where that has none, of the first layer that has one."""
+        """The signing key of the primary; where that has none, of the first writable layer that has one."""
         layers = [*([self.primary] if self.primary is not None else []), *self.layers]
         return next((signer for layer in layers if not layer.readonly and (signer := extended(layer.store).signer) is not None), None)
 
     @property
     def trust(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The public keys that any layer trusts; None where none of them asks for signatures."""
+        """The public keys that any layer trusts; None where no layer requires signatures."""
         asked = [layer.trust for layer in self.layers if layer.trust is not None]
         return tuple(dict.fromkeys(each for keys in asked for each in keys)) if asked else None
 
     def sync(self) -> Sequence[str]:
-        """Bring to the primary what was written while it was down, by this process or another; the paths.
+        """Copy to the primary the changes made while it was down, by this process or another; their paths.
 
-        Done by itself at the first use, and when the primary answers again. Raises what the primary raises that is down still.
+        Done automatically at the first use, and when the primary answers again. Raises the error of a primary that is still down.
         """
         return self._at.sync()
 
     @property
     def exclusive(self) -> bool:
-        """Tell it of the primary, where claims are."""
+        """Tell whether `create` is exclusive in the primary, which holds the claims."""
         return extended(self.primary.store).exclusive if self.primary is not None else True
 
     def info(self) -> dict[str, Any]:
@@ -104,14 +104,14 @@ class LayersOfStore(BaseStore):
 
     @property
     def in_memory(self) -> bool:  # type: ignore[override]
-        """Tell whether what is written counts in the memory of this process only: the primary decides."""
+        """Tell whether the primary is in the memory of this process only."""
         return self.primary is not None and in_memory(self.primary.store)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.layers, self.pickled_options()
 
     def pickled_options(self) -> dict[str, Any] | None:
-        """The settings that a pickle keeps, and which layer is known to be down: a worker of this host does not wait for it again."""
+        """The options that a pickle keeps, and the layers known to be down, so that a worker of this host does not wait for them again."""
         down = self._at.known_outage()
         return {**(super().pickled_options() or {}), "_down": down} if down else super().pickled_options()
 

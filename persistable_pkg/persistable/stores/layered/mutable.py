@@ -1,16 +1,15 @@
-"""Mutable content in layers: it is read from the layer that decides, or from a copy known to be of what is there now.
+"""Mutable content in layers: read from the layer that decides, or from a copy known to be of its current state.
 
-A file named after a key and an attempt never becomes another, so a copy of it needs no asking. At any other path, such as a
-custom one or that of an input, there may be something else tomorrow. There the slowest layer that may be written, the primary, decides, and
-after it the layers that may only be read. A faster layer has copies, each with a note, ``.persistable/copied/<path>``: which state of the
-deciding layer's file it is a copy of (its stamp), and the stamp of the copy itself. Before a copy is served the deciding layer is asked
-for its stamp.
+A file named after a key and an attempt never changes, so a copy of it needs no check. At any other path, such as a custom one or that of
+an input, the content may change. There the slowest layer that may be written, the primary, decides, and after it the read-only layers. A
+faster layer has copies, each with a note, ``.persistable/copied/<path>``: the state of the deciding layer's file that was copied (its
+stamp), and the stamp of the copy itself. Before a copy is served, the stamp of the deciding layer is checked.
 
-The order is: a note that vouches for nothing, the copy, and then, when the copy has been read back and still has the stamp it had before
-that, the real note. So a process killed at any point, or two that copy at the same time, leave nothing that passes for current and is not.
+The order is: an empty note, the copy, and then, when the copy has been read back and still has the stamp it had before that, the real
+note. So neither a process killed at any point, nor two that copy at the same time, leave an outdated copy that passes for current.
 
-A file without a note, or that is not what was copied there, was put there by somebody: it is never replaced or removed by a copy, and
-counts only where no deciding layer has anything. Where the primary is out of reach any copy is served.
+A file without a note, or with another stamp than the note's, is *foreign*: it was put there directly, is never replaced or removed by a
+copy, and counts only where no deciding layer has a file. Where the primary is unreachable, any copy is served.
 """
 
 from __future__ import annotations
@@ -33,41 +32,41 @@ from persistable.stores.layered.primary import Primary
 
 Found = TypeVar("Found")
 NOTES = f"{HIDDEN}/copied"
-_PROCESS = os.urandom(8).hex()  # the stamps of a store in memory mean something in this process only
+_PROCESS = os.urandom(8).hex()  # the stamps of a store in memory are valid in this process only
 
 
 class CacheNote(NamedTuple):
-    """`of`: the state of the deciding layer's file, `copy`: the stamp of the copy; both "" for a copy that is to be compared first."""
+    """The note of a copy. of: the state of the deciding layer's file. copy: the stamp of the copy. Both are "" in an empty note."""
 
     of: str
     copy: str
 
 
 class MutableCache:
-    """The files of layers that may change."""
+    """The mutable files of layers, and the copies of them in caches."""
 
     def __init__(self, layers: Sequence[Layer], at: Primary, available: Availability) -> None:
         self._layers = layers
         self._at = at
         self._failed, self._skipped, self._awake = available.failed, available.skipped, available.awake
-        self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # files that are no copies, seen to differ
+        self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # foreign files known to differ
 
     @property
     def _readonly(self) -> list[int]:
-        """The layers that neither decide nor have copies."""
+        """The layers that are neither the primary nor caches."""
         return [index for index in range(len(self._layers)) if index != self._at.index and index not in self._at.caches]
 
     # --- reading
 
     def ask(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
-        """The layer that decides about `path`, and what it says; None where there is nothing."""
+        """The layer that decides about `path`, and its answer to `ask`; None where no layer has one."""
         for index, found, only_there in self._answers(ask):
             if not (only_there and self._was_copied(index, path)):
                 return index, found
         return None
 
     def many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The contents of these paths, each layer asked once. Leaves no copies."""
+        """The bytes at these paths, in one call per layer. Leaves no copies."""
         wanted = list(paths)
         found: dict[str, bytes] = {}
 
@@ -81,9 +80,9 @@ class MutableCache:
         return found
 
     def _answers(self, ask: Callable[[Store], Found | None]) -> Iterator[tuple[int, Found, bool]]:
-        """Layer, what it says, and whether every layer that decides has been asked and has nothing; those that decide come first.
+        """Layer, its answer, and whether it is a cache after all deciding layers answered; deciding layers come first.
 
-        If the primary is out of reach, copies come before what is in layers that may only be read. Raises its error at the end.
+        If the primary is unreachable, caches come before read-only layers. Raises its error at the end.
         """
         awake = set(self._awake())
         silent = not awake.issuperset(self._readonly)
@@ -111,9 +110,9 @@ class MutableCache:
             raise failed
 
     def current(self, path: str, meant: Callable[[int], bool] = lambda _: True) -> int | None:
-        """The fastest layer that has `path` as it is now, after leaving copies in faster ones; None where there is nothing.
+        """The fastest layer that has the current state of `path`, after leaving copies in faster ones; None where no layer has the path.
 
-        Only layers that are `meant` get copies.
+        Only layers for which `meant` returns True get copies.
         """
         found = self.ask(path, lambda store: store.stat(path))
         if found is None:
@@ -133,16 +132,16 @@ class MutableCache:
         return done[0] if done else source
 
     def hides(self, index: int, path: str) -> bool:
-        """Tell whether what only that layer has is a copy of what has been deleted since."""
+        """Tell whether a file that only that layer has is a copy, so that its original has been deleted."""
         return index in self._at.caches and set(self._awake()).issuperset(self._readonly) and self._was_copied(index, path)
 
     def _state(self, index: int, stat: Stat) -> str:
-        """The state of a file in a layer that decides: another text whenever there are other bytes."""
+        """The state of a file in a layer that decides, as text that changes whenever the bytes do."""
         url = self._layers[index].store.url
         return blake3(repr((url, _PROCESS if url.startswith("memory:") else "", stat)).encode()).hexdigest(length=16)
 
     def _stamp(self, index: int, path: str) -> str:
-        """The stamp of a copy; "" where there is none, or the store cannot tell one from another."""
+        """The stamp of a copy; "" where there is no copy, or the store has no stamps."""
         found = self._layers[index].store.stat(path)
         return "" if found is None or found.stamp is None else repr(tuple(found))
 
@@ -160,7 +159,7 @@ class MutableCache:
         self._layers[index].store.put(f"{NOTES}/{path}", json.dumps(note).encode())
 
     def _was_copied(self, index: int, path: str) -> bool:
-        """Tell whether what is there is a copy, of whatever state, and not a file that somebody put there."""
+        """Tell whether the file there is a copy, of any state, and not a foreign file."""
         try:
             note = self._note(index, path)
             return note is not None and note.copy in ("", self._stamp(index, path))
@@ -169,7 +168,7 @@ class MutableCache:
             return True
 
     def _is_of(self, index: int, path: str, of: str) -> bool:
-        """Tell whether a layer has a copy of that state."""
+        """Tell whether a layer has a copy of the state `of`."""
         try:
             note = self._note(index, path)
             return note is not None and note.of == of and note.copy == self._stamp(index, path) != ""
@@ -178,7 +177,7 @@ class MutableCache:
             return False
 
     def _copy(self, path: str, source: int, index: int, of: str, size: int, targets: Sequence[int]) -> list[int]:
-        """Copy what is at `path` in the layer `source`, of the state `of` in the layer `index`; the layers that have it now."""
+        """Copy `path` from the layer `source`, in the state `of` of the layer `index`, to `targets`; the layers that have it now."""
         fresh, there = self._sorted(path, of, size, targets)
         if not fresh and not there:
             return []
@@ -197,7 +196,7 @@ class MutableCache:
         return [each for each in (*made, *there) if self._vouch(each, path, of, digest, each in there)]
 
     def _sorted(self, path: str, of: str, size: int, targets: Sequence[int]) -> tuple[list[int], list[int]]:
-        """The layers that may get a copy, and those that have a file of somebody's there that may be equal."""
+        """The layers that may get a copy, and those with a foreign file that may be equal."""
         fresh: list[int] = []
         there: list[int] = []
         for each in targets:
@@ -215,7 +214,7 @@ class MutableCache:
         return fresh, there
 
     def _vouch(self, index: int, path: str, of: str, digest: str, somebodys: bool) -> bool:
-        """Note which state of the deciding layer the copy is of, if it is the one that was copied. True if it is."""
+        """Write the note of a copy, if it has the digest of the bytes that were copied. True if it has."""
         store = self._layers[index].store
         try:
             stamp = self._stamp(index, path)
@@ -230,7 +229,7 @@ class MutableCache:
             self._write_note(index, path, CacheNote(of, stamp))
             if self._stamp(index, path) == stamp:
                 return True
-            self._write_note(index, path, CacheNote("", ""))  # somebody else has copied meanwhile, perhaps another state
+            self._write_note(index, path, CacheNote("", ""))  # another process has copied meanwhile, perhaps another state
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 self._skipped(index, error, "read")
@@ -248,7 +247,7 @@ class MutableCache:
     # --- writing: the primary has it already
 
     def put(self, index: int, path: str, data: Bytes) -> bool:
-        """Leave a copy in a cache. It is compared with the primary before it is served: somebody else may have been there in between."""
+        """Put a copy into a cache, with an empty note: the primary may have changed since. False where the file is too large for it."""
         if not self._layers[index].takes(byte_view(data).nbytes):
             return False
         self._write_note(index, path, CacheNote("", ""))
@@ -256,7 +255,7 @@ class MutableCache:
         return True
 
     def commit(self, path: str, copies: Copies) -> list[int]:
-        """Make copies visible that vouch for nothing yet."""
+        """Make copies visible, with empty notes; the layers that have them."""
         for index in copies.targets:
             try:
                 self._write_note(index, path, CacheNote("", ""))
@@ -265,13 +264,13 @@ class MutableCache:
         return copies.commit()
 
     def remove(self, index: int, path: str) -> bool:
-        """Remove a file and its note from a cache, in this order: a copy without a note would be somebody's file."""
+        """Remove a file and its note from a cache, in this order: a copy without a note would count as foreign."""
         existed = self._layers[index].store.delete(path)
         self._layers[index].store.delete(f"{NOTES}/{path}")
         return existed
 
     def drop(self, index: int, path: str) -> bool:
-        """Remove a copy from a cache; not what somebody put there."""
+        """Remove a copy from a cache, unless it is a foreign file; True if there was one."""
         try:
             return index in self._at.caches and self._was_copied(index, path) and self.remove(index, path)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The layers that answer: one that has failed is reported once, and passed over for a while without being asked again."""
+"""Availability of layers: a layer that has failed is reported once, and skipped for a while."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from persistable.stores.layered.primary import Primary
 from persistable.stores.remote_errors import is_of_name
 
 REST = 15.0
-"""Seconds for which a layer that could not be read is passed over; the primary never is."""
+"""Seconds for which a layer that could not be read is skipped, at first; the primary never is."""
 
 
 class Availability:
-    """The layers among `layers` that can be asked, by how they have answered so far; `at` says which one decides."""
+    """The layers among `layers` that are available, by their answers so far. at: the layer that decides."""
 
     def __init__(self, layers: Sequence[Layer], at: Primary) -> None:
         self._layers = layers
@@ -27,7 +27,7 @@ class Availability:
 
     @property
     def all_do(self) -> bool:
-        """Tell whether no layer has failed so far, and nothing is to be brought to the primary."""
+        """Tell whether no layer has failed so far, and the primary has neither an outage nor an unfinished check for pending changes."""
         return not (self._resting or self._at.restless)
 
     def awake(self) -> Iterable[int]:
@@ -40,17 +40,17 @@ class Availability:
         return [index for index in indexes if not self.rests(index)]
 
     def rests(self, index: int) -> bool:
-        """Tell whether a layer is passed over now."""
+        """Tell whether a layer is skipped now."""
         until = self._resting.get(index) if index != self._at.index else None
         return (until is not None and time.monotonic() < until) or self._at.is_silent(index)
 
     def _rest(self, index: int) -> None:
-        """Pass a layer over for a while, for longer each time: finding out that it is down may take half a minute."""
+        """Skip a layer for a while, longer each time: finding out that it is down may take half a minute."""
         self._rested[index] = min(2 * self._rested.get(index, REST / 2), 16 * REST)
         self._resting[index] = time.monotonic() + self._rested[index]
 
     def failed(self, index: int, error: OSError) -> OSError | None:
-        """A layer could not be read: the error, if that matters."""
+        """Handle a failed read of a layer; the error, if the caller has to raise it."""
         if index == self._at.index:
             return None if self._at.give_up(index, error) else error
         if index in self._at.down or is_of_name(error):
@@ -60,10 +60,10 @@ class Availability:
         return None
 
     def skipped(self, index: int, error: OSError, what: str) -> None:
-        """A layer could not be read or written, as `what` says, and the others go on without it."""
+        """Report once that a layer is skipped after an error, in which it could not be "read" or "written"."""
         if isinstance(error, StoreUnavailable) and index != self._at.index:
             self._rest(index)
-        if (index, what) in self._reported or is_of_name(error):  # what a layer cannot hold it does not have
+        if (index, what) in self._reported or is_of_name(error):  # a file whose name a layer cannot hold is absent there
             return
         self._reported.add((index, what))
         warnings.warn(

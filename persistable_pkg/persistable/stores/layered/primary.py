@@ -1,13 +1,12 @@
-"""The layer that decides what is committed, and what stands in for it while it is down.
+"""The primary, the layer that decides about commits, and its stand-in while it is down.
 
 The usual primary is the slowest layer that may be written. When it fails, the next slowest that may be written, and is not in memory,
-stands in: what is written is kept there with a note of it, ``.persistable/pending/<path>``, made before, so that a process killed at any
-point, or one that comes later, knows what is still to be brought to the usual primary. Claims that are held go along. Others that reach
-the usual primary, or neither, do not see them: both may generate the same meanwhile. Which of the two is kept is decided when it is
-brought there: a record that was new here gives way to one that is there by then. What it names at a custom path is moved
-there after the record, as a generation does.
+is its stand-in: writes are kept there, each with a note, ``.persistable/pending/<path>``, made before it, so that a later process can
+find the pending changes even if this one is killed. Held claims are copied to it. Other processes that reach the usual primary, or
+neither, do not see them: both may generate the same payload meanwhile. The sync decides which one is kept: a record that was new here is
+dropped for one that is in the primary by then. Files that it names at a custom path are moved there after the record, as usual.
 
-While it is down nobody waits for it: a thread asks, less and less often, and the next call after it has answered brings what is pending.
+While it is down no call waits for it: a thread probes it, less and less often, and the next call after its answer syncs.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from persistable.stores.remote_errors import is_of_name
 
 PENDING = f"{HIDDEN}/pending"
 FIRST_LOOK = 0.5
-"""Seconds until a layer that is down is asked for the first time; twice as long each time after that, up to a minute."""
+"""Seconds until a layer that is down is probed for the first time; doubled each time after that, up to a minute."""
 _LAST_LOOK = 60.0
 
 
 class Primary:
-    """The layer that decides, of `layers`."""
+    """The one of `layers` that decides about commits, with its outages."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
@@ -48,10 +47,10 @@ class Primary:
         self.index = self.usual
         """The layer that decides now; -1 where none may be written."""
         self.caches = tuple(self._writable[:-1])
-        """The faster ones that may be written."""
+        """The faster layers that may be written."""
         self.down: dict[int, OSError] = {}
         self.restless = bool(self.caches)
-        """True if `ready` has something to look at."""
+        """True if `ready` has something to check."""
         self._looked = False
         self._probe: _Probe | None = None
         self._claims: dict[str, bytes] = {}
@@ -59,12 +58,12 @@ class Primary:
         self._lock = threading.RLock()
 
     def is_silent(self, index: int) -> bool:
-        """Tell whether a layer is down so that it cannot be read either."""
+        """Tell whether a layer is down for reads too."""
         error = self.down.get(index)
         return error is not None and not isinstance(error, StoreFull | StoreReadOnly)
 
     def give_up(self, index: int, error: OSError) -> bool:
-        """The primary has failed: whether another layer stands in for it from now on."""
+        """Handle an error of the primary; True if another layer is its stand-in from now on."""
         with self._lock:
             if index in self.down:
                 return True
@@ -88,11 +87,11 @@ class Primary:
         return True
 
     def known_outage(self) -> dict[str, Any]:
-        """Facts that another process of this host may take for granted: the layers that are down, and why."""
+        """Facts for other processes of this host: the layers that are down, with their errors."""
         return {"host": socket.gethostname(), "down": dict(self.down)} if self.down else {}
 
     def take_over(self, known: dict[str, Any]) -> None:
-        """Take over what another process of this host has found, by its `known_outage`: it has been reported there."""
+        """Adopt the `known_outage` of another process of this host, which has reported it already."""
         with self._lock:
             if known["host"] == socket.gethostname() and set(known["down"]) <= set(self._writable) and not self.down:
                 self.down.update(known["down"])
@@ -107,7 +106,7 @@ class Primary:
         self.restless = bool(self.down)
 
     def ready(self) -> None:
-        """Bring to the usual primary what is pending, if it is time to."""
+        """Sync with the usual primary, at the first use if changes are pending, or once it answers again."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -138,12 +137,12 @@ class Primary:
     # --- claims
 
     def created(self, path: str, data: Any) -> None:
-        """Something was created in the primary."""
+        """Remember an item created in the primary, if it is a claim."""
         if claimed(path) is not None:
             self._claims[path] = bytes(data)
 
     def deleted(self, path: str) -> None:
-        """Something is deleted from the primary."""
+        """Forget a claim that is deleted from the primary; during an outage, remember that it was released."""
         mine = self._claims.pop(path, None)
         if mine is not None and self.down:
             self._released[path] = mine
@@ -160,10 +159,10 @@ class Primary:
                 usual.create(path, data)
                 other.delete(path)
 
-    # --- what is pending
+    # --- pending changes
 
     def mark(self, path: str, *, gone: bool = False) -> None:
-        """Note, while another layer stands in, that `path` is about to change there."""
+        """Write, during an outage, the note that `path` is about to change in the stand-in."""
         if not self.down or primary_only(path):
             return
         store = self._layers[self.index].store
@@ -171,7 +170,7 @@ class Primary:
         store.put(f"{PENDING}/{path}", json.dumps({"gone": gone, "new": new}).encode())
 
     def keep_marked(self, path: str) -> None:
-        """Note it again if the note is gone: others may have looked for what was still being written."""
+        """Write the note again if it is gone: the sync of another process may have removed it before the write ended."""
         if self.down and not self._layers[self.index].store.exists(f"{PENDING}/{path}"):
             self.mark(path)
 
@@ -184,7 +183,7 @@ class Primary:
         return False
 
     def sync(self) -> list[str]:
-        """Bring everything pending to the usual primary, which decides again from then on; the paths. Raises its error where it is down."""
+        """Copy all pending changes to the usual primary, which decides again from then on; their paths. Raises its error if it is down."""
         with self._lock:
             done: list[str] = []
             for index in self._writable:
@@ -200,9 +199,9 @@ class Primary:
             return done
 
     def _push_all(self, store: Store) -> list[str]:
-        """Bring there what is pending in one store: files, then records, then what is gone, so that none is missing that a record names.
+        """Copy the pending changes of one store: files, then records, then deletions, so that no file that a record names is missing.
 
-        What a record names at a readable path goes with it.
+        Files that a record names at a custom path are copied together with it.
         """
         pending = [path[len(PENDING) + 1 :] for path in store.list(PENDING)]
         there = stat_many(store, pending)
@@ -228,7 +227,7 @@ class Primary:
             found: Any = json.loads(store.get(f"{PENDING}/{path}"))
         except (ValueError, RecursionError, FileNotFoundError):
             found = None
-        note: dict[str, Any] = cast("dict[str, Any]", found) if isinstance(found, dict) else {}  # damaged: what is there is brought there
+        note: dict[str, Any] = cast("dict[str, Any]", found) if isinstance(found, dict) else {}  # damaged: then the item is copied
         if not store.exists(path):
             return bool(note.get("gone")) and primary.delete(path)
         if not path.endswith(RECORD):
@@ -240,7 +239,7 @@ class Primary:
             self._give_way(store, primary, path, data, there)
             return False
         to, token = path[len(PLACED) + 1 : -len(RECORD)], token_of(data)
-        for name, size in files:  # beside its place until the record is there, as everybody writes
+        for name, size in files:  # beside its place until the record is there, as in a generation
             copy(store, name, primary, beside(to, token) + name.removeprefix(to), size)
         if there is None:
             primary.put(path, data)
@@ -248,7 +247,7 @@ class Primary:
         return there is None
 
     def _give_way(self, store: Store, primary: Store, path: str, mine: bytes, theirs: bytes) -> None:
-        """Drop what another has generated in the primary meanwhile: what is there counts."""
+        """Drop the record and files of this side, since another process has generated the same in the primary meanwhile."""
         kept = {name for name, _ in files_of(theirs) or ()}
         for index in self._writable:
             with suppress(OSError):
@@ -257,7 +256,7 @@ class Primary:
         for name, _ in files_of(mine) or ():
             if name not in kept:
                 store.delete(name)
-                if not path.startswith(PLACED):  # else it was never brought there
+                if not path.startswith(PLACED):  # else it was never copied there
                     primary.delete(name)
         warnings.warn(
             f"{path} was generated here while {primary.url} was down, and by others there; what is there counts, the other is dropped",
@@ -267,7 +266,7 @@ class Primary:
 
 
 class _Probe:
-    """Asks a layer that is down, now and then, in a thread of its own, until it answers."""
+    """A thread that probes a layer that is down, at growing intervals, until it answers."""
 
     def __init__(self, owner: Primary, store: Store, writes: bool, delay: float = FIRST_LOOK) -> None:
         self.process = os.getpid()
@@ -292,7 +291,7 @@ def _ask(owner: ReferenceType[Primary], probe: ReferenceType[_Probe], store: Sto
                 store.delete(path)
             else:
                 store.exists(path)
-        except Exception:  # noqa: BLE001 - whatever it says, it is down
+        except Exception:  # noqa: BLE001 - with any error, it is down
             asking = probe()
             if asking is not None:
                 asking.delay = min(2 * delay, _LAST_LOOK)

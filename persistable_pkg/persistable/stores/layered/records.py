@@ -1,4 +1,4 @@
-"""Records named after their key, in layers that are caches: one is there only with every file it names, and only that of the primary."""
+"""Records named after their key, in caches: a cache has a record only with every file it names, and only the one of the primary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REMEMBERED = 4096
 
 
 class _Seen(NamedTuple):
-    """A record found in the layer `source`, and what is still to come before it may be in faster layers."""
+    """A record found in the layer `source`. absent: by faster layer, the files that have to arrive there before the record."""
 
     path: str
     data: bytes
@@ -25,7 +25,7 @@ class _Seen(NamedTuple):
 
 
 class CachedRecords:
-    """The records in the caches of `layers`. at: the layer that decides. available: the layers that answer."""
+    """The records in the caches of `layers`. at: the layer that decides. available: the availability of layers."""
 
     def __init__(self, layers: Sequence[Layer], at: Primary, available: Availability) -> None:
         self._layers = layers
@@ -34,7 +34,7 @@ class CachedRecords:
         self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
 
     def found(self, index: int, path: str, data: bytes, targets: Sequence[int]) -> None:
-        """A record was found in a slow layer: put it where its files are, and keep it in mind for where they are going to be."""
+        """Copy a record found in a slow layer into those of `targets` that have its files; remember it until the others have them."""
         files = files_of(data) if index else None
         if files is None:
             return
@@ -51,7 +51,7 @@ class CachedRecords:
             self._arriving[name] = seen
 
     def absent(self, index: int, files: Iterable[tuple[str, int]]) -> set[str] | None:
-        """The files of a record that a layer has not, or not in that size; None where it does not say."""
+        """The files of a record that a layer lacks, or has in another size; None where the layer fails."""
         store = self._layers[index].store
         try:
             return {name for name, size in files if (found := store.stat(name)) is None or found.size != size}
@@ -60,7 +60,7 @@ class CachedRecords:
             return None
 
     def arrived(self, index: int, path: str) -> None:
-        """A layer has got a file: it may be the last that a record there was waiting for."""
+        """Place a remembered record in a layer, if `path`, which has just arrived there, was its last missing file."""
         seen = self._arriving.get(path)
         absent = seen.absent.get(index) if seen is not None else None
         if seen is None or absent is None:
@@ -78,7 +78,7 @@ class CachedRecords:
             if store.create(seen.path, seen.data) and not self._still(seen):
                 store.delete(seen.path)
         except PayloadUntrusted:
-            pass  # a layer that does not trust whoever has signed it has no copy
+            pass  # a layer that does not trust the record's signer gets no copy
         except OSError as error:
             self._available.skipped(index, error, "written")
 
@@ -89,11 +89,11 @@ class CachedRecords:
             return False
 
     def drop_outdated(self, path: str, naming: str | None = None) -> None:
-        """Remove a cached record that is not the primary's; with `naming`, only one that names that file, even if the primary has none."""
+        """Remove cached records that differ from the primary's. naming: only those that name this file, even if the primary has none."""
         for index in self._available.up(self._at.caches):
             store = self._layers[index].store
             try:
-                cached = store.get_many([path]).get(path)  # not `get`: one that nobody trusted has signed goes, too
+                cached = store.get_many([path]).get(path)  # not `get`: a record without a trusted signature is removed, too
                 if cached is None:
                     continue
                 if naming is not None and naming not in [name for name, _ in files_of(cached) or ()]:

@@ -1,31 +1,31 @@
-"""Several stores as one, fast to slow: what a read finds in a slow one is kept in the faster ones, a write goes to all.
+"""Several stores as one, fast to slow: a read from a slow one leaves a copy in the faster ones, a write goes to all.
 
 The slowest layer that may be written is the *primary*. It alone decides what is committed; the faster writable ones are caches of it, each
-of which may be lost, be full or be out of reach without anything being lost. What is slower than the primary may only be read.
+of which may be lost, full or unreachable without loss of data. Layers slower than the primary are read-only.
 
 A reader of any one layer, through here or on its own, never finds a record without its payload:
 
-- A write goes to the primary first. Should the process die right after, the caches lack something, which costs the next reader a copy; the
-  other way round a payload would look committed to its maker and to nobody else. A write that the primary refuses reaches no cache.
-- A record is put into a cache only where that cache has every file it names, in the size it names. When a record is found in a slow
+- A write goes to the primary first. If the process dies right after, the caches lack the file, which costs the next reader a copy; the
+  other way round a payload would look committed to its creator only. A write that the primary refuses reaches no cache.
+- A record is put into a cache only if that cache has every file it names, in the size it names. When a record is found in a slow
   layer, its files are not in the fast one yet: it is remembered, and placed when the last of them has arrived. A payload too large for a
-  layer keeps its record out of that layer too. Dying in between leaves files that no record names.
-- A copy of a record, or of any file named after a key that is read whole, never replaces anything: it is made by exclusive create, so that
-  the copy of an old record cannot hide a new one. Then the layer the record came from is asked once more; if it has changed there or is
-  gone, the copy goes.
-- Where a new file could not be put into a cache, what the cache had at that path is removed.
+  layer keeps its record out of that layer too. A process that dies in between leaves files that no record names.
+- A copy of a record, or of any file named after a key that is read whole, never replaces a file: it is made by exclusive create, so that
+  the copy of an old record cannot hide a new one. Then the record is read once more from the layer it came from; if it has changed there
+  or is gone, the copy is removed.
+- Where a new file could not be put into a cache, the old file of the cache at that path is removed.
 
-A payload under its key is always the same thing, however often it is generated, so a copy of one is served without asking anybody. What may
-change at its path, such as a payload at a custom path and its record, or an input, is another matter: see `mutable`.
+A payload under its key is always the same, however often it is generated, so a copy of one is served without a check. For files that may
+change at their path, such as a payload at a custom path and its record, or an input, see `mutable`.
 
-Claims, heartbeats, failures and ``.persistable/`` (but for ``placed/`` and ``placing/`` in it) are about what is going on now, so they
-exist in the primary only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide
-what its payload is, so at that moment a cached record that is not the primary's is dropped, with a warning. The same happens when the
-payload of a cached record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the primary
-keeps serving what it has, which is whole; `LayeredStore.differences` finds such.
+Claims, heartbeats, failures and ``.persistable/`` (except ``placed/`` and ``placing/`` in it) are about running work, so they exist in
+the primary only and are never copied; processes with caches of their own coordinate there. A claim of a key precedes a decision about its
+payload, so it drops, with a warning, a cached record that is not the primary's. The same happens when the payload of a cached record
+exists in no layer any more. Otherwise a cache that was filled before another process replaced the payload in the primary keeps serving
+its own, which is complete; `LayeredStore.differences` finds such cases.
 
-What no layer has is absent only if the primary could be asked; if not, another layer stands in for it (see `primary`), or its error is
-raised. Any other layer that fails is reported once, by a LayerSkippedWarning, and passed over, for a while without being asked again.
+A file that no layer has is absent only if the primary answered; else another layer is its stand-in (see `primary`), or its error is
+raised. Any other layer that fails is reported once, by a LayerSkippedWarning, and skipped for a while.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ Found = TypeVar("Found")
 class LayeredStore(LayersOfStore):
     """Layers, fast to slow, each a path, a URL, a store, a `Layer`, or a mapping such as ``{"url": "s3://team", "readonly": True}``.
 
-    A read falls through to the first layer that has the bytes and leaves a copy in the faster ones that may be written. A write, and a
-    delete, goes to all that may be written; what is in a layer that may only be read stays visible. Claims live in the slowest that
-    may be written. With none that may be, the store refuses to write.
+    A read goes to the first layer that has the bytes and leaves a copy in the faster ones that may be written. A write, and a delete, goes
+    to all that may be written; files in a read-only layer stay visible. Claims are in the slowest layer that may be written. Without a
+    layer that may be written, the store refuses to write.
 
     Raises ValueError where no layer is given.
     """
@@ -64,7 +64,7 @@ class LayeredStore(LayersOfStore):
 
     def get(self, path: str) -> bytes:
         tried: OSError | None = None
-        if is_plain(path) is not None and self._available.all_do:  # a special road: what the nearest has costs as much as there
+        if is_plain(path) is not None and self._available.all_do:  # a fast path: a hit in the nearest layer costs as much as there
             try:
                 return self.layers[0].store.get(path)
             except OSError as error:
@@ -82,7 +82,7 @@ class LayeredStore(LayersOfStore):
         return data
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The bytes at `paths` that are there. Records of a slow layer are not copied: who asks for many does not load their payloads."""
+        """The bytes at `paths` that are there. Records of a slow layer are not copied: callers for many do not load their payloads."""
         self._ready()
         primary = self._primary
         wanted: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
@@ -107,7 +107,7 @@ class LayeredStore(LayersOfStore):
             if missing:
                 raise failed
             self._available.skipped(self._primary, failed, "read")
-        if missing and self._primary != primary:  # it failed meanwhile: what stands in for it is to be asked for all
+        if missing and self._primary != primary:  # it failed meanwhile: ask its stand-in for all
             found.update(self.get_many(missing))
         return found
 
@@ -125,12 +125,12 @@ class LayeredStore(LayersOfStore):
                 return self._cached.filling(index, path, file)
             except FileNotFoundError:
                 raise  # deleted meanwhile
-            except OSError as error:  # cut off in the middle: that layer rests now, so others are asked
+            except OSError as error:  # cut off in the middle: that layer is skipped from now on, so others are read
                 if self._available.failed(index, error) is not None:
                     raise
 
     def _current(self, path: str, ask: Callable[[Store], Found]) -> Found:
-        """The answer of the fastest layer that has `path` as it is now."""
+        """The answer of the fastest layer that has the current state of `path`."""
         self._ready()
         for _ in self.layers:
             index = self._mutable.current(path)
@@ -139,7 +139,7 @@ class LayeredStore(LayersOfStore):
             try:
                 return ask(self.layers[index].store)
             except OSError as error:
-                gone = isinstance(error, FileNotFoundError)  # a copy goes when somebody replaces what it is of
+                gone = isinstance(error, FileNotFoundError)  # a copy is removed when its original is replaced
                 if index == self._primary if gone else self._available.failed(index, error) is not None:
                     raise
         found = self._mutable.ask(path, ask)
@@ -159,12 +159,12 @@ class LayeredStore(LayersOfStore):
         return (path for _, path, _ in self._union(prefix, lambda store: ((path, None) for path in store.list(prefix))))
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
-        """The files below `prefix`; size and stamp are those of the layer that decides, and of a cache for what only that has."""
+        """The files below `prefix`; size and stamp are those of the layer that decides, or of a cache for a file that only it has."""
         found = self._union(check_prefix(prefix), lambda store: extended(store).scan(prefix))
         return ((path, _of_layer(index, stat)) for index, path, stat in found)
 
     def _union(self, prefix: str, ask: Callable[[Store], Iterator[tuple[str, Found]]]) -> Iterator[tuple[int, str, Found]]:
-        """Layer, path and what `ask` tells of it, of each path once: from the layers that decide, and then from the caches."""
+        """Layer, path and fact from `ask`, for each path once: from the layers that decide, and then from the caches."""
         self._ready()
         seen: set[str] = set()
         apart = primary_only(prefix + "/")
@@ -184,7 +184,7 @@ class LayeredStore(LayersOfStore):
                     raise
 
     def local_path(self, path: str) -> Path | None:
-        """The file of the first layer that has it as one; a copy is made where a layer of local files takes it. None where none does."""
+        """The local file of the first layer that has `path` as one, perhaps a new copy; None where no layer of local files takes it."""
         check_path(path)
         self._ready()
         local = [(index, place) for index, layer in enumerate(self.layers) if (place := layer.store.local_path(path)) is not None]
@@ -207,7 +207,7 @@ class LayeredStore(LayersOfStore):
         return next((place for each, place in local if each >= index and self._cached.has(each, path)), None)
 
     def _search(self, path: str, ask: Callable[[Store], Found | None], tried: OSError | None = None) -> tuple[int, Found] | None:
-        """The first layer that has something to say, and what it says. tried: the error of the nearest, which was asked already."""
+        """The first layer with an answer, and the answer. tried: the error of the nearest layer, which was asked already."""
         self._ready()
         if _is_checked(path):
             return self._mutable.ask(path, ask)
@@ -233,14 +233,14 @@ class LayeredStore(LayersOfStore):
             raise failed
         return (
             self._search(path, ask) if self._primary != primary else None
-        )  # what stands in for a primary that failed is to be asked again
+        )  # the stand-in for a primary that failed meanwhile has to be asked too
 
     def _nowhere(self, path: str) -> NoReturn:
         self._mend(path)
         raise FileNotFoundError(errno.ENOENT, "no layer has it", f"{self._url}/{path}")
 
     def _mend(self, path: str) -> None:
-        """A payload is nowhere: drop copied records that name it."""
+        """Drop copied records that name the payload file `path`, which no layer has."""
         key = KEY.match(path)
         if key is not None and not is_mutable(path) and not primary_only(path) and not path.endswith(RECORD):
             self._records.drop_outdated(key[0] + RECORD, naming=path)
@@ -253,7 +253,7 @@ class LayeredStore(LayersOfStore):
             self._cached.copy(path, data)
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
-        """Put all of these, records after everything else."""
+        """Put all items, records after all others."""
         records = {check_path(path): data for path, data in items.items() if path.endswith(RECORD)}
         others = {check_path(path): data for path, data in items.items() if path not in records}
         for batch in (others, records):
@@ -270,7 +270,7 @@ class LayeredStore(LayersOfStore):
         self._in_primary(next(iter(batch)), put)
 
     def _in_primary(self, path: str, act: Callable[[Store], Found], *, gone: bool = False) -> Found:
-        """`act` on the primary; where it fails and another layer stands in, on that."""
+        """Call `act` with the primary; where that fails, with its stand-in, if there is one."""
         self._ready()
         while True:
             store, index = self._writable(path), self._primary
@@ -295,7 +295,7 @@ class LayeredStore(LayersOfStore):
 
     @contextmanager
     def _write(self, path: str) -> Generator[BinaryIO]:
-        """The block around a write that the primary gets first, and then the caches, one of which may stand in for a primary that fails."""
+        """Write to the primary and the caches; commit in the primary first. A cache may become the stand-in of a primary that fails."""
         block, file = self._in_primary(path, lambda store: entered(store.write(path)))
         index = self._primary
         copies = self._cached.copies(path, () if path.endswith(RECORD) else self._caches)
@@ -324,7 +324,7 @@ class LayeredStore(LayersOfStore):
             raise failed
 
     def _rescued(self, path: str, index: int, error: OSError, copies: Copies) -> bool:
-        """Tell whether what stands in for a primary that failed has got the bytes."""
+        """Commit the copies after a failure of the primary; True if its stand-in has got the bytes."""
         if not self._at.give_up(index, error) or self._primary not in copies.targets:
             return False
         self._at.mark(path)
@@ -332,9 +332,9 @@ class LayeredStore(LayersOfStore):
         return stands_in in (self._mutable.commit(path, copies) if is_mutable(path) else copies.commit())
 
     def _committed(self, path: str, copies: Copies, written: int) -> None:
-        """The layer `written`, the primary when that began, has it: show the copies, and remove what was there where there is none."""
+        """Make the copies visible after the commit in the layer `written`, the primary at the beginning; caches without one drop theirs."""
         done = [written, *(self._mutable.commit(path, copies) if is_mutable(path) else copies.commit())]
-        if self._primary not in done:  # another decides since, that was down when it began
+        if self._primary not in done:  # another layer decides since, which was down at the beginning
             copy(self.layers[written].store, path, self.layers[self._primary].store, path)
         else:
             self._at.keep_marked(path)
@@ -359,23 +359,23 @@ class LayeredStore(LayersOfStore):
         return True
 
     def delete(self, path: str) -> bool:
-        """Remove it from every layer that may be written; True if one had it. What a read-only layer has stays visible."""
+        """Remove an item from every layer that may be written; True if one had it. An item in a read-only layer stays visible."""
         self._writable(path)
         self._at.deleted(path)
         caches = () if primary_only(path) else self._caches
-        # the caches once before, so that dying in between takes nothing from the primary that a cache still shows, and once after, for
-        # a copy made meanwhile
+        # the caches once before, so that a process that dies in between leaves none that shows an item deleted from the primary, and
+        # once after, for a copy made meanwhile
         found = [self._cached.remove(index, path) for index in caches]
         found.append(self._in_primary(path, lambda store: store.delete(path), gone=True))
         found.extend(self._cached.remove(index, path) for index in caches)
         return any(found)
 
     def clear_temporary(self, path: str) -> None:
-        """Remove what killed writes of files whose names begin as `path` does left in the primary."""
+        """Remove leftovers of killed writes of files whose names begin as `path` from the primary."""
         extended(self._writable(path)).clear_temporary(path)
 
     def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
-        """Remove, from all layers that may be written, small files that killed processes kept to make others of."""
+        """Remove, from all layers that may be written, small files that killed processes kept as sources of creates."""
         for layer in self.layers:
             if not layer.readonly:
                 extended(layer.store).clear_sources(is_unused)
@@ -393,16 +393,16 @@ class LayeredStore(LayersOfStore):
     def differences(self, prefix: str = "", *, contents: bool = False) -> Iterator[Difference]:
         """Every path at which layers have different bytes, or that only a cache has.
 
-        Records are compared byte by byte, other files by size; with `contents` byte by byte too, for which all are read. Raises what a
-        layer raises that cannot be read.
+        Records are compared byte by byte, other files by size; with `contents` byte by byte too, which reads all of them. Raises the
+        error of a layer that cannot be read.
         """
         check_prefix(prefix)
         return compare(self.layers, self._primary, prefix, contents)
 
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
-        """Remove what is at `path` and not `sound` where a slower layer has it sound, so that the next read is of that.
+        """Remove copies of `path` that are not `sound` where a slower layer has a sound one, so that the next read gets that.
 
-        True if something was removed, after a LayersDisagreeWarning. What is damaged in the slowest that has it stays as it is.
+        True if a copy was removed, after a LayersDisagreeWarning. A damaged file in the slowest layer that has it stays as it is.
         """
         if primary_only(check_path(path)):
             return False
@@ -411,7 +411,7 @@ class LayeredStore(LayersOfStore):
         key = KEY.match(path)
         if dropped and key is not None and not is_mutable(path) and not path.endswith(RECORD):
             with suppress(FileNotFoundError):
-                self.get(key[0] + RECORD)  # dropped with its file, it is placed again when that has arrived
+                self.get(key[0] + RECORD)  # dropped with its file; it is placed again when the file has arrived
         for each in dropped:
             warnings.warn(
                 f"{path} in {self.layers[each].store.url} is damaged, and sound in {source}: the damaged copy has been dropped, "
@@ -427,5 +427,5 @@ def _of_layer(index: int, found: Stat) -> Stat:
 
 
 def _is_checked(path: str) -> bool:
-    """Tell whether what is at `path`, which may be one, may change there, so that a copy of it has to be compared."""
+    """Tell whether the content at `path` may change, so that a copy has to be compared. Raises InvalidName for an invalid path."""
     return is_mutable(check_path(path)) and not primary_only(path)

@@ -1,4 +1,4 @@
-"""The address of a collection in a MongoDB database: what the driver is given to connect, and a URL without secrets."""
+"""The address of a collection in a MongoDB database: the settings of the driver, and a URL without secrets."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _check(server: str, shown: str) -> None:
     from pymongo.uri_parser import parse_uri
 
     if server.startswith("mongodb+srv://"):
-        return  # it would ask the name service
+        return  # parsing would query DNS
     try:
         parse_uri(server, warn=False)
     except (ConfigurationError, InvalidURI, ValueError) as error:

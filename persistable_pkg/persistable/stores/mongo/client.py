@@ -1,4 +1,4 @@
-"""The way of a store to its collection: a client of the driver for each server and process."""
+"""The connection of a store to its collection: one client of the driver per server and process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from persistable.stores.mongo.errors import explained, kind_of
 _T = TypeVar("_T")
 Document = dict[str, Any]
 _SELECTING = 5000
-"""Milliseconds for which the driver looks for a server, unless the URL says otherwise."""
+"""Milliseconds for which the driver looks for a server, unless the URL has another value."""
 
 
 class Place(NamedTuple):
@@ -48,10 +48,10 @@ class Client(Server):
             options["password"] = password
         self._client: MongoClient[Document] = MongoClient(address.server, appname="persistable", connect=False, **options)
         self.known: set[tuple[str, str]] = set()
-        """Collections that were seen to be those of a store."""
+        """Collections that were checked to be those of a store."""
 
     def database(self, name: str) -> Database[Document]:
-        """The database, read from and written to so that what was done is seen by all, and stays."""
+        """The database, with reads from the primary and writes to the majority, so that writes are seen by all and durable."""
         return self._client.get_database(name, read_preference=ReadPreference.PRIMARY, write_concern=WriteConcern("majority"))
 
     def place(self, database: str, collection: str) -> Place:
@@ -65,7 +65,7 @@ class Client(Server):
 
 
 class Connection(Link[Client]):
-    """The way to a collection. of_store: the collection has to be one of a store."""
+    """The link to a collection, with retries. of_store: the collection has to be one of a store."""
 
     trouble = PyMongoError
 
@@ -87,7 +87,7 @@ class Connection(Link[Client]):
             raise StoreError(f"{url}: {masked(' '.join(str(error).split()))}; correct its URL", url=url, path="") from None
 
     def do(self, work: Callable[[Place], _T], path: str, *, writing: bool = False) -> _T:
-        """`work` with the collections, again where the server went away: it has to see to it that this does no harm."""
+        """Do `work` with the collections, again where the server became unreachable: `work` has to tolerate a repetition."""
 
         def act(client: Client) -> _T:
             place = client.place(self._address.database, self._address.collection)
@@ -100,7 +100,7 @@ class Connection(Link[Client]):
         return self.tried(act, path, writing)
 
     def _at_once(self, server: Client, error: Exception) -> bool:
-        return server.is_closed and self._held is not None  # by another store of this process
+        return server.is_closed and self._held is not None  # closed by another store of this process
 
     def _passes(self, error: Exception) -> bool:
         return kind_of(cast("PyMongoError", error)) == "unreachable"
@@ -113,7 +113,7 @@ class Connection(Link[Client]):
         self._held = None
 
     def _check(self, client: Client, items: Collection[Document]) -> None:
-        """Raise StoreError if the collection has documents that are none of a store; one is looked at, once in a process."""
+        """Raise StoreError if the collection has foreign documents; one document is checked, once per process."""
         place = (self._address.database, self._address.collection)
         if place in client.known:
             return

@@ -1,4 +1,4 @@
-"""Errors of a MongoDB server and of the way to it, as errors of stores."""
+"""Errors of a MongoDB server and of connections to it, as errors of stores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UNWRITABLE: ErrorText = StoreReadOnly, "{where} may not be written by this user
 
 
 def kind_of(error: PyMongoError) -> Kind:
-    """The one of the few cases that a caller can act on which this is."""
+    """The kind of an error, among the few that a caller can act on."""
     if isinstance(error, OperationFailure):
         for code in (error.code or 0, *_write_errors(error)):
             if code in _CODES:
@@ -40,19 +40,19 @@ def kind_of(error: PyMongoError) -> Kind:
 
 
 def _write_errors(error: OperationFailure) -> list[int]:
-    """The codes of what went wrong with single items."""
+    """The codes of the errors about single items."""
     details = error.details or {}
     return [int(each.get("code", 0)) for each in details.get("writeErrors", ())]
 
 
 def duplicates(error: OperationFailure) -> set[int] | None:
-    """The positions of items that were there already; None where something else went wrong."""
+    """The positions of items that existed already; None where there was another error."""
     codes = {int(each["index"]): int(each["code"]) for each in (error.details or {}).get("writeErrors", ())}
     return set(codes) if codes and set(codes.values()) == {11000} else None
 
 
 def explained(error: PyMongoError, url: str, path: str, writing: bool) -> StoreError:
-    """The error of a store for one of the driver."""
+    """The StoreError for an error of the driver."""
     kind = kind_of(error)
     return store_error(
         _UNWRITABLE if kind == "denied" and writing else _TEXTS[kind], url, path, _DETAILS.sub("", str(error)) or type(error).__name__

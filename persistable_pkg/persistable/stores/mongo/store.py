@@ -1,7 +1,7 @@
 """Bytes at paths in a collection of a MongoDB database.
 
 An item is a document whose ``_id`` is its path, so that the server's own unique index makes creation exclusive, and each item is replaced
-whole. What is larger than a document may be goes to GridFS first, under an id that begins with the path; the document then names it.
+whole. An item too large for a document goes to GridFS first, under an id that begins with the path; the document then names it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class MongoStore(DatabaseStore["Body"]):
 
     The URL is the driver's, with the collection behind the database: ``mongodb://host/database/collection?replicaSet=rs0``;
     ``mongodb+srv://`` as well. ``password`` takes a `Secret`, or a text, which is pickled with the store, as is one in the URL: give it so
-    only if it may travel. `url` never has it. It reads from the primary and writes to the majority, whatever the URL says.
+    only if other processes may get it. `url` never has it. Reads go to the primary and writes to the majority, with any URL.
 
-    ``timeout``: seconds for which a server that was reached before, and went away, is waited for.
+    ``timeout``: seconds to wait for a server that was reached before and is no longer reachable.
     """
 
     chunk = PIECE
@@ -102,7 +102,7 @@ class MongoStore(DatabaseStore["Body"]):
             self._replace(document)
 
     def _put_small(self, documents: Sequence[Document]) -> None:
-        """Put these in one request, and one that asks which of them were large before."""
+        """Put small items in one request, after one that asks which of them were large before; those are put one by one."""
         from pymongo import ReplaceOne
 
         paths = [document["_id"] for document in documents]
@@ -122,7 +122,7 @@ class MongoStore(DatabaseStore["Body"]):
                 self._replace(document)
 
     def _replace(self, document: Document) -> None:
-        """Put one document in the place of what is there, and remove the bytes that only that had."""
+        """Put one document, and remove the large item of the document that it replaces."""
         self._check_large(document)
 
         def work(place: Place) -> Document | None:
@@ -162,7 +162,7 @@ class MongoStore(DatabaseStore["Body"]):
                     raise
                 there = found
             created = {document["_id"] for index, document in enumerate(documents) if index not in there}
-            if tries > 1 and there:  # the answer of the one before may have been lost, and not what it did
+            if tries > 1 and there:  # a retry: the previous request may have succeeded, and its answer been lost
                 rest = place.items.find({"_id": {"$in": list(stamps.keys() - created)}}, {"stamp": 1})
                 created |= {each["_id"] for each in rest if each["stamp"] == stamps[each["_id"]]}
             return created
@@ -170,7 +170,7 @@ class MongoStore(DatabaseStore["Body"]):
         return self._do(work, documents[0]["_id"], writing=True)
 
     def _made(self, items: Mapping[str, Bytes]) -> Sequence[Document]:
-        """The documents of these items; the bytes of large ones are sent."""
+        """The documents of these items; the bytes of large ones are sent to GridFS."""
         check_paths(items)
         return [self._document(path, byte_view(data)) for path, data in items.items()]
 
@@ -187,7 +187,7 @@ class MongoStore(DatabaseStore["Body"]):
         return Body(self, path)
 
     def start(self, body: str, number: int, path: str, data: bytes) -> Future[None]:
-        """Send one chunk of a large item while the caller goes on."""
+        """Send one chunk of a large item in the background."""
         return self.threads().submit(self._send, body, number, path, data)
 
     def _send(self, body: str, number: int, path: str, data: bytes) -> None:
@@ -202,7 +202,7 @@ class MongoStore(DatabaseStore["Body"]):
         self._do(work, path, writing=True)
 
     def _finish(self, body: Body) -> None:
-        """Note the file, as GridFS has it, when all its chunks are there."""
+        """Send the rest, and write the file document of GridFS once all chunks are there."""
         body.flush_all()
         file = {"_id": body.id, "length": body.size, "chunkSize": PIECE, "uploadDate": datetime.now(UTC), "filename": body.place}
         self._do(lambda place: place.files.replace_one({"_id": body.id}, file, upsert=True), body.place, writing=True)
@@ -219,7 +219,7 @@ class MongoStore(DatabaseStore["Body"]):
             self._drop([body.id])
 
     def _check_large(self, document: Document) -> None:
-        """Raise StoreUnavailable for a document whose large item was lost meanwhile, or taken for that of a dead writer."""
+        """Raise StoreUnavailable for a document whose chunks are missing: lost, or removed as leftovers of a killed writer."""
         body, path = document["body"], document["_id"]
         if body is None:
             return
@@ -271,9 +271,9 @@ class MongoStore(DatabaseStore["Body"]):
 
 
 class Body(ChunkedUpload):
-    """The bytes of an item that are being sent to GridFS.
+    """An upload to GridFS.
 
-    id: that of the file. It begins with the path, so that what a killed writer left is found.
+    id: that of the file. It begins with the path, so that leftovers of a killed writer can be found.
     """
 
     def __init__(self, store: MongoStore, path: str) -> None:
@@ -289,7 +289,7 @@ def _remove(place: Place, bodies: list[str]) -> None:
 
 
 def new_document(path: str, size: int, *, data: bytes | None = None, body: str | None = None) -> Document:
-    """The document of an item, with a stamp that no other has."""
+    """The document of an item, with a random stamp."""
     return {"_id": path, "size": size, "stamp": random_number(), "data": data, "body": body}
 
 

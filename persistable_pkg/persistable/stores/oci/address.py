@@ -1,4 +1,4 @@
-"""Parsing of ``oci://registry/repository``: which server that is, how it is spoken to, and the name of the repository there."""
+"""Parsing of ``oci://registry/repository``: the server, its protocol, and the name of the repository there."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LONGEST_NAME = 255
 _ELSEWHERE = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
-"""Registries whose API is at another host than the one that people write."""
+"""Registries whose API is at another host than the usual name."""
 
 
 class Address(NamedTuple):
     """A repository of a registry."""
 
     host: str
-    """The registry as it is written in the URL, with its port."""
+    """The registry as in the URL, in lower case, with its port."""
     repository: str
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """The place of ``oci://registry/repository``. Raises StoreError, which does not repeat a password."""
+        """Parse ``oci://registry/repository``. Raises StoreError, which does not repeat a password."""
         rest = url.partition("://")[2]
         host, _, repository = rest.partition("/")
         if "@" in host:
@@ -59,12 +59,12 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Tell whether the registry is on this machine, where there is nothing to encrypt for."""
+        """Tell whether the registry is on this machine, so that it needs no encryption."""
         return is_loopback(urlsplit(f"//{self.host}").hostname or "")
 
     @property
     def api(self) -> str:
-        """The URL below which the server has this registry: http on this machine, https everywhere else."""
+        """The base URL of the registry's API: http on this machine, https everywhere else."""
         return f"{'http' if self.is_loopback else 'https'}://{_ELSEWHERE.get(self.host, self.host)}"
 
 

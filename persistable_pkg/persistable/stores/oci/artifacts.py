@@ -30,15 +30,15 @@ from persistable.stores.record_file import RECORD
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
 AT_ONCE = 16
-"""Requests under way for one call about many files."""
+"""Requests in flight for one call about many files."""
 _INLINE = 4 << 10  # bytes of a file that needs no blob
-_WITH_RECORD = 1000  # files that the manifest of a record names at most
+_WITH_RECORD = 1000  # files of a record at most, so that its manifest names them
 _REMEMBERED = 4096
-_LINKING = (0.0, 0.05, 0.25)  # seconds: while two upload the same blob, docker-registry does not know it for a moment
+_LINKING = (0.0, 0.05, 0.25)  # seconds: while two clients upload the same blob, docker-registry does not find it for a moment
 
 
 class TagListing(NamedTuple):
-    """The content of a list of tags: paths, and the tags of which only the manifest tells whether there is such a file, and which."""
+    """A parsed list of tags: paths, and unsure tags, whose manifests have to be read for the path or whether it is deleted."""
 
     paths: Sequence[str]
     unsure: Sequence[str]
@@ -58,12 +58,12 @@ class Artifacts:
         return entry if entry is not None and not entry.is_deleted and entry.path == path else None
 
     def at_tag(self, tag: str) -> Entry | None:
-        """The file of a tag, perhaps a deleted one; None where there is no such tag, or it is of others."""
+        """The file of a tag, perhaps a deleted one; None where there is no such tag, or it is a foreign one."""
         manifest = self.registry.manifest(tag)
         return read_entry(manifest) if manifest is not None else None
 
     def list(self, prefix: str) -> TagListing:
-        """The files in a folder, as far as tags tell."""
+        """The files in a folder, as far as their tags show."""
         tags = list(self.registry.tags())
         if DELETES_REFUSED in tags:
             return TagListing([], [tag for tag in tags if is_long(tag) or in_folder(path_of(tag) or "", prefix)])
@@ -71,7 +71,7 @@ class Artifacts:
         return TagListing(sorted(found), [tag for tag in tags if is_long(tag)])
 
     def put(self, path: str, source: Source) -> str:
-        """Upload the bytes and set the tag; the digest of the manifest, another for each write."""
+        """Upload the bytes and set the tag; the digest of the manifest, which is unique to each write."""
         blobs = push(self.registry, source)
         manifest = write_file(path, blobs, self._named_by(path, source))
         if len(manifest) > LARGEST or not self._try_set(tag_of(path), manifest):
@@ -83,7 +83,7 @@ class Artifacts:
         return digest_of(manifest)
 
     def put_alone(self, path: str, data: bytes) -> str:
-        """The same in one request, without blobs, where the bytes are few and of no record."""
+        """Put a file as `put`, but in one request, without blobs, if it is small and no record."""
         if len(data) > _INLINE or path.endswith(RECORD):
             return self.put(path, Source.of(data))
         manifest = write_content(path, data)
@@ -91,7 +91,7 @@ class Artifacts:
         return digest_of(manifest)
 
     def delete(self, path: str) -> bool:
-        """Delete the file, or, where the registry refuses to, say at its tag that there is none. True if something was there."""
+        """Delete a file; where the registry refuses to, set its tag to a manifest of a deleted file. True if there was a file."""
         entry = self.find(path)
         if entry is None:
             return False
@@ -103,7 +103,7 @@ class Artifacts:
         return True
 
     def _named_by(self, path: str, source: Source) -> Sequence[tuple[str, tuple[Blob, ...]]]:
-        """The files that a record names, as far as they are here."""
+        """The files that a record names, as far as they are in the repository."""
         files = [name for name, _ in files_of(source.data) or ()] if path.endswith(RECORD) and source.data is not None else []
         if len(files) > _WITH_RECORD:
             return []
@@ -129,7 +129,7 @@ class Artifacts:
 
 
 def at_once(call: Callable[[ItemT], AnswerT], items: Iterable[ItemT]) -> Sequence[tuple[ItemT, AnswerT]]:
-    """Each item with what `call` gives for it, some of them at a time; the first error is raised when all that began have ended."""
+    """Call `call` for each item, some at a time; pairs of item and result. Raises the first error, after the running calls."""
     wanted = list(items)
     if len(wanted) < 2:
         return [(each, call(each)) for each in wanted]

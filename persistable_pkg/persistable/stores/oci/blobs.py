@@ -12,7 +12,7 @@ from persistable.stores.oci.registry import Registry
 
 
 class Source:
-    """Bytes to be uploaded: `data` in memory, else those of a file."""
+    """Bytes to be uploaded: `data` in memory, or those of a file."""
 
     def __init__(self, digest: str, size: int, data: bytes | None, file: BinaryIO | None = None) -> None:
         self.digest = digest
@@ -34,7 +34,7 @@ class Source:
 
 
 def push(registry: Registry, source: Source) -> tuple[Blob, ...]:
-    """Upload the bytes, unless the registry has them; the blobs that they are in."""
+    """Upload the bytes, unless the registry has them; the blobs that hold them."""
     if source.size <= EMBEDDED and source.data is not None:  # asking costs as much as sending
         registry.push(source.digest, source.size, source.open)
         return (Blob(source.digest, source.size, source.data),)
@@ -45,7 +45,7 @@ def push(registry: Registry, source: Source) -> tuple[Blob, ...]:
         return (whole,)
     if there == whole.size and registry.blob_into(whole.digest, lambda: _ignore):
         return (whole,)
-    # a registry keeps its damaged blob whatever is uploaded under that digest: the same bytes are made up of other blobs
+    # a registry keeps its damaged blob even if another is uploaded under that digest: so the bytes are split into other blobs
     cut = randrange(1, whole.size)
     return tuple(_push_part(registry, source, first, last) for first, last in ((0, cut), (cut, whole.size)))
 
@@ -59,7 +59,7 @@ def _push_part(registry: Registry, source: Source, first: int, last: int) -> Blo
 
 
 def pull(registry: Registry, entry: Entry, file: BinaryIO) -> bool:
-    """Append the bytes of a file. False where the registry has not all of them any more."""
+    """Append the bytes of a file. False where the registry does not have all of them any more."""
     if entry.content is not None:
         file.write(entry.content)
         return True
@@ -69,8 +69,8 @@ def pull(registry: Registry, entry: Entry, file: BinaryIO) -> bool:
 def pull_blob(registry: Registry, blob: Blob, file: BinaryIO) -> bool:
     """Append a blob. False where there is none.
 
-    Bytes that do not have the digest are asked for once more, then taken as they are: a record tells that its payload is damaged, and
-    that heals; an error here would not.
+    Bytes that do not match the digest are requested once more, then taken as they are: a check against the record finds the damage and
+    lets the payload be healed; an error here would not.
     """
     if blob.data is not None:
         file.write(blob.data)

@@ -1,4 +1,4 @@
-"""The user and password for a registry: named by the caller, or where docker and podman keep them."""
+"""The user and password for a registry: named by the caller, or from the files of docker and podman."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 class Credentials(NamedTuple):
-    """A user and password, or a token that stands for both. Never shown."""
+    """A user and password, or a token in place of both. Never shown."""
 
     user: str
     password: str
@@ -41,9 +41,9 @@ def secret_of(auth: object) -> Secret | None:
 
 
 def find_credentials(host: str, secret: Secret | None) -> Credentials | None:
-    """The credentials for a registry: those of `secret`, else those that docker or podman have for it; None where nobody has any.
+    """The credentials for a registry: those of `secret`, else those that docker or podman have for it; None where there are none.
 
-    Raises StoreError for what cannot be read, SecretMissing for a variable that is not set.
+    Raises StoreError for unreadable settings, SecretMissing for a variable that is not set.
     """
     if secret is not None:
         user, colon, password = secret.reveal().partition(":")
@@ -92,7 +92,7 @@ def _in_file(file: Path, name: str) -> Credentials | None:
 
 
 def _of_helper(helper: str, name: str) -> Credentials | None:
-    """The answer of a credential helper of docker; None where it has none for that registry."""
+    """The credentials from a credential helper of docker; None where it has none for that registry."""
     if not helper.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise ValueError("no helper has such a name")
     program = f"docker-credential-{helper}"

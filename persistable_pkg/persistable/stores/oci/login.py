@@ -1,4 +1,4 @@
-"""Answers to the challenges of a registry: a password, or a token that its token server gives for a time."""
+"""Answers to the authentication challenges of a registry: a password, or a temporary token from its token server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from persistable.errors import StoreError
 from persistable.stores.oci.address import is_loopback
 from persistable.stores.oci.credentials import Credentials
 
-_ANY = ""  # the scope of a password: whatever it may do
+_ANY = ""  # the scope of a password, which has no limits of its own
 _SHORTEST = 60.0
-"""Seconds that a token holds for whose server does not tell."""
+"""Seconds for which a token is valid, where its server does not say."""
 _PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"([^"]*)"|([^",\s]+))')
 
 
@@ -30,7 +30,7 @@ class _Held(NamedTuple):
 
 
 class Login:
-    """The headers by which a registry lets in, by the scope that they are for."""
+    """The authorization headers for a registry, by scope."""
 
     def __init__(self, url: str, find: Callable[[], Credentials | None], client: Callable[[], Any]) -> None:
         self._url = url
@@ -39,14 +39,14 @@ class Login:
         self._held: dict[str, _Held] = {}
 
     def header(self, scope: str) -> str | None:
-        """The header that the registry accepts for that scope; None before the registry has asked."""
+        """The header that is valid for that scope; None before a challenge, and after it expired."""
         held = self._held.get(scope) or self._held.get(_ANY)
         return held.header if held is not None and time.monotonic() < held.until else None
 
     def answer(self, challenges: Sequence[str], scope: str) -> str | None:
-        """The header that answers one of these challenges; None where there is nothing to say to any of them.
+        """The header that answers one of these challenges; None where none can be answered.
 
-        Raises StoreError where the token server refuses, or must not be given a password.
+        Raises StoreError where the token server refuses, or must not get a password.
         """
         found = {challenge.scheme: challenge.parameters for challenge in map(_parsed, challenges)}
         if "bearer" in found:

@@ -1,6 +1,6 @@
-"""The manifest of one file of a store: an OCI image manifest with an artifact type, whose layers are the bytes of the file.
+"""The manifest of one file of a store: an OCI image manifest with an artifact type, whose layers hold the bytes of the file.
 
-Every manifest differs from every other, by a random annotation: a digest is that of one write, and deleting it never deletes another's.
+Every manifest has a random annotation, so that its digest is unique to one write, and deleting it never deletes that of another write.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from persistable.stores.record_file import RECORD
 
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
 EMPTY = b"{}"
-"""The content of the configuration, and of the layer of a file that is in its manifest, as the specification has it."""
+"""The content of the configuration, and of the layer of a manifest without blobs, as the specification requires."""
 EMBEDDED = 16 << 10
-"""Bytes up to which content is in the manifest too: one request reads it."""
+"""Bytes up to which content is in the manifest too, so that one request reads it."""
 LARGEST = 3 << 20
-"""Bytes of a manifest that any registry takes."""
+"""Bytes of a manifest that every registry accepts."""
 _FILE, _RECORD, _DELETED = (f"application/vnd.persistable.{kind}.v1" for kind in ("file", "record", "deleted"))
 _EMPTY_MEDIA = "application/vnd.oci.empty.v1+json"
 _TITLE = "org.opencontainers.image.title"
@@ -30,7 +30,7 @@ _PATH, _CONTENT, _PART, _WRITE = (f"vnd.persistable.{name}" for name in ("path",
 
 
 class Blob(NamedTuple):
-    """Bytes that a registry has by their digest; `data` are these themselves, where they are few."""
+    """Bytes that a registry stores by their digest. data: the bytes themselves, if they are in the manifest too."""
 
     digest: str
     size: int
@@ -38,16 +38,16 @@ class Blob(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A file as its manifest tells it."""
+    """A file, parsed from its manifest."""
 
     path: str
     blobs: tuple[Blob, ...]
-    """The bytes of the file, one after the other."""
+    """The blobs that hold the bytes of the file, in order."""
     content: bytes | None
     """The bytes themselves, where they are in the manifest."""
     is_deleted: bool
     digest: str
-    """The digest of the manifest, another for each write."""
+    """The digest of the manifest, unique to each write."""
 
     @property
     def size(self) -> int:
@@ -55,29 +55,29 @@ class Entry(NamedTuple):
 
 
 def digest_of(data: bytes | memoryview) -> str:
-    """The digest by which a registry has these bytes."""
+    """The digest by which a registry stores these bytes."""
     return f"sha256:{sha256(data).hexdigest()}"
 
 
 def write_file(path: str, blobs: Sequence[Blob], files: Iterable[tuple[str, Sequence[Blob]]] = ()) -> bytes:
-    """The manifest of a file that is in `blobs`. files: others that a client shall get with it, by their paths."""
+    """The manifest of a file in `blobs`. files: path and blobs of other files that a client is to get with it."""
     layers = [_layer(blob, path if len(blobs) == 1 else None, number) for number, blob in enumerate(blobs)]
     layers += [_layer(each[0]._replace(data=None), other, None) for other, each in files if len(each) == 1]
     return _manifest(_RECORD if path.endswith(RECORD) else _FILE, path, layers)
 
 
 def write_content(path: str, content: bytes) -> bytes:
-    """The manifest of a small file that is in it, without any blob."""
+    """The manifest of a small file whose content is in it, without a blob."""
     return _manifest(_FILE, path, [], **{_CONTENT: b64encode(content).decode()})
 
 
 def write_deleted(path: str) -> bytes:
-    """The manifest that says that there is no such file, for registries that do not delete."""
+    """The manifest of a deleted file, for registries that do not delete."""
     return _manifest(_DELETED, path, [])
 
 
 def read_entry(data: bytes) -> Entry | None:
-    """The file that a manifest is of; None for one that is damaged or none of ours."""
+    """The file of a manifest; None for one that is damaged or foreign."""
     try:
         facts: Any = json.loads(data)
         annotations, kind = facts["annotations"], facts["artifactType"]
@@ -93,14 +93,14 @@ def read_entry(data: bytes) -> Entry | None:
 
 
 class Artifact(NamedTuple):
-    """An artifact of any tool: its layers by their titles, or by their digests where they have none, and the digest of all of it."""
+    """An artifact of any tool: its layers by their titles, or by their digests where they have none, and the digest of its manifest."""
 
     layers: dict[str, Blob]
     digest: str
 
 
 def read_artifact(data: bytes) -> Artifact | None:
-    """The artifact that a manifest is of; None for what stands for a deleted file. Raises ValueError for what is none."""
+    """The artifact of a manifest; None for the manifest of a deleted file. Raises ValueError for anything else."""
     try:
         facts: Any = json.loads(data)
         if facts.get("artifactType") == _DELETED:

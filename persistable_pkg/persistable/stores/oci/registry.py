@@ -1,4 +1,4 @@
-"""Requests to a registry: what the specification of OCI distribution calls pull, push, content discovery and management."""
+"""Requests to a registry: pull, push, content discovery and management, as in the specification of OCI distribution."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SCOPES: dict[Action, str] = {"pull": "pull", "push": "pull,push", "delete": "pu
 
 
 class _Passing(Exception):
-    """A failure that another try may not meet. `error`: the one to raise when no try is left."""
+    """A transient failure. error: the one to raise when no try is left. wait: seconds that the server asks to wait, if it does."""
 
     def __init__(self, error: StoreError, wait: float | None = None) -> None:
         super().__init__(str(error))
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """One request. where: a URL, or a path below that of the repository. whole: not only a part of a blob was asked for."""
+    """A request. where: a URL, or a path below that of the repository. whole: False if a range of a blob is requested."""
 
     method: str
     where: str
@@ -58,7 +58,7 @@ class Ask(NamedTuple):
 
 
 class Registry:
-    """One repository of a registry, over connections of this process. Errors are those of stores; `path` of them is for the caller."""
+    """A repository of a registry, over connections of this process. Raises errors of stores, whose `path` the caller sets."""
 
     def __init__(self, place: Address, login: Callable[[Callable[[], Any]], Login], timeout: float) -> None:
         need("httpx", "httpx", "oci", place.url)
@@ -67,12 +67,12 @@ class Registry:
         self.url = place.url
         self._base = f"{place.api}/v2/{place.repository}"
         self._scope = f"repository:{place.repository}"
-        # no proxy of the environment is between this machine and itself
+        # a registry on this machine needs no proxy of the environment
         self._client: Any = httpx.Client(timeout=timeout, trust_env=not place.is_loopback, headers={"user-agent": "persistable"})
         self._login = login(lambda: self._client)
         weakref.finalize(self, _close, self._client, os.getpid())
         for name in ("httpx", "httpcore.http11", "httpcore.connection"):
-            logging.getLogger(name).addFilter(said_without_secrets)  # once: they are told URLs, which may be signed
+            logging.getLogger(name).addFilter(said_without_secrets)  # these loggers get URLs, which may be signed
 
     # manifests
 
@@ -82,7 +82,7 @@ class Registry:
         return answer.body if answer.status == 200 else None
 
     def put_manifest(self, tag: str, manifest: bytes) -> bool:
-        """Put it at the tag, in place of what was there; False where the registry lacks a blob that it names."""
+        """Set a tag to a manifest, replacing another; False where the registry lacks a blob that it names."""
         headers = {"content-type": MEDIA}
         answer = self._ask(Ask("PUT", f"manifests/{tag}", "push", {201, 400, 404}, headers, manifest))
         if answer.status == 201:
@@ -115,12 +115,12 @@ class Registry:
     # blobs
 
     def blob_size(self, digest: str) -> int | None:
-        """The bytes of a blob; None where there is none."""
+        """The size in bytes of a blob, -1 where it is unknown; None where there is no such blob."""
         answer = self._ask(Ask("HEAD", f"blobs/{digest}", "pull", {200, 404}))
         return int(answer.headers.get("content-length", "-1")) if answer.status == 200 else None
 
     def blob_into(self, digest: str, begin: Callable[[], Callable[[bytes], object]]) -> bool | None:
-        """Give the bytes of a blob, piece by piece, to what `begin` returns: called again where an answer is cut off and asked for anew.
+        """Pass the bytes of a blob, piece by piece, to the function that `begin` returns. `begin` is called anew for each try.
 
         True if they have that digest, None where there is no such blob.
         """
@@ -137,12 +137,12 @@ class Registry:
         return f"sha256:{seen.hexdigest()}" == digest
 
     def blob_range(self, digest: str, first: int, last: int) -> bytes | None:
-        """Some of the bytes of a blob; None where there is no such blob, or the registry gives only all of it."""
+        """A range of the bytes of a blob; None where there is no such blob, or the registry supports no ranges."""
         answer = self._ask(Ask("GET", f"blobs/{digest}", "pull", {200, 206, 404, 416}, {"range": f"bytes={first}-{last - 1}"}, whole=False))
         return answer.body if answer.status == 206 else b"" if answer.status == 416 else None
 
     def push(self, digest: str, size: int, open_source: Callable[[], BinaryIO]) -> None:
-        """Upload a blob; begun anew where an answer is lost, for nobody can tell how far it came."""
+        """Upload a blob; restarted where an answer is lost, since the progress of the upload is then unknown."""
         self._retried(lambda: self._pushed(digest, size, open_source()))
 
     def _pushed(self, digest: str, size: int, source: BinaryIO) -> None:
@@ -162,7 +162,7 @@ class Registry:
     def _cancel(self, place: str) -> None:
         try:
             self._once(Ask("DELETE", place, "push", {204, 404}))
-        except Exception:  # noqa: BLE001 - the registry removes what nobody finishes
+        except Exception:  # noqa: BLE001 - the registry removes unfinished uploads
             pass
 
     def _location(self, answer: Answer, asked: str) -> str:
@@ -194,7 +194,7 @@ class Registry:
     def _once(self, ask: Ask) -> Answer:
         with self._sent(ask) as response:
             if not ask.whole and response.status_code == 200:
-                return Answer(200, response.headers, b"")  # all of a blob was not asked for
+                return Answer(200, response.headers, b"")  # only a range was wanted, not the whole blob
             return Answer(response.status_code, response.headers, b"".join(self._pieces(response)))
 
     def _sent(self, ask: Ask) -> AbstractContextManager[Any]:
@@ -218,7 +218,7 @@ class Registry:
             wait = retry_after(response.headers.get("retry-after", ""))
             raise _Passing(error, None if wait is None else min(wait, _LONGEST_WAIT))
         if method in ("PATCH", "PUT") and response.status_code in (404, 416):
-            raise _Passing(error)  # the upload is not where this side believes it to be
+            raise _Passing(error)  # the server's progress of the upload is not that of this side
         raise error
 
     def _with_header(self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, header: str | None) -> Any:
@@ -232,7 +232,7 @@ class Registry:
         return response
 
     def _through(self, call: Callable[[], ResultT]) -> ResultT:
-        """The result of `call`. Raises `_Passing`, with nothing of the library's own errors attached: they quote URLs and headers."""
+        """The result of `call`. Raises `_Passing`, without the library's own errors attached: they quote URLs and headers."""
         import httpx
 
         try:

@@ -27,7 +27,7 @@ from persistable.stores.oci.tags import tag_of
 from persistable.stores.remote_errors import room_in
 
 SETTLE = 0.02
-"""Seconds that `create` waits at least before it looks whether its file is the one that stayed."""
+"""Seconds that `create` waits at least before it checks whether its file is the one that stayed."""
 _LONGEST_SETTLE = 2.0
 _SCANNED_AT_ONCE = 1000
 _SPOOL = 8 << 20
@@ -35,7 +35,7 @@ _connected = Shared[Artifacts](16)
 
 
 def connected(place: Address, secret: Secret | None, timeout: float) -> Artifacts:
-    """The files of a repository, over connections that all who ask for the same share."""
+    """The files of a repository, over connections that are shared by all callers with equal arguments."""
 
     def login(client: Callable[[], Any]) -> Login:
         return Login(place.url, lambda: find_credentials(place.host, secret), client)
@@ -46,12 +46,12 @@ def connected(place: Address, secret: Secret | None, timeout: float) -> Artifact
 class OCIStore(BaseStore):
     """A repository of a container registry, ``oci://registry/repository``, used for nothing else. Needs ``persistable[oci]``.
 
-    Each file is an artifact whose tag spells its path; the tag of a key has its record, and with it the payload. A registry on this machine
-    is spoken to by http, any other by https. Credentials are those of ``docker login``, or of `auth`, which names an environment
+    Each file is an artifact whose tag spells its path; the tag of a key has its record, and with it the payload. The protocol is http for a
+    registry on this machine, https for any other. Credentials are those of ``docker login``, or of `auth`, which names an environment
     variable that holds ``user:password``: ``"env:NAME"`` or ``Secret("NAME")``. timeout: seconds to wait for the registry.
 
-    A tag is set whatever it pointed to, so `create` is not exclusive: it sets the tag, waits a moment, and looks whose file stayed. Where a
-    registry refuses to delete, a deleted file is replaced by a manifest that says so.
+    Registries set tags unconditionally, so `create` is not exclusive: it sets the tag, waits a moment, and checks whose file stayed. If
+    a registry refuses to delete, a deleted file is replaced by a manifest that marks it as deleted.
     """
 
     in_memory = False
@@ -90,11 +90,11 @@ class OCIStore(BaseStore):
             return file
 
     def _pulled(self, path: str, opened: Callable[[int], BinaryIO]) -> BinaryIO:
-        """The file that `opened` gives for a size, with the bytes at a path in it. Raises FileNotFoundError.
+        """Pull the bytes at a path into the file that `opened` returns for their size. Raises FileNotFoundError.
 
-        Without those that the registry has lost: where the tag still says that they are there, the payload is corrupt, and not absent.
+        Bytes that the registry has lost are missing in it: with a tag that still names them, the payload is corrupt, not absent.
         """
-        for last in (False, True):  # between the look at a tag and at its blob somebody may replace it, and a registry clean up
+        for last in (False, True):  # between the two requests the file may be replaced and its old blob removed
             entry = self._files.find(check_path(path))
             if entry is None:
                 break
@@ -190,7 +190,7 @@ class OCIStore(BaseStore):
         put = {path: digest for path, digest in at_once(begin, items) if digest is not None}
         if not put:
             return set()
-        # all that set the tag by then see the last of them; who took longer than this waits may come after
+        # all callers that have set the tag by then see the last file; a caller that takes longer than this wait may come after
         sleep(min(_LONGEST_SETTLE, max(SETTLE, 2 * (monotonic() - began))))
         return {path for path, found in self.stat_many(put).items() if found.stamp == put[path]}
 
@@ -199,10 +199,10 @@ class OCIStore(BaseStore):
             return self._files.delete(check_path(path))
 
     def close(self) -> None:
-        """Forget the connections; they end when no other store uses them."""
+        """Forget the connections; they close when no other store uses them."""
         _connected.drop((self._place, self._secret, self._timeout))
 
-    # --- the other side
+    # --- the registry
 
     @property
     def _files(self) -> Artifacts:
@@ -218,7 +218,7 @@ class OCIStore(BaseStore):
 
 
 class _Spooled(Upload):
-    """A stream whose bytes are kept in memory, then in an unnamed temporary file, and uploaded by `commit`."""
+    """An upload that is kept in memory, then in an unnamed temporary file, and sent by `commit`."""
 
     def __init__(self, url: str, path: str, upload: Callable[[str, Source], None]) -> None:
         super().__init__(path)

@@ -1,8 +1,8 @@
 """The tag of a path, and the path of a tag.
 
 A tag has 128 characters at most, letters, digits and ``_.-``, and begins with none of the last two. So ``/`` is written ``__``, and any
-other byte that a tag cannot have ``_xx``, in hexadecimal. The record of a key has the tag of the key itself, without the suffix. A tag
-that would be longer is a SHA-256 instead, and only the manifest says which path it is of.
+other byte that a tag cannot have ``_xx``, in hexadecimal. The record of a key has the tag of the key itself, without the suffix. Instead
+of a longer tag there is a SHA-256, and only the manifest has the path.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from persistable.stores.record_file import RECORD
 
 LONGEST = 128
 DELETES_REFUSED = "_-deletes-refused"
-"""A tag of no path: there are manifests that stand for deleted files, because the registry does not delete."""
-_BARE = "_."  # what ends the tag of a path without a suffix, and begins that of a long one; nothing else has it
+"""A tag of no path, which marks that there are manifests of deleted files, because the registry does not delete."""
+_BARE = "_."  # ends the tag of a path without a suffix, and begins that of a long one; no other tag has it
 _ESCAPED = re.compile(rb"[^A-Za-z0-9.\-/]")
 _ESCAPE = re.compile(r"__|_[0-9a-f]{2}|[^_%]")
 
 
 def tag_of(path: str) -> str:
-    """The tag of a checked path: another for each path."""
+    """The tag of a checked path, unique to it."""
     stem, name = path.removesuffix(RECORD), path.rpartition("/")[2]
     of_key = name.removesuffix(RECORD)
     is_record = of_key != name and of_key and "." not in of_key
@@ -32,7 +32,7 @@ def tag_of(path: str) -> str:
 
 
 def path_of(tag: str) -> str | None:
-    """The path that a tag is of; None for one that only its manifest tells, and for one that is of none."""
+    """The path of a tag; None for a SHA-256, whose path is in the manifest only, and for a tag of no path."""
     stem = tag.removesuffix(_BARE)
     if tag.startswith(_BARE) or _ESCAPE.sub("", stem):
         return None
@@ -46,7 +46,7 @@ def path_of(tag: str) -> str | None:
 
 
 def is_long(tag: str) -> bool:
-    """Tell whether it may be of a path that only its manifest tells."""
+    """Tell whether a tag has the form of a long path, which is in the manifest only."""
     return tag.startswith(_BARE)
 
 

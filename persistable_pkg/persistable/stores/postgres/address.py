@@ -1,4 +1,4 @@
-"""The address of a table in a PostgreSQL database: what libpq is given to connect, and a URL without secrets."""
+"""The address of a table in a PostgreSQL database: the settings of libpq, and a URL without secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IN_FRONT = ("user", "host", "port", "dbname")
 class Address(NamedTuple):
     """The location of a table. settings: for libpq, without secrets. secrets: those that the URL had.
 
-    schema: None for that of the search path. named: the table as it was named, None where that was left out.
+    schema: None for that of the search path. named: the table as given, None where it was left out.
     """
 
     settings: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""The connections of one process to a PostgreSQL server, and the tables of a store that are looked for there."""
+"""The connections of one process to a PostgreSQL server, with a check for the tables of a store there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST = 8
 """Connections of a process to one database, at most: a server has a hundred for all."""
 _IDLE = 4
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
-"""Settings of libpq, unless the URL, a service or the environment says otherwise: no call waits for ever for a host that is gone."""
+"""Settings of libpq, unless the URL, a service or the environment has others: no call may block forever if a host is gone."""
 
 
 class Pool(Server):
@@ -38,11 +38,11 @@ class Pool(Server):
         self._idle: list[Connection] = []
         self._gate = threading.BoundedSemaphore(_MOST)
         self.tables: set[str] = set()
-        """Names of the tables that are known to be there."""
+        """Names of the tables that are known to exist."""
 
     @contextmanager
     def connection(self) -> Generator[Connection]:
-        """A connection for the block; one that is in the middle of something at its end is closed."""
+        """Lend a connection to the block; it is closed if it is in a transaction or busy at the end."""
         with self._gate:
             held = self._take()
             try:
@@ -71,7 +71,7 @@ class Pool(Server):
 
 
 class Connections(Link[Pool]):
-    """The way to a database. layout: that of a store's table there, if it is for one."""
+    """The link to a database, with retries. layout: that of a store's table, if it is for one."""
 
     trouble = psycopg.Error
 
@@ -91,9 +91,9 @@ class Connections(Link[Pool]):
         return (frozenset(settings.items()), frozenset(environment.items())), partial(Pool, settings)
 
     def do(self, work: Callable[[Connection], _T], path: str, *, make: bool = False) -> _T | None:
-        """`work` on a connection, again where the server went away; None where there is no table to read.
+        """Do `work` on a connection, again where the server became unreachable; None where there is no table to read.
 
-        make: it writes, so the tables are made where there are none. Whatever `work` has done is done once: it has to see to that.
+        make: `work` writes, so tables are made where there are none. `work` has to make sure that a repetition has no further effect.
         """
 
         def act(pool: Pool) -> _T | None:
@@ -109,7 +109,7 @@ class Connections(Link[Pool]):
         layout = self._layout
         if not isinstance(error, psycopg.errors.UndefinedTable) or layout is None or layout.items not in server.tables:
             return False
-        server.tables.discard(layout.items)  # dropped since: it is looked for again
+        server.tables.discard(layout.items)  # dropped since: look for it again
         return True
 
     def _passes(self, error: Exception) -> bool:
@@ -119,14 +119,14 @@ class Connections(Link[Pool]):
         return explained(cast("psycopg.Error", error), self._url, path, writing)
 
     def _before_pause(self, server: Pool) -> None:
-        server.close()  # the others are broken as well
+        server.close()  # idle connections are broken as well
 
     def _find(self, connection: Connection, pool: Pool, layout: Layout, make: bool) -> bool:
-        """Look for the tables, and make them if that is asked for; True if they are there."""
+        """Look for the tables, and make missing ones if `make`; True if they exist."""
         found = connection.execute(layout.look).fetchone()
         if found is None and make:
             with connection.transaction():
-                # two that make them at once would get in each other's way; the other finds them
+                # two processes that make them at once would fail; with the lock, the second one finds them
                 connection.execute(b"SELECT pg_advisory_xact_lock(hashtext('persistable'), hashtext(%s))", (layout.items,))
                 if connection.execute(layout.look).fetchone() is None:
                     self._check_version(connection)

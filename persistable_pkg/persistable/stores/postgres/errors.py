@@ -1,4 +1,4 @@
-"""Errors of a PostgreSQL server and of the way to it, as errors of stores."""
+"""Errors of a PostgreSQL server and of connections to it, as errors of stores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CODES: dict[str, Kind] = {
     "53100": "full", "54000": "full", "42501": "denied", "25006": "read only",
     "28": "refused", "3D000": "no database", "3F000": "no schema",
 }  # fmt: skip
-# one that cannot be connected to tells no code
+# a failed connection has no code
 _WORDS: dict[str, Kind] = {
     "the database system is": "unreachable", "too many clients": "busy", "connection slots": "busy",
     "no password supplied": "no credentials", "authentication failed": "refused", "pg_hba.conf": "refused",
@@ -47,7 +47,7 @@ _TEXTS: dict[Kind, ErrorText] = {
 
 
 def kind_of(error: psycopg.Error) -> Kind:
-    """The one of the few cases that a caller can act on which this is."""
+    """The kind of an error, among the few that a caller can act on."""
     code = error.sqlstate
     if code is not None:
         return _CODES.get(code) or _CODES.get(code[:2]) or "other"
@@ -64,18 +64,18 @@ def kind_of(error: psycopg.Error) -> Kind:
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Tell whether the same may succeed a moment later: the server restarts, has no connection left, or another was in the way."""
+    """Tell whether an error is transient: the server restarts or is out of connections, or another transaction conflicted."""
     return kind_of(error) in ("unreachable", "busy")
 
 
 def explained(error: psycopg.Error, url: str, path: str, writing: bool) -> StoreError:
-    """The error of a store for one of psycopg."""
+    """The StoreError for an error of psycopg."""
     kind = kind_of(error)
     return store_error(_TEXTS["read only" if kind == "denied" and writing else kind], url, path, str(error))
 
 
 def too_long(url: str, path: str, most: int) -> StoreError:
-    """The error for a path that no entry of an index can hold."""
+    """The error for a path that is too long for an entry of an index."""
     message = f"the path {path[:60]}... is too long for {url}: {len(path.encode())} bytes, it takes {most}"
     error = StoreError(message, url=url, path=path)
     error.errno = errno.ENAMETOOLONG

@@ -1,7 +1,7 @@
 """The tables of a store in PostgreSQL, and the statements about them.
 
-One row a path. Bytes are in the row, those of a large item in rows of another table, which a trigger deletes with it. A record also has the
-transaction that wrote it, and one that was deleted leaves its path and that transaction: they tell what has changed without a listing.
+There is one row per path. Bytes are in the row, those of a large item in rows of another table, which a trigger deletes with it. A record
+also has the transaction that wrote it, and a deleted one leaves its path and the transaction: so changes are known without a listing.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from persistable.stores.record_file import FAILED, RECORD
 
 VERSION = "persistable store, layout 1"
-"""The comment of a table, by which it is known to be that of a store."""
+"""The comment of a table, which marks it as that of a store."""
 CHUNK = 2 << 20
 """Bytes of one row, at most."""
 LONGEST = 2000
 """Bytes of a path, at most: an entry of an index must fit a third of a page."""
 PRUNED = ""
-"""Mark in place of a path among the deleted ones: deletions up to that transaction have been forgotten."""
+"""Mark in place of a path among the deleted ones: deletions up to its transaction have been forgotten."""
 OLDEST = 130000
-"""The first version of the server that has what is used here."""
+"""The first version of the server with all features used here."""
 
 
 class Layout:
-    """The statements for a table. schema: None for the one that the search path finds."""
+    """The statements for a table. schema: None for that of the search path."""
 
     def __init__(self, schema: str | None, table: str) -> None:
         self.schema = schema
@@ -31,11 +31,11 @@ class Layout:
         row = "ON CONFLICT (path) DO UPDATE SET (size, stamp, changed, data, body) = " + _EXCLUDED
         many = (
             f"INSERT INTO {items} (path, size, stamp, data) SELECT path, octet_length(data), %s::bigint, data "
-            "FROM unnest(%s::text[], %b::bytea[]) AS given (path, data) ORDER BY path"  # so that two never wait for each other
+            "FROM unnest(%s::text[], %b::bytea[]) AS given (path, data) ORDER BY path"  # so that two never deadlock
         )
         large = (
             f"INSERT INTO {items} (path, size, stamp, body) SELECT %s::text, %s::bigint, %s::bigint, %s::bigint "
-            f"WHERE (SELECT count(*) FROM {chunks} WHERE body = %s) = %s"  # else a part was lost, or taken for that of a dead writer
+            f"WHERE (SELECT count(*) FROM {chunks} WHERE body = %s) = %s"  # else a chunk was lost, or removed as one of a killed writer
         )
         self.put_many, self.put_large = f"{many} {row}".encode(), f"{large} {row}".encode()
         self.create_many = f"{many} ON CONFLICT DO NOTHING RETURNING path".encode()
@@ -45,7 +45,7 @@ class Layout:
         self.stat = f"SELECT path, size, stamp FROM {items} WHERE path = ANY(%s)".encode()
         self.delete = f"DELETE FROM {items} WHERE path = ANY(%s)".encode()
         self.page = f"SELECT path, size, stamp FROM {items} WHERE path > %s AND path < %s ORDER BY path LIMIT %s".encode()
-        # "0" follows "/", which follows ".": from a base up to there is all that belongs to it
+        # "0" follows "/", which follows ".": the range from a base up to base + "0" has all paths that begin with base and "." or "/"
         self.alone = (
             f"SELECT given.path FROM unnest(%s::text[], %s::text[]) AS given (path, base) WHERE NOT EXISTS "
             f"(SELECT FROM {items} AS item WHERE item.path >= given.base AND item.path < given.base || '0' AND item.path <> given.path)"
@@ -57,7 +57,7 @@ class Layout:
             f"DELETE FROM {chunks} WHERE body IN (SELECT body FROM {chunks} AS chunk WHERE number = 0 AND path >= %s AND path < %s "
             f"AND NOT EXISTS (SELECT FROM {items} AS item WHERE item.path = chunk.path AND item.body = chunk.body))"
         ).encode()
-        # the server, its timeline and the table, and the oldest transaction that has not ended: what comes later is of that or a later one
+        # the server, its timeline and the table, and the oldest running transaction: later changes are of that or a later one
         self.horizon = (
             f"SELECT system_identifier || ':' || timeline_id || ':' || {literal(items)}::regclass::oid::text, "
             "pg_snapshot_xmin(pg_current_snapshot())::text FROM pg_control_system(), pg_control_checkpoint()"
@@ -71,7 +71,7 @@ class Layout:
             f"INSERT INTO {deleted} AS known (path, changed) SELECT {note}, changed FROM oldest "
             "ON CONFLICT (path) DO UPDATE SET changed = greatest(known.changed, EXCLUDED.changed)"
         ).encode()
-        # of the catalog itself, which is read as it is now; to_regclass() may answer from what a session remembers
+        # from the catalog, which is read as it is now; to_regclass() may answer from the cache of a session
         here = f"n.nspname = {literal(schema)}" if schema is not None else "pg_table_is_visible(c.oid)"
         self.look = (
             f"SELECT obj_description(c.oid, 'pg_class') FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
@@ -118,12 +118,12 @@ _EXCLUDED = "(EXCLUDED.size, EXCLUDED.stamp, EXCLUDED.changed, EXCLUDED.data, EX
 
 
 def _recorded(column: str) -> str:
-    """The condition that a path is that of a record or failure."""
+    """The SQL condition that a path is that of a record or failure."""
     return f"(right({column}, {len(RECORD)}) = {literal(RECORD)} OR right({column}, {len(FAILED)}) = {literal(FAILED)})"
 
 
 def quoted(name: str) -> str:
-    """`name` as an identifier."""
+    """`name` as a quoted identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -1,8 +1,8 @@
-"""Bytes at paths in a table of a PostgreSQL database: for a team that has one.
+"""Bytes at paths in a table of a PostgreSQL database.
 
-Each call is one statement, or one transaction, so that it is done whole or not at all. A large item goes there in rows of some megabytes
-before the row of its path, which names them, so that no transaction stays open while a payload is written, and a server that restarts in
-the middle costs a moment. What such a statement did is done once: a row has a random stamp, by which one sees whether it was one's own.
+Each call is one statement, or one transaction, so that it is done whole or not at all. A large item is sent in rows of some megabytes
+before the row of its path, which names them, so that no transaction stays open while a payload is written, and a restart of the server
+in between costs only a retry. A retry has no further effect: each row has a random stamp, which shows whether an earlier try wrote it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from persistable.stores.postgres.connections import Connection
 
 KEPT = 100_000
-"""Deleted records that are remembered, about: who has not looked for longer lists all that there is."""
+"""Deleted records that are remembered, about: a reader whose token is older lists all records."""
 PRUNED_EVERY = 10_000
-"""Deletions between two looks whether there are more, on average."""
+"""Deletions between two prunings, on average."""
 _Statement = tuple[bytes, tuple[Any, ...]]
 
 
@@ -41,9 +41,9 @@ class PostgresStore(DatabaseStore["Body"]):
     path), and settings such as ``sslmode=require``, ``service=`` or several hosts.
 
     The password is found where libpq looks: ``$PGPASSWORD``, ``~/.pgpass``, a service file. ``password=`` takes a `Secret`, or a text,
-    which is pickled with the store, as is one in the URL: give it so only if it may travel. `url` never has it.
+    which is pickled with the store, as is one in the URL: give it so only if other processes may get it. `url` never has it.
 
-    ``timeout``: seconds for which a server that was reached before, and went away, is waited for.
+    ``timeout``: seconds to wait for a server that was reached before and is no longer reachable.
     """
 
     chunk = CHUNK
@@ -91,13 +91,13 @@ class PostgresStore(DatabaseStore["Body"]):
         return [(path, Stat(*row)) for path, *row in self._rows(self._layout.page, "", first, last, most)]
 
     def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
-        """The changes since the earliest of `tokens`; all that there is where they are of another server, too old, or of none."""
+        """The changes since the earliest of `tokens`; all records where one is None, too old, or of another server or table."""
         from psycopg.errors import InsufficientPrivilege
 
         def look(connection: Connection) -> Changes | None:
             try:
                 found = connection.execute(self._layout.horizon).fetchone()
-            except InsufficientPrivilege:  # of a server that lets nobody ask who it is
+            except InsufficientPrivilege:  # a server may refuse to identify itself
                 return None
             if found is None:
                 return None
@@ -119,7 +119,7 @@ class PostgresStore(DatabaseStore["Body"]):
         self.change_many(items)
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        """All of it in one transaction: all is there, or nothing."""
+        """Make all changes in one transaction: all of them, or none."""
         gone = check_paths(delete)
         items: dict[str, Bytes] = {}
         for stage in stages:
@@ -143,7 +143,7 @@ class PostgresStore(DatabaseStore["Body"]):
             raise
 
     def _all(self, statements: Sequence[_Statement], path: str, make: bool) -> Sequence[int]:
-        """Execute these in one transaction; how many rows each was about."""
+        """Execute the statements in one transaction; the number of rows of each."""
 
         def work(connection: Connection) -> Sequence[int]:
             if len(statements) == 1:
@@ -155,7 +155,7 @@ class PostgresStore(DatabaseStore["Body"]):
         return self._do(work, path, make=make) or [0] * len(statements)
 
     def _split(self, items: Mapping[str, Bytes]) -> tuple[dict[str, Bytes], dict[str, memoryview]]:
-        """The items whose bytes are in their row, and those that are too large for that."""
+        """Split items into those whose bytes are in their row, and those that are too large for that."""
         small: dict[str, Bytes] = {}
         large: dict[str, memoryview] = {}
         self._check_paths(items)
@@ -186,7 +186,7 @@ class PostgresStore(DatabaseStore["Body"]):
         return body
 
     def _prune(self, deleted: int) -> None:
-        """Forget the oldest deletions, now and then; `deleted` are those of one call. Where that fails, another does it later."""
+        """Forget the oldest deletions, at random times; `deleted`: those of this call. After an error, a later call does it."""
         if random.random() * PRUNED_EVERY < deleted:
             with suppress(StoreError):
                 self._do(partial(_execute, self._layout.prune, (KEPT,)), "")
@@ -204,7 +204,7 @@ class PostgresStore(DatabaseStore["Body"]):
         return self._create(items, alone=True)
 
     def _create(self, items: Mapping[str, Bytes], alone: bool) -> tuple[set[str], set[str]]:
-        """The paths that were created, and, if it is asked for, those of them beside which there is nothing."""
+        """Create items; the created paths, and, if `alone`, those of them with no other path of the same base."""
         small, large = self._split(items)
         if not items:
             return set(), set()
@@ -217,14 +217,14 @@ class PostgresStore(DatabaseStore["Body"]):
         def work(connection: Connection) -> tuple[set[str], set[str]]:
             nonlocal tries
             tries += 1
-            if tries > 1:  # the answer of the one before may have been lost, and not what it did
+            if tries > 1:  # the previous try may have succeeded, and its answer been lost
                 created.update(path for (path,) in connection.execute(self._layout.mine, (list(items), stamp)))
             for query, values in statements:
                 created.update(path for (path,) in connection.execute(query, values))
             if not alone or not created:
                 return created, set()
             bases = {path: path[:end] for path in created if (end := path.find(".", path.rfind("/") + 1)) > 0}
-            # a statement of its own, so that it sees what was there when these had been created
+            # a separate statement, so that it sees all paths that were there after these had been created
             return created, {path for (path,) in connection.execute(self._layout.alone, (list(bases), list(bases.values())))}
 
         try:
@@ -251,11 +251,11 @@ class PostgresStore(DatabaseStore["Body"]):
         self._do(work, path, make=True)
 
     def start(self, body: int, number: int, path: str, data: bytes) -> Future[None]:
-        """`send`, while the caller goes on."""
+        """Run `send` in the background."""
         return self.threads().submit(self.send, body, number, path, data)
 
     def _drop(self, bodies: Iterable[Body], error: BaseException | None = None) -> None:
-        """Remove what was sent for nothing. Where that fails, or it may be committed after all, `clear_temporary` does it later."""
+        """Remove rows of aborted uploads. Where that fails, or an upload may be committed after all, `clear_temporary` does so later."""
         is_definite = isinstance(error, StoreError) and not isinstance(error, StoreUnavailable)
         for body in bodies:
             if body.count and (is_definite or not body.is_committing):
@@ -277,14 +277,14 @@ class PostgresStore(DatabaseStore["Body"]):
 
 
 class Body(ChunkedUpload):
-    """The bytes of an item that are being sent: rows of the same number."""
+    """An upload of an item, in rows of the same number."""
 
     def __init__(self, store: PostgresStore, path: str) -> None:
         self.number = random_number()
         super().__init__(path, CHUNK, lambda count, data: store.start(self.number, count, path, data))
 
     def row(self, stamp: int) -> tuple[Any, ...]:
-        """The values for the statements that put or create its path."""
+        """The values for the statements that put or create the row of its path."""
         return self.place, self.size, stamp, self.number, self.number, self.count
 
 
@@ -293,6 +293,6 @@ def _execute(query: bytes, values: tuple[Any, ...], connection: Connection) -> i
 
 
 def _columns(items: Mapping[str, Bytes]) -> Iterable[tuple[list[str], list[Bytes]]]:
-    """Paths and bytes for one statement each."""
+    """Paths and bytes, in batches for one statement each."""
     for some in portions(items.items(), lambda item: len(item[0]) + len(item[1])):
         yield [path for path, _ in some], [data for _, data in some]
