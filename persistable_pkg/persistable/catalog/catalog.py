@@ -163,7 +163,7 @@ class Catalog:
         return nodes.script(self, self[key], trusted)
 
     def reproduce(self, key: Target, recursive: bool = False, rtol: float = 0.0, atol: float = 0.0, progress: bool = False) -> Reproduction:
-        """Generate a stored payload again, from its record alone and without storing it, and compare.
+        """Generate a stored payload again, from its record alone and without storing it, and compare the two.
 
         recursive: begin at the sources, generate everything upstream again too, and name the first payload that diverges. rtol, atol:
         relative and absolute difference up to which two numbers count as equal. progress: show a bar. Raises UnknownKey.
@@ -212,8 +212,8 @@ class Catalog:
         """Store a file made elsewhere as the payload of `node`; its record has ``made="adopted"``, and the file's name in its notes.
 
         file: a path or URL, of a folder for formats of several files. It is read and validated, and copied byte for byte. io: its format;
-        without it that of the node if that writes files with this suffix, else that of the suffix. replace: replace a stored payload. move:
-        move the file instead of copying it, if it is on the same file system.
+        without it that of the node if that writes such files, else that of the suffix. replace: replace a stored payload. move: move the
+        file instead of copying it, if it is on the same file system.
 
         Raises PayloadExists, UnknownFormat, FileNotFoundError, StoreError for a node that keeps no payload, and the errors of reading and
         `_validate_payload`.
@@ -277,7 +277,7 @@ class Catalog:
     def restore(self, *what: Target) -> Restored:
         """Restore payloads from the trash: all of them, or those of these keys, names or stamps of cleanups.
 
-        A payload that was made anew since stays in the trash. Raises UnknownKey for one that is not in the trash.
+        A payload that was generated again since stays in the trash. Raises UnknownKey for one that is not in the trash.
         """
         from persistable.catalog.cleanup.trashed import Trash
 

@@ -97,7 +97,7 @@ class Entry:
 
     @property
     def record(self) -> Record:
-        """The record itself, read from the store. Raises PayloadNotFound where there is none, PayloadCorrupted for a damaged one."""
+        """The record, read from the store. Raises PayloadNotFound where there is none, PayloadCorrupted for a damaged one."""
         from persistable.records import access
 
         found = access.find_record(self._catalog.store, self.place) if self.status != ABSENT else None

@@ -18,7 +18,7 @@ NOT_KEPT = "unkept"
 
 
 def places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
-    """Every node of these lineages, upstream first, with the store it is looked up in: its own, else that of the first that needs it."""
+    """Every node of these lineages, upstream first, with its store: its own, else that of the first node that needs it."""
     stores: dict[Key, Store] = {node.key: store for node, store in targets}
     nodes = list(walk(*(node for node, _ in targets)))
     for node in reversed(nodes):

@@ -1,4 +1,4 @@
-"""`where=`: an SQL expression over params and facts, parsed, checked, and written anew with every value bound.
+"""`where=`: an SQL expression over params and facts, parsed, checked, and rewritten with every value bound.
 
 The text itself never reaches SQLite: each supported part of the parsed expression is written as SQL of our own.
 """
@@ -295,7 +295,7 @@ def _values(parts: Iterable[Condition]) -> tuple[Any, ...]:
 
 
 def _joined(expr: Any) -> list[Any]:
-    """The parts of ``a AND b AND c``, or of as many joined by OR, which the parser has nested to the left."""
+    """The parts of ``a AND b AND c``, or of a chain of OR, which the parser nests to the left."""
     parts, left = list[Any](), expr
     while type(left) is type(expr):
         parts.append(left.expression)
@@ -308,7 +308,7 @@ _ARGUMENTS = {
     "this", "expression", "expressions", "negate", "low", "high", "decimals", "quoted", "is_string", "table", "db", "catalog", "offset",
     "typed", "safe", "query",
 }  # fmt: skip
-"""The arguments that parts of an expression may have. Those that are not written anew here do not change the meaning of the rest."""
+"""The arguments that parts of an expression may have. Those that are not rewritten here do not change the meaning of the rest."""
 
 
 def _role(parts: list[str], columns: Columns) -> str | None:

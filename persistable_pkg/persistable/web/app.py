@@ -1,4 +1,4 @@
-"""The application: addresses to pages, each as HTML or as JSON, and the images of previews."""
+"""The application: routes of pages, each as HTML or as JSON, and of the images of previews."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost")
-"""Host names of requests from a browser of this machine or behind a tunnel to it. Any other was made to point here by an attacker."""
+"""Host names of requests from a browser of this machine or behind a tunnel to it. An attacker may have made any other point here."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -30,7 +30,7 @@ HEADERS = {
 class Guard:
     """Lets through to `app` only GET and HEAD, for this machine, with the token: in the URL, in a cookie, or as ``Authorization: Bearer``.
 
-    A token in the URL counts before a cookie, and comes back as a cookie that scripts cannot read and other sites cannot send.
+    A token in the URL counts before a cookie, and is returned as a cookie that scripts cannot read and other sites cannot send.
     """
 
     def __init__(self, app: ASGIApp, token: str, cookie: str) -> None:

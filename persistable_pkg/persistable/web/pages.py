@@ -1,4 +1,4 @@
-"""The pages: for each address the facts that it shows, which are its JSON, and the template that shows them."""
+"""The pages: for each address the facts that it shows, which are its JSON, and the template for them."""
 
 from __future__ import annotations
 

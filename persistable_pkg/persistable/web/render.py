@@ -68,7 +68,7 @@ def _key_of(text: str | None) -> Key | None:
 
 
 def _link(links: Links, text: object, path: str, **query: object) -> Html:
-    """`text` as a link to a page; as it is where there is no such page."""
+    """`text` as a link to a page; plain text where there is no such page."""
     url = links.to(path, **query)
     return Html(f'<a href="{html(url)}">{html(text)}</a>') if url else html(text)
 

@@ -1,4 +1,4 @@
-"""The server of the local page: on this machine's own address, behind a token that is drawn when it starts."""
+"""The server of the local page: on the loopback address, behind a token that is drawn when it starts."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _same(tree: Any) -> str:
 
 
 def _order(trees: Mapping[str, Any]) -> list[str]:
-    """The values of an axis in order: numbers by size, everything else as text, nothing last."""
+    """The values of an axis in order: numbers by size, then others as text, then absent ones."""
 
     def rank(text: str) -> tuple[int, float, str]:
         tree = trees[text]

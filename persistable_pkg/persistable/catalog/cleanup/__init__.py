@@ -1,1 +1,1 @@
-"""Cleaning up: collections, the trash, pins, verification, savings."""
+"""Cleanup of stores: collections, the trash, pins, verification, savings."""

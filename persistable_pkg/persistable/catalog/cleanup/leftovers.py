@@ -55,7 +55,7 @@ class Leftover(NamedTuple):
     """The leftovers of one crash of one payload. base: the path prefix of its record and claim; "" for files of no payload.
 
     paths: in the store, or on this machine. age: seconds since the last write, None where the store does not report it. sure: False for
-    files that a record may yet come to name. moves: False for files that are deleted, not moved to the trash, where they would be of no
+    files that a record may still name later. moves: False for files that are deleted, not moved to the trash, where they would be of no
     use. here: True where paths are of this machine, and not in the store.
     """
 
@@ -387,7 +387,7 @@ def remove(store: Store, whole: Store, found: Sequence[Leftover], silent: Collec
 
 
 def key_of(base: str) -> Key | None:
-    """The key whose record begins so; None for a custom path."""
+    """The key with this path prefix; None for a custom path."""
     try:
         return Key.parse(base)
     except ValueError:

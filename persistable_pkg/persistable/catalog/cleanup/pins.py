@@ -38,7 +38,7 @@ class Pin(NamedTuple):
 
 
 def pin(catalog: Catalog, key: Key, reason: str) -> Pin:
-    """Pin `key`, or give its pin another reason."""
+    """Pin `key`, or change the reason of its pin."""
     made = Pin(key, reason, time.time(), socket.gethostname())
     store_format.before_writing(catalog.store)
     catalog.store.put(_path(key), _to_bytes(made))

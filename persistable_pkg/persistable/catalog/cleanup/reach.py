@@ -78,7 +78,7 @@ def stored_downstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
 
 
 def stored_upstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
-    """The places of payloads that `keys` were made from, at any remove, each after all that it was made from; `keys` are not in it."""
+    """The places of stored payloads upstream of `keys`, each after all that it was made from, without `keys`."""
     index, given = catalog.current(), set(map(str, keys))
     return _stored(index, _ordered(index, upstream_of(index, given)), given)
 

@@ -23,7 +23,7 @@ class Saving:
     count: int
     """Their number."""
     seconds: float
-    """The seconds that making all of them took."""
+    """The seconds that generation of all of them took."""
     size: int
     """The bytes of all of them."""
 
@@ -38,16 +38,16 @@ class Savings(Listed[Saving]):
 
     @property
     def seconds(self) -> float:
-        """Seconds of generation of all."""
+        """Seconds of generation of all payloads."""
         return sum(row.seconds for row in self)
 
     @property
     def size(self) -> int:
-        """Bytes of all."""
+        """Bytes of all payloads."""
         return sum(row.size for row in self)
 
     def to_frame(self, backend: str = "pandas") -> Any:
-        """A table of pandas or polars: name, count, seconds, size, seconds_per_byte."""
+        """A pandas or polars frame: name, count, seconds, size, seconds_per_byte."""
         if backend not in ("pandas", "polars"):
             raise ValueError(f"backend={backend!r}: pandas or polars")
         columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in self] for name in _COLUMNS}

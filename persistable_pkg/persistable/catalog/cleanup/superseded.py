@@ -30,7 +30,7 @@ _BATCH = 2000
 
 
 class Made(NamedTuple):
-    """One stored payload: its key, the beginning of its record's name, and when it was made."""
+    """One stored payload: its key, the path prefix of its record, and the time at which it was made."""
 
     key: str
     base: str
@@ -105,7 +105,7 @@ def _shapes(nodes: Mapping[str, _Node], params: Mapping[str, str]) -> dict[str, 
 
 
 def _is_newer(nodes: Mapping[str, _Node], created: Mapping[str, float], one: str, other: str) -> bool:
-    """Tell whether no version in the lineage of `one` is lower than that of `other` there, and some are higher."""
+    """Tell whether no version in the lineage of `one` is lower than its counterpart in that of `other`, and some are higher."""
     later = created[one] > created[other]
     seen: set[tuple[str, str]] = set()
     stack = [(one, other)]

@@ -4,7 +4,7 @@ It is in ``.persistable/trash/<stamp>``, one folder for each cleanup: below ``fi
 a list of the removed units, with the reasons. Where a store renames, the record moves first and then the files. Elsewhere the record alone
 moves, and the files stay where they are, named by no record but that in the trash, until the trash is emptied.
 
-A payload exists by its record, so the record is the first to go and the last to come back. A crash in between leaves files that only a
+A payload exists by its record, so the record is the first to go and the last to be restored. A crash in between leaves files that only a
 record in the trash names: they are still restored with it, or removed with it.
 """
 
@@ -43,7 +43,7 @@ class Unit(NamedTuple):
     """Files that are removed and restored together.
 
     base: the path prefix of its record, failure and claim; "" for files of no payload. record: path of the record or failure; None for
-    files that no record names. files: paths of the files. sure: False for files that a record may yet come to name.
+    files that no record names. files: paths of the files. sure: False for files that a record may still name later.
     """
 
     base: str

@@ -52,7 +52,7 @@ class Trash(Listed[Held]):
 
     @property
     def size(self) -> int:
-        """Bytes of all together."""
+        """Bytes of all units."""
         return sum(each.unit.size for each in self)
 
     def restore(self, *what: Any) -> Restored:

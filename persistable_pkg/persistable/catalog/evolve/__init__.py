@@ -1,1 +1,1 @@
-"""Names and params renamed, files adopted, earlier folders imported."""
+"""Renaming of names, params and classes, adoption of files, and import of folders of earlier versions."""

@@ -1,4 +1,4 @@
-"""`Changes`: payload names, params and classes by their old and new names, applied to the trees that records hold."""
+"""`Changes`: payload names, params and classes by their old and new names, applied to the trees in records."""
 
 # Trees hold values of every type, so pyright may find unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -64,11 +64,11 @@ class ImportedReleased:
 
 
 class _Unfit(Exception):
-    """The reason why a file is left."""
+    """Error for a file that is not imported, with the reason."""
 
 
 class _Found(NamedTuple):
-    """A payload of an earlier version: its name, the md5 of its params, its params as JSON has them, and its file."""
+    """A payload of an earlier version: its name, the md5 of its params, its params as JSON, and its file."""
 
     name: str
     digest: str
@@ -159,7 +159,7 @@ def _digest(name: str, tree: Any) -> str:
 
 
 def _node(name: str, tree: Mapping[str, Any], known: Mapping[str, type[Any]]) -> Persistable[Any, Any]:
-    """The node of today that is called `name` and has the params in `tree`."""
+    """The node in today's classes that has this payload name and the params in `tree`."""
     cls = known.get(name)
     if cls is None:
         raise _Unfit(f"none of the classes given has payloads called {name}; those given have {', '.join(known) or 'none'}")

@@ -51,7 +51,7 @@ def valued(params: dict[str, Any]) -> list[tuple[str, int, Any]]:
 
 
 def _plain(params: dict[str, Any]) -> list[tuple[str, int, Any]] | None:
-    """Path, kind and value of each of `params`; None if any of them takes the long way over `walk` and `exact`."""
+    """Path, kind and value of each of `params`; None if any of them needs `walk` and `exact`."""
     found: list[tuple[str, int, Any]] = []  # in one loop: an index may be of a million records, most of which have plain params
     for path, value in params.items():
         kind = _KINDS.get(value.__class__, TREE)

@@ -24,7 +24,7 @@ BATCH = 2000
 AT_ONCE = 50_000
 """Records that are written at once: a page of the index is written once for all of its rows among them."""
 MANY = 20_000
-"""New records from which on it takes less time to make the secondary indexes anew."""
+"""New records from which on it is faster to rebuild the secondary indexes."""
 TOGETHER = 50
 """Rows that one statement writes."""
 PART = 4
@@ -32,7 +32,7 @@ PART = 4
 COLUMNS = 5000
 """Params of one name that queries are checked against at most."""
 OTHER = "other"
-"""Status of a file that only looks like a record by its name; no query finds it."""
+"""Status of a file that only has the name of a record; no query finds it."""
 Progress = Callable[[int, int], None]
 _path: Callable[[Sequence[Any]], str] = itemgetter(0)
 Pending = tuple[str, int, str, str | int, int | None]
@@ -64,7 +64,7 @@ def is_current(index: Index, store: Store) -> bool:
 
 
 class _PathIds(dict[str, int]):
-    """Ids of the paths of params; one that is new gets the next."""
+    """Ids of the paths of params; a new path gets the next id."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         super().__init__(db.execute("SELECT path, id FROM paths").fetchall())
@@ -89,7 +89,7 @@ class _Refresh:
         self._after: list[tuple[str, tuple[Any, ...]]] = []
         """Statements to be executed once all pending rows are written."""
         self._dropped: list[str] = []
-        """Secondary indexes that are made anew at the end."""
+        """Secondary indexes that are rebuilt at the end."""
         self._paths = _PathIds(db)
         self._shapes: set[tuple[Any, ...]] = set()
         """Name, class and params of descriptions whose columns are noted."""

@@ -99,7 +99,7 @@ def _parsed(data: bytes) -> tuple[Record, dict[str, Any]]:
             return record, facts
     except (PayloadCorrupted, StopIteration, ValueError, LookupError, TypeError):
         pass
-    record = Record.parse(data).checked()  # damaged, or written by something else, in lines of its own
+    record = Record.parse(data).checked()  # damaged, or written by another program, in other lines
     return record, record.facts()
 
 

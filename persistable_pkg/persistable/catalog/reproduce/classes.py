@@ -67,7 +67,7 @@ def _at(home: Any, name: str) -> Any:
 
 
 def _is_named_by_records(found: object) -> bool:
-    """Tell whether it is a step or a class of nodes."""
+    """Tell whether an object is a step or a class of nodes."""
     return isinstance(found, Step) or (isinstance(found, type) and issubclass(found, Persistable))
 
 

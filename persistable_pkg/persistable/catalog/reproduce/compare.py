@@ -194,7 +194,7 @@ def _short(value: Any) -> str:
 
 
 def _text(walk: _Walk, a: str, b: str) -> None:
-    """Tell how two texts differ, by line where there are several."""
+    """Note the differences of two texts, by line where there are several."""
     mine, other = a.splitlines(keepends=True), b.splitlines(keepends=True)
     if (len(mine) <= 1 and len(other) <= 1) or max(len(mine), len(other)) > _MOST_LINES:
         first = _first_other(a, b)

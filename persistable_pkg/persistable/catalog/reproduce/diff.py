@@ -184,7 +184,7 @@ class Sources:
             self._references.update(dict.fromkeys(entry["names"], entry["class"]))
 
     def of(self, name: str, function: str) -> str | None:
-        """The source of a function that makes, or helps to make, payloads called `name`."""
+        """The source of a function that makes, or helps to make, payloads called `name`; None where it is lost."""
         if name not in self._code or function not in self._code[name].parts:
             return None
         if name == self._record.key.name:

@@ -26,7 +26,7 @@ _MOST_ITEMS = 2000
 
 
 class NoText(Exception):
-    """There is no Python text for a value. ``path`` is its place, dotted."""
+    """Error for a value without Python text. ``path`` is its place, dotted."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -48,7 +48,7 @@ class Literals:
         """Names that were defined in a script or notebook, so that they cannot be imported."""
 
     def imports(self) -> list[str]:
-        """The import statements for all that was written so far, sorted."""
+        """The import statements for all text written so far, sorted."""
         lines: list[str] = []
         by_module: dict[str, list[str]] = {}
         for (module, name), alias in self._imported.items():
@@ -123,7 +123,7 @@ class Literals:
         return f"{function}(\n" + "".join(f"{indent}    {part},\n" for part in parts) + f"{indent})"
 
     def keywords(self, params: Any) -> list[tuple[str, str]] | None:
-        """The keywords of the call that makes a params object; None where the call would give another."""
+        """The keywords of the call that makes a params object; None where that call would make a different one."""
         spec = fields_of(type(params))
         if spec is None or any(field.alias is None and not field.markers.untracked for field in spec.fields):
             return None

@@ -295,7 +295,7 @@ class _Remake:
         return ". ".join(said)
 
     def changes(self, key: Key) -> str:
-        """The changes of the code since the stored payload was made, its own and that upstream, in words."""
+        """The changes of its own and upstream code since the stored payload was made, in words."""
         record = self.records[key]
         assert record is not None
         verdict = judged(self.then[key], self.store, record)
@@ -328,7 +328,7 @@ def _content(record: Record) -> Any:
 
 
 def other_versions(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Distributions that have another version now than a record says: name to version then and now, "" where it is not installed."""
+    """Distributions whose version differs from the record: versions then and now by name, "" for one that is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, tuple[str, str]] = {}

@@ -52,7 +52,7 @@ _DOWNLOADS = ("persistable:HttpGet",)
 
 @dataclass(repr=False)
 class Exported:
-    """An export that was done."""
+    """The result of an export."""
 
     to: str
     """The path or URL."""

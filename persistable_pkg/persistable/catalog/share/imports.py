@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(repr=False)
 class Imported:
-    """An import that was done."""
+    """The result of an import."""
 
     imported: list[Key] = field(default_factory=list[Key])
     """Keys of payloads that were copied, or, with ``replace=True``, replaced."""

@@ -15,10 +15,10 @@ from persistable.stores.open import open_store
 from persistable.stores.zip import SUFFIX, is_zip, parted
 
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""The date of every member: the same content is the same bytes, whenever it is exported."""
+"""The date of every member, fixed so that the same content is always the same bytes."""
 _MODE = 0o100644 << 16
 _AS_IT_IS = ".nojekyll"
-"""The file that makes GitHub Pages publish names that begin with a dot too."""
+"""The file that makes GitHub Pages publish names with a leading dot too."""
 
 
 class Sink(Protocol):
@@ -130,7 +130,7 @@ def _exported(store: Store) -> Iterable[str] | None:
 
 
 class _Folder:
-    """A folder, of this machine or a bucket."""
+    """A folder, on this machine or in a bucket."""
 
     def __init__(self, store: Store) -> None:
         self.url = store.url

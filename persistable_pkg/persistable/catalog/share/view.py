@@ -119,7 +119,7 @@ class _Fields:
                 )  # fmt: skip
 
     def path(self, entry: Entry) -> str:
-        """The path of an entry in the view, without suffix, every part of it a name on every platform."""
+        """The path of an entry in the view, without suffix; every part is a valid name on every platform."""
         text = ""
         for literal, name, spec, _ in self.parts:
             text += literal
@@ -180,7 +180,7 @@ def _in_words(tree: Any, spec: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """`name` as one part of a path that every platform has."""
+    """`name` as one part of a path that is valid on every platform."""
     text = unicodedata.normalize("NFC", name).encode("utf-8", "replace").decode()
     while len(text.encode()) > _LONGEST:
         text = text[:-1]
