@@ -1,6 +1,6 @@
-"""Annotations: what they are without their markers, and those of all fields of a class or parameters of a function."""
+"""Annotations without their markers, and those of all fields of a class or parameters of a function."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from persistable.params.fields import default_of, spec_of
 
 
 class Fields(NamedTuple):
-    """The names that may be given: each name with its type, the defaults there are, and whether any other name may be given too."""
+    """The accepted names: the type of each, the defaults of some. open: whether any other name is accepted too."""
 
     kinds: dict[str, Any]
     defaults: dict[str, Any]
@@ -24,7 +24,7 @@ class Fields(NamedTuple):
 
 
 def bare(kind: Any) -> Any:
-    """The type that an annotation is about: without `Annotated` and its like, `Any` where it cannot be known."""
+    """The type of an annotation, without `Annotated` and similar wrappers; `Any` if it is not known."""
     return checks.bare(kind.__bound__ or Any if isinstance(kind, typing.TypeVar) else kind, _NOTHING_KNOWN)
 
 
@@ -32,7 +32,7 @@ _NOTHING_KNOWN = checks.Scope({}, {})
 
 
 def in_words(kind: Any) -> str:
-    """A type as its reader would write it."""
+    """A type as text, as in source code."""
     kind = bare(kind)
     return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
 
@@ -61,7 +61,7 @@ def fields_of(cls: Any) -> Fields:
 def parameters_of(function: Callable[..., Any], skip: int = 0) -> Fields:
     """The parameters of a function or of a class's `__init__`, without the first `skip` of them."""
     called: Any = cast("Any", function).__init__ if isinstance(function, type) else function
-    if called is object.__init__:  # which names what it does not take
+    if called is object.__init__:  # whose signature shows parameters that it refuses
         return Fields({}, {}, False)
     hints = hints_of(called)
     kinds: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def hints_of(thing: Any) -> dict[str, Any]:
     """The annotations of a class or function, evaluated; `Any` for each that cannot be."""
     try:
         return typing.get_type_hints(thing, include_extras=True)
-    except Exception:  # noqa: BLE001 - one name that only a type checker knows spoils them all
+    except Exception:  # noqa: BLE001 - one name that only a type checker knows fails all of them
         owners = reversed(thing.__mro__) if isinstance(thing, type) else [thing]
         return {name: kind for owner in owners for name, kind in _evaluated(owner)}
 

@@ -1,9 +1,9 @@
-"""Values of the type that a field declares, from what TOML has and from plain text.
+"""Values of the type that a field declares, read from TOML values and from plain text.
 
-Identity tells ``1`` from ``1.0`` and from ``"1"``, so what is written in a file must become exactly what the code would have been given.
+Identity distinguishes ``1`` from ``1.0`` and from ``"1"``, so a value in a file must become exactly the value that code would have passed.
 """
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _SETS = {set: set, frozenset: frozenset, abc.Set: frozenset, abc.MutableSet: set
 
 
 def read(kind: Any, raw: Any, where: str) -> Any:
-    """`raw`, which a file, an environment variable or a caller gave, as a value of the annotated type `kind`.
+    """Convert `raw`, from a file, an environment variable or a caller, to a value of the annotated type `kind`.
 
-    Text is read as that type writes itself: ``false``, ``2024-01-31``, the name of an enum's member, ``[1, 2]`` for a list; classes,
-    functions and objects of other types by reference, ``module:name``. What is of the type already stays as it is. Raises ConfigError,
+    Text is read in the notation of that type: ``false``, ``2024-01-31``, the name of an enum's member, ``[1, 2]`` for a list; classes,
+    functions and objects of other types by reference, ``module:name``. A value of the type is returned unchanged. Raises ConfigError,
     naming `where`.
     """
     where = raw.source if isinstance(raw, Text) else where
@@ -57,11 +57,11 @@ def read(kind: Any, raw: Any, where: str) -> Any:
         return _referred(raw, where, callable, in_words(kind))
     if isinstance(held, type):
         return _of_class(held, kind, raw, where)
-    return literal(raw) if isinstance(raw, Text) else raw  # a protocol or a type we know nothing of
+    return literal(raw) if isinstance(raw, Text) else raw  # a protocol or an unknown type
 
 
 def literal(text: str) -> Any:
-    """The value of `text` as a TOML, JSON or Python literal; itself, as plain text, where it is none."""
+    """The value of `text` as a TOML, JSON or Python literal; as plain text if it is none."""
     import ast
     import json
     import tomllib
@@ -82,7 +82,7 @@ def literal(text: str) -> Any:
 
 
 def read_fields(cls: Any, given: Mapping[str, Any], where: str, default: Any = None) -> Any:
-    """A params object of class `cls` from what a table gives for its fields; `default` is what it begins from, if anything."""
+    """Make a params object of class `cls` from a table of its fields, based on the object `default` if there is one."""
     from persistable.params.building import build, replaced
 
     fields = fields_of(cls)
@@ -103,9 +103,9 @@ def read_fields(cls: Any, given: Mapping[str, Any], where: str, default: Any = N
 def read_arguments(
     maker: Callable[..., Any], given: Mapping[str, Any], where: str, without: Sequence[str] = (), others: Any = Any
 ) -> dict[str, Any]:
-    """The keywords of a call of `maker` from what a table gives for them, each read by the type of its parameter.
+    """Read the keywords of a call of `maker` from a table, each with the type of its parameter.
 
-    without: parameters that a table may not give. others: the type of keywords that are no parameters, where it takes such.
+    without: parameters that a table may not set. others: the type of keywords that are no parameters, if it takes such.
     """
     fields = parameters_of(maker, skip=int(isinstance(maker, type)))
     if not fields.open:
@@ -114,7 +114,7 @@ def read_arguments(
 
 
 def read_field(kind: Any, raw: Any, where: str, default: Any = None) -> Any:
-    """Read as `read` does; a table for a field whose default holds params changes only the fields it names."""
+    """Read as `read` does, except that a table for a field whose default is a params object changes only the fields that it names."""
     if default is None or not _is_params(type(default)):
         return read(kind, raw, where)
     table = literal(raw) if isinstance(raw, Text) and raw.lstrip().startswith("{") else raw
@@ -124,7 +124,7 @@ def read_field(kind: Any, raw: Any, where: str, default: Any = None) -> Any:
 
 
 def _of_union(kind: Any, union: Union, table: Mapping[str, Any], where: str, default: Any = None) -> Any:
-    """The value of a table for the class of `union` that it is for; where it is for none, as the dict that `kind` may admit as well."""
+    """Read a table as the matching class of `union`; if none matches, as the dict that `kind` may admit as well."""
 
     def make(cls: Any, given: Mapping[str, Any], base: Any) -> Any:
         return read_fields(cls, given, where, base) if _is_params(cls) else _of_class(cls, cls, given, where)
@@ -183,7 +183,7 @@ def _one_of(kind: Any, raw: Any, where: str, declared: Any) -> Any:
 
 
 def _unquoted(text: str) -> str:
-    """`text`, or what is in its quotes: so that the text ``"none"`` can be told from nothing."""
+    """`text` without its quotes, if any, which distinguish the text ``"none"`` from None."""
     found = literal(text) if text[:1] in ('"', "'") else text
     return str(found if isinstance(found, str) else text)
 
@@ -282,7 +282,7 @@ def _is_params(cls: Any) -> bool:
 
 
 def _flags(cls: Any, raw: Any, where: str) -> Any:
-    """Flags together: a list of names, names with ``|`` between them, or their number."""
+    """Read combined flags: a list of names, names with ``|`` between them, or their number."""
     found = literal(raw) if isinstance(raw, str) and raw.lstrip().startswith(("[", "(", '"', "'")) else raw
     if isinstance(found, str) and "|" in found:
         found = [name.strip() for name in found.split("|")]
@@ -315,7 +315,7 @@ def _member(cls: Any, raw: Any, where: str) -> Any:
 
 
 def _named(cls: Any, raw: Any, where: str) -> Any:
-    """A named tuple, from a list or table of its fields, or a typed dict, from a table."""
+    """Read a named tuple, from a list or table of its fields, or a typed dict, from a table."""
     hints = fields_of(cls).kinds
     table = literal(raw) if isinstance(raw, str) else raw
     is_tuple = issubclass(cls, tuple)

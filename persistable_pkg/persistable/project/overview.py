@@ -17,7 +17,7 @@ from persistable.runs.targets import pairs
 from persistable.stores.base import Store
 
 BATCH = 1000
-"""Payloads that are looked up at once."""
+"""Number of payloads that are looked up in one batch."""
 
 
 def counts(target: object, store: Store) -> Counter[Status]:
@@ -35,7 +35,8 @@ def counts(target: object, store: Store) -> Counter[Status]:
 class Row(NamedTuple):
     """A target in an overview.
 
-    shown: the target itself. states: counts of its payloads by status; None where it has none, or `error` says why they are not known.
+    shown: the target as text. states: counts of its payloads by status; None if it has none, or if `error` is the reason why they are
+    unknown.
     """
 
     name: str
@@ -46,13 +47,13 @@ class Row(NamedTuple):
 
 
 def rows(project: Mapping[str, Any], stages: Mapping[str, tuple[str, ...]], store: Store) -> list[Row]:
-    """Each target with what is stored of it; what is wrong with one is said in its row."""
+    """The row of each target with the status counts of its payloads; errors of a target are put in its row."""
     found: list[Row] = []
     for name in project:
         in_stages = [stage for stage, names in stages.items() if name in names]
         try:
             target = project[name]
-        except Exception as wrong:  # noqa: BLE001 - the other targets are shown all the same
+        except Exception as wrong:  # noqa: BLE001 - an error of one target must not hide the others
             found.append(Row(name, in_stages, "", None, f"{type(wrong).__name__}: {wrong}"))
             continue
         states: dict[str, int] | None = None
@@ -68,7 +69,7 @@ def rows(project: Mapping[str, Any], stages: Mapping[str, tuple[str, ...]], stor
 
 
 def html(project: Mapping[str, Any], stages: Mapping[str, tuple[str, ...]], store: Store, name: str) -> str:
-    """Name, store, and a table of the targets with what is stored of each."""
+    """Name, store, and a table of the targets with the status counts of each, as HTML."""
     cells = [(row.name, ", ".join(row.stages), code(row.shown), _states(row)) for row in rows(project, stages, store)]
     return card(name, " ", code(store.url), table(cells, ("target", "stages", "", "status")))
 

@@ -1,6 +1,6 @@
-"""`Project`: the one place where targets, a store, an executor and notifications come together."""
+"""`Project`: combines targets, a store, an executor and notifications."""
 
-# Tables hold values of every type, so pyright may find what it does not know.
+# Tables hold values of every type, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 class Project(Mapping[str, Any]):
     """Named targets, with the store they are kept in and the executor that makes them: a mapping from name to target.
 
-    A target is a node, a family, a pipeline, a source or a workspace. It is made, and what it is made of imported, when it is asked for.
+    A target is a node, a family, a pipeline, a source or a workspace. It is made, and its modules are imported, at the first access.
 
-    targets: name to node, family, pipeline, workspace or source, or to a table as in ``persistable.toml``. stages: name to the names of
-    its targets, in the order in which stages are run. store: a path, URL, `Store` or list of layers, for targets that name none; the
-    default store if it is None. namespace: that
-    of `open_store`, for this store. executor: a name, an executor, or a table such as ``{"kind": "processes", "workers": 4}``. limits,
-    fail_fast, errors, failed, progress, hooks: as for `persistable.run`. notify: as in ``persistable.toml``. folder: what relative paths
-    count from, and where modules are imported from; the current folder if it is None. set: params, as for `load`.
+    targets: name to node, family, pipeline, workspace or source, or to a table as in ``persistable.toml``. stages: name to the names of its
+    targets, in the order in which stages are run. store: a path, URL, `Store` or list of layers, for targets that name none; the default
+    store if it is None. namespace: that of `open_store`, for this store. executor: a name, an executor, or a table such as ``{"kind":
+    "processes", "workers": 4}``. limits, fail_fast, errors, failed, progress, hooks: as for `persistable.run`. notify: as in
+    ``persistable.toml``. folder: the base of relative paths, and the folder to import modules from; the current folder if it is None. set:
+    params, as for `load`.
 
-    Raises ConfigError, which says where, for what cannot be meant so; LineageCycle for targets that need each other.
+    Raises ConfigError, which names the place, for invalid settings; LineageCycle for targets that need each other.
     """
 
     _file: Path | None = None
@@ -107,11 +107,11 @@ class Project(Mapping[str, Any]):
     ) -> Project:
         """The project of `path`, a ``persistable.toml`` or its folder; by default the nearest one upward from the current folder.
 
-        Params come from the file, then from the environment (``PERSISTABLE_PARAMS__points__n=500``), then from `set`
-        (``["points.n=500"]``, or a mapping): each replaces what came before it, and is read with the type of its field. `environ` stands
-        for the environment. `store`, else ``$PERSISTABLE_STORE``, takes the place of the one in the file.
+        Params come from the file, then from the environment (``PERSISTABLE_PARAMS__points__n=500``), then from `set` (``["points.n=500"]``,
+        or a mapping): each overrides the ones before, and is read with the type of its field. `environ` replaces the environment. `store`,
+        else ``$PERSISTABLE_STORE``, replaces the store in the file.
 
-        Raises FileNotFoundError without a file, ConfigError, which says where, for what cannot be meant so, LineageCycle for targets that
+        Raises FileNotFoundError without a file, ConfigError, which names the place, for invalid settings, LineageCycle for targets that
         need each other.
         """
         found = _find_file(path)
@@ -149,7 +149,7 @@ class Project(Mapping[str, Any]):
         return name in self._layout.targets
 
     def __eq__(self, other: object) -> bool:
-        return self is other  # that of Mapping would make all targets
+        return self is other  # Mapping's would make all targets
 
     def __hash__(self) -> int:
         return id(self)
@@ -161,7 +161,7 @@ class Project(Mapping[str, Any]):
 
     @property
     def targets(self) -> Mapping[str, Any]:
-        """Name to target; each is made when it is asked for."""
+        """Name to target; each is made at the first access."""
         return MappingProxyType(self)  # pyright: ignore[reportArgumentType] - it takes any mapping
 
     @property
@@ -171,11 +171,11 @@ class Project(Mapping[str, Any]):
 
     @property
     def store(self) -> Store:
-        """The store of targets that name none. Raises ConfigError for a setting that names no store."""
+        """The store of targets without one of their own. Raises ConfigError for a setting that names no store."""
         if self._store is None:
             given = self._given_store
             if given is None and generation.running() is not None:
-                return generation.default_store()  # where the node is that asks, which the next may not be
+                return generation.default_store()  # the store of the running node, which differs between nodes, so it is not kept
             try:
                 self._store = open_store(given) if given is not None else generation.default_store()
             except (TypeError, ValueError, StoreError) as error:
@@ -189,20 +189,20 @@ class Project(Mapping[str, Any]):
 
     @property
     def folder(self) -> Path:
-        """The folder that relative paths count from, and where modules are imported from."""
+        """The base folder of relative paths, from which modules are imported."""
         return self._folder
 
     # used
 
     def names(self, *names: str) -> list[str]:
-        """The targets that stage or target names stand for, each once, in order; without names, those of all stages, else all targets.
+        """The targets of these stages and targets, each once, in order; without names, those of all stages, else all targets.
 
         Raises UnknownMember, a KeyError, that suggests the nearest name.
         """
         return list(dict.fromkeys(name for batch in self._batches(names) for name in batch))
 
     def _batches(self, wanted: Sequence[Any]) -> list[list[Any]]:
-        """Batches that are run one after the other: each stage by itself, targets that stand side by side together."""
+        """Batches that are run one after the other: each stage by itself, adjacent targets together."""
         stages, targets = self._layout.stages, self._layout.targets
         batches: list[list[Any]] = []
         together = False
@@ -224,11 +224,11 @@ class Project(Mapping[str, Any]):
         return [[self[each] if isinstance(each, str) else each for each in batch] for batch in self._batches(wanted)]
 
     def run(self, *targets: Any, **options: Any) -> RunResult:
-        """Generate what is missing of these, and only that; without any, of all stages in order, or of all targets.
+        """Generate the missing payloads of these, and only those; without any, of all stages in order, or of all targets.
 
-        targets: names of stages and targets; also nodes and whatever else `persistable.run` takes, such as members of targets: in the
-        store of the project, where they have none of their own. Stages are run one after the other: where something fails, no later one
-        is begun. `options` are those of `persistable.run`, in place of the project's own; `hooks` are added to them.
+        targets: names of stages and targets; also nodes and everything else that `persistable.run` takes, such as members of targets: in
+        the store of the project, if they have none of their own. Stages are run one after the other: after a failure, no later one is
+        begun. `options` are those of `persistable.run`, and override the project's own; `hooks` are added to them.
 
         Raises RunFailed, whose ``.result`` is that of all stages so far, unless ``errors="return"``.
         """
@@ -252,19 +252,19 @@ class Project(Mapping[str, Any]):
         return result
 
     def accept_code(self, reason: str, *targets: Any) -> int:
-        """Record of whatever is stored and stale of these targets and stages, by default all, that nothing that matters has changed."""
+        """Mark the stale payloads of these targets and stages, by default all, as unaffected by their code changes; return their number."""
         return accept.accept_code(*self._wanted(targets), reason=reason, store=self.store)
 
     def plan(self, *targets: Any, **options: Any) -> Plan:
-        """The plan of `run`, with reasons; nothing is touched. `options` are those of `persistable.plan`."""
+        """The plan of `run`, with reasons; nothing is changed. `options` are those of `persistable.plan`."""
         own: dict[str, Any] = {"store": self.store}
         own.update({name: self._options[name] for name in ("failed", "stale") if name in self._options})
         return plan.plan(*self._wanted(targets), **{**own, **options})
 
     def put(self, name: str, payload: Any) -> Any:
-        """Store `payload` as that of the target `name`, and mark its record as put in by hand; the value is the node.
+        """Store `payload` as that of the target `name`, mark its record as put in by hand, and return the node.
 
-        Raises TypeError for a target that is no single node, what `_validate_payload` raises, and PayloadNotRepresentable.
+        Raises TypeError for a target that is no single node, the errors of `_validate_payload`, and PayloadNotRepresentable.
         """
         node = self[name]
         if not isinstance(node, Persistable):
@@ -278,12 +278,12 @@ class Project(Mapping[str, Any]):
         return {name: overview.counts(self[name], self.store) for name in (self.names(*names) if names else self)}
 
     def lineage(self, *names: str, **options: Any) -> Graph:
-        """All targets, or those named, and what they are made from, as a picture; options as for `persistable.graph.lineage`."""
+        """The picture of all targets, or those named, and everything upstream; options as for `persistable.graph.lineage`."""
         targets = [self[name] for name in (self.names(*names) if names else self)]
         return graph.lineage(*[node for node, _ in pairs(targets, self.store)], **options)
 
     def check(self) -> None:
-        """Make every target, so that whatever is wrong with one is raised now. Nothing is generated."""
+        """Make every target, to raise its errors now. Nothing is generated."""
         for name in self:
             self[name]
 
@@ -303,7 +303,7 @@ def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any
 
 
 def _store(folder: Path, given: Any, where: str = "Project: store", namespace: Any = None) -> Any:
-    """A store as a file in `folder` names it, in its namespace: relative paths count from there."""
+    """A store as named by a file in `folder`, the base of relative paths, in its namespace."""
     try:
         return in_namespace(_named_store(folder, given, where), namespace)
     except (ValueError, TypeError) as error:
@@ -330,7 +330,7 @@ def _named_store(folder: Path, given: Any, where: str) -> Any:
 
 
 def _find_file(path: str | os.PathLike[str] | None) -> Path:
-    """The file that `path` means: itself, the one in that folder, or the nearest upward from here. Raises FileNotFoundError."""
+    """The project file at `path`: itself, the one in that folder, or the nearest upward from here. Raises FileNotFoundError."""
     if path is None:
         found = nearest_file(os.getcwd())
         if found is None:
@@ -346,7 +346,7 @@ def _find_file(path: str | os.PathLike[str] | None) -> Path:
 
 
 def _tables_of(file: Path) -> dict[str, Any]:
-    """The tables in `file`. Raises ConfigError for what is no TOML."""
+    """The tables in `file`. Raises ConfigError for a file that is no valid TOML."""
     import tomllib
 
     try:
@@ -356,6 +356,6 @@ def _tables_of(file: Path) -> dict[str, Any]:
 
 
 def _shown(file: Path) -> str:
-    """The file as errors call it: from the current folder, if it is below that."""
+    """The file as text for errors: relative to the current folder if it is below that."""
     here = Path.cwd()
     return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)

@@ -1,4 +1,4 @@
-"""Values without parts, from text or from what TOML has, and names known at one place."""
+"""Scalar values, read from text or TOML values, and checks of names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from persistable.params.building import did_you_mean
 
 
 class Text(str):
-    """Text from an environment variable or behind ``--set``: text whose type only the field knows."""
+    """Text from an environment variable or ``--set``, of a type that only the field determines."""
 
     __slots__ = ("source",)
     source: str
 
     def __new__(cls, text: str, source: str) -> Text:
-        """`source` is how errors call the place it was written at."""
+        """Make the text; `source` is its place in errors."""
         made = super().__new__(cls, text)
         made.source = source
         return made
@@ -44,7 +44,7 @@ def check_names(given: Mapping[str, Any], accepted: Sequence[str], where: str, h
 
 
 def unknown(name: str, accepted: Sequence[str], where: str, hint: str = "") -> ConfigError:
-    """The error for a name that means nothing at `where`."""
+    """The error for an unknown name at `where`."""
     suggestion = did_you_mean(name, accepted, "{} ")
     known = f"Known there: {', '.join(accepted)}" if accepted else "Nothing is known there"
     place = f"{where}.{name}" if where and not where.endswith(": ") else f"{where}{name}"
@@ -55,19 +55,19 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def refused(where: str, why: object, accepted: Iterable[str] = ()) -> ConfigError:
-    """The error whose message is the place, and behind it why: in words, or another error."""
+    """The error whose message is the place, followed by the reason: text, or another error."""
     colon = ":" if isinstance(why, Exception) else ""
     return ConfigError(f"{where}{colon} {why}", where=where, accepted=list(accepted))
 
 
 def wrong(raw: Any, where: str, wanted: str, accepted: Iterable[str] = ()) -> ConfigError:
-    """The error that says what was found and what is wanted."""
+    """The error for a value other than the wanted ones."""
     shown = repr(str(raw)) if isinstance(raw, str) else repr(raw)
     return refused(where, f"is {shown:.80}; give {wanted}", accepted)
 
 
 def number_of(kind: Any, raw: Any, where: str) -> Any:
-    """An int, float or complex; never one with a loss, and never from a bool."""
+    """Read an int, float or complex; never with a loss, and never from a bool."""
     words = {int: "a whole number", float: "a number", complex: "a number, such as 1+2j"}[kind]
     if isinstance(raw, str):
         try:
@@ -112,7 +112,7 @@ def _nothing(raw: Any, where: str) -> None:
 
 
 def _parsed(kind: Any, words: str, *also: type) -> Callable[[Any, str], Any]:
-    """A reader of what `kind` makes of text, and of what is one already; of values of the types `also` through their text."""
+    """Make a reader of values of `kind`: it parses text, and converts values of the types `also` through their text."""
 
     def parse(raw: Any, where: str) -> Any:
         if type(raw) is kind:
@@ -179,4 +179,4 @@ SCALARS: dict[Any, Callable[[Any, str], Any]] = {
     UUID: _parsed(UUID, "a UUID"),
     re.Pattern: _pattern,
 }
-"""The reader of each type, called with what was given and where it was given. Each raises ConfigError."""
+"""The reader of each type, called with the value and its place. Each raises ConfigError."""

@@ -1,6 +1,6 @@
-"""Parts of a project, as tables say it, checked as far as that goes without importing anything."""
+"""The parts of a project as given in tables, checked as far as possible without importing anything."""
 
-# Tables hold values of every type, so pyright may find what it does not know.
+# Tables hold values of every type, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from persistable.errors import ConfigError, LineageCycle
 from persistable.project.scalars import check_names, refused, unknown, wrong
 
 OPTIONS: dict[str, Any] = {"fail_fast": bool, "errors": ("raise", "return"), "failed": ("retry", "skip"), "progress": bool}
-"""Options of `run` that a project may set once and for all."""
+"""Options of `run` that a project may set."""
 KNOWN = ("store", "namespace", "executor", "limits", *OPTIONS, "notify", "targets", "stages")
 TARGET = ("use", "params", "upstream", "over", "source", "keys", "io", "path", "retry", "resources")
 _OF_SOURCES = ("source", "keys", "io")
@@ -22,7 +22,7 @@ _OF_SOURCES = ("source", "keys", "io")
 
 @dataclass
 class Target:
-    """One ``[targets.NAME]``: what it is made of, and from which other targets. `ready`: the object itself, given in Python."""
+    """The settings of one ``[targets.NAME]``, with the names of its upstream targets. `ready`: the object itself, given in Python."""
 
     name: str
     where: str
@@ -39,7 +39,7 @@ class Target:
     ready: Any = None
 
     def needs(self) -> Iterator[tuple[str, str]]:
-        """The place and the name of each target that it is made from."""
+        """The place and the name of each target that this one is made from."""
         for role, given in self.upstream.items():
             yield from named_in(given, f"{self.where}.upstream.{role}")
         for name, given in self.over.items():
@@ -49,14 +49,14 @@ class Target:
 
 @dataclass
 class Layout:
-    """A checked project: its targets, and its stages in order. `where` is how errors begin."""
+    """A checked project: its targets, and its stages in order. `where` is the prefix of errors."""
 
     where: str
     targets: dict[str, Target]
     stages: dict[str, tuple[str, ...]]
 
     def check(self) -> None:
-        """Raise ConfigError for names that mean nothing and for a stage named like a target, LineageCycle for a cycle."""
+        """Raise ConfigError for unknown names and for a stage named like a target, LineageCycle for a cycle."""
         accepted = list(self.targets)
         for target in self.targets.values():
             for place, name in target.needs():

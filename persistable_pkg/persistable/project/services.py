@@ -16,13 +16,13 @@ from persistable.project.annotations import parameters_of
 from persistable.project.coerce import read, read_arguments
 from persistable.project.scalars import check_names, refused, unknown, wrong
 
-# Tables hold values of every type, so pyright may find what it does not know.
+# Tables hold values of every type, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 
 _NO_KINDS = ("Executor", "FuturesExecutor")
 _WORKERS = ("max_workers", "num_cpus", "n_workers", "max_jobs", "slots")
-"""The names that executors themselves have for ``workers``."""
+"""The parameters of executors that the setting ``workers`` sets."""
 
 
 def kinds() -> dict[str, str]:
@@ -34,9 +34,9 @@ def kinds() -> dict[str, str]:
 
 
 def check(given: Any, where: str) -> None:
-    """Raise ConfigError unless `given` is an executor, or names a kind that there is, with options that it takes.
+    """Raise ConfigError unless `given` is an executor, or names a known kind, with options that it takes.
 
-    Options that an executor hands on to a library are the library's to judge, when it is imported.
+    Options that an executor passes on to a library are checked by the library, when it is imported.
     """
     if isinstance(given, futures.Executor) or hasattr(given, "submit_for"):
         return
@@ -97,7 +97,7 @@ def _call(given: str | Mapping[str, Any], max_workers: int | None, where: str) -
 
 _SECRET = ("secret", "template")
 _COMMON = ("url", *_SECRET, "on")
-# whoever knows the path may post
+# services where the path of the URL is the credential
 _SECRET_PATHS = ("slack.com", "discord.com", "discordapp.com", "office.com", "zapier.com", "telegram.org", "ifttt.com", "pushcut.io")
 _KINDS = {
     "slack": ("Slack", (*_COMMON, "timeout")),
@@ -111,9 +111,9 @@ _TRACKERS = {
 
 
 def hooks_of(given: Any, where: str) -> list[Any]:
-    """The hooks that ``{ slack = { secret = "SLACK_URL" } }`` means; each entry may be a list of several.
+    """The hooks of a table such as ``{ slack = { secret = "SLACK_URL" } }``; each entry may be a list of several.
 
-    Raises ConfigError for what is unknown, and for a URL that is a secret itself: the file would give it away.
+    Raises ConfigError for unknown entries, and for a URL that contains a credential, since files are shared.
     """
     place = f"{where}notify"
     if not isinstance(given, Mapping):

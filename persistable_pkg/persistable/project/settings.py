@@ -1,6 +1,6 @@
-"""Params from the environment and from ``--set``, put over those of the file."""
+"""Params from the environment and from ``--set``, which override those of the file."""
 
-# Tables hold values of every type, so pyright may find what it does not know.
+# Tables hold values of every type, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX = "PERSISTABLE_PARAMS__"
 
 
 class Change(NamedTuple):
-    """One param to be set: the target and the fields that lead to it, the value, and how errors call the place it comes from."""
+    """One param to set: the target and the path of fields, the value, and its source for errors."""
 
     path: tuple[str, ...]
     value: Any
@@ -26,7 +26,7 @@ class Change(NamedTuple):
 
 
 def of_environment(environ: Mapping[str, str], targets: Sequence[str]) -> Iterator[Change]:
-    """The params that environment variables set. A target is found whatever the case, and ``_`` may stand for ``-``."""
+    """The params in environment variables. A target is found regardless of case, and ``_`` matches ``-``."""
     for variable in sorted(environ):
         if variable.startswith(PREFIX):
             name, _, rest = variable.removeprefix(PREFIX).partition("__")
@@ -42,7 +42,7 @@ def _plain(name: str) -> str:
 
 
 def of_settings(given: Sequence[str] | Mapping[str, Any]) -> Iterator[Change]:
-    """The params that ``["points.n=500"]``, ``{"points.n": 500}`` or ``{"points": {"n": 500}}`` set. Text is read by the field's type."""
+    """The params in ``["points.n=500"]``, ``{"points.n": 500}`` or ``{"points": {"n": 500}}``. Text is read by the field's type."""
     if isinstance(given, Mapping):
         yield from _of_mapping(given, ())
         return

@@ -1,4 +1,4 @@
-"""Targets made from what their tables say: imported, their params read by type, joined to their upstream, bound to a store."""
+"""Targets made from their tables: imported, their params read by type, connected to their upstream, bound to a store."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from persistable.stores.open import beside
 
 
 def make_importable(folder: Path) -> None:
-    """Let modules of `folder`, and of its ``src`` if it has one, be imported: before all others, as for a script.
+    """Make the modules of `folder`, and of its ``src`` if it has one, importable, before all others, as for a script.
 
-    It stays so: functions import when they run, and worker processes look where this one does.
+    This is permanent: functions import when they run, and worker processes use the path of this one.
     """
     for place in (folder / "src", folder):
         if place.is_dir() and str(place) not in sys.path:
@@ -40,7 +40,7 @@ def make_importable(folder: Path) -> None:
 
 
 def referred(text: Any, folder: Path, where: str) -> Any:
-    """The object at ``module:name``. Raises ConfigError, saying which part is not there; what a module itself raises passes with a note."""
+    """The object at ``module:name``. Raises ConfigError, naming the missing part; errors of the module itself pass with a note."""
     module_name, colon, name = text.partition(":") if isinstance(text, str) else ("", "", "")
     if not (colon and module_name and name):
         raise wrong(text, where, "module:name, such as mypkg.flows:Points")
@@ -69,7 +69,7 @@ def referred(text: Any, folder: Path, where: str) -> Any:
 
 
 def _check_home(module: Any, name: str, folder: Path, where: str) -> None:
-    """Raise where the folder has a module of that name, and another one was imported under it before."""
+    """Raise ConfigError if the folder has a module of that name, and another one was imported under it before."""
     top = name.partition(".")[0]
     file = getattr(sys.modules.get(top, module), "__file__", None)
     for place in (folder / "src", folder):
@@ -84,7 +84,7 @@ def _check_home(module: Any, name: str, folder: Path, where: str) -> None:
                 return
 
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 
@@ -92,12 +92,12 @@ Upstream = Callable[[str], Any]
 
 
 def made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any:
-    """The target, bound to `store` unless it names one itself. `upstream` gives other targets by name.
+    """Make the target, bound to `store` unless it has its own. `upstream` returns other targets by name.
 
-    Raises ConfigError for what the table says and cannot be meant; what the user's own code raises passes, with a note of the place.
+    Raises ConfigError for invalid entries of the table; errors of the user's code pass, with a note of the place.
     """
     try:
-        # in a context of its own: an enclosing `with open_store(...)` is not meant for it
+        # in a context of its own: an enclosing `with open_store(...)` must not affect it
         found = Context().run(_made, target, upstream, folder, store) if target.ready is None else target.ready
         return _bound(_checked(found, target), store, target)
     except (ParamsError, LineageError) as error:
@@ -142,7 +142,7 @@ class _Call:
         self._roles = dict(declaration_of(maker).roles) if _is_node_class(maker) else {}
 
     def made(self, upstream: Upstream, location: tuple[Any, ...] = ()) -> Any:
-        """The node, or the family where something varies. Raises ConfigError."""
+        """Make the node, or the family if arguments vary. Raises ConfigError."""
         target = self._target
         self._check()
         params = {name: self._value(name, raw, f"{target.where}.params.{name}") for name, raw in target.params.items()}
@@ -207,12 +207,12 @@ class _Call:
         return found
 
     def _takes_all(self, role: str) -> bool:
-        """Tell whether a class says that this role holds many nodes, so that a family is all its members."""
+        """Tell whether a class declares this role as many nodes, so that a family is passed as all its members."""
         return role in declaration_of(self._maker).many if self._roles else False
 
 
 def _nodes(given: Any, upstream: Upstream, where: str) -> Any:
-    """The nodes that one entry of ``upstream`` names: a node or family; of a list or table all nodes, families among them written out."""
+    """The nodes of one entry of ``upstream``: a node or family; for a list or table, all nodes, with families expanded."""
     if isinstance(given, str):
         found = upstream(given)
         if isinstance(found, Persistable) or _is_family(found):
@@ -229,14 +229,14 @@ def _nodes(given: Any, upstream: Upstream, where: str) -> Any:
 
 
 def _family(maker: Any, fixed: dict[str, Any], varying: dict[str, Any]) -> Any:
-    """``maker.over(...)``, in which a list among `fixed` is one value."""
+    """Make ``maker.over(...)``, with each list among `fixed` as a single value."""
     lists = [name for name, value in fixed.items() if isinstance(value, list)]
     family = maker.over(**{name: [value] if name in lists else value for name, value in fixed.items()}, **varying)
     return family._derived(_Without(lists)) if lists else family
 
 
 class _Without:
-    """Takes axes of one value each away from the view of a family."""
+    """Removes axes of one value each from the view of a family."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
@@ -246,7 +246,7 @@ class _Without:
 
 
 def _fields_of_node(maker: Any, target: Target) -> Fields:
-    """The names that a class of nodes takes beside its roles."""
+    """The params that a node class takes, apart from its roles."""
     if maker.__init__ is not cast("Any", Persistable).__init__:
         return parameters_of(maker, skip=1)
     kind = declaration_of(maker).params_type
@@ -269,16 +269,16 @@ def _source(target: Target, folder: Path) -> Any:
 
 
 def _location(target: Target, maker: Any, folder: Path, store: Store) -> tuple[Any, ...]:
-    """The store of a workspace: at `path`, else the project's."""
+    """The store argument of a workspace: the one at `path`, else the project's; empty for other classes without `path`."""
     if target.path is not None:
         return (beside(str(folder), target.path),)
-    workspace = sys.modules.get("persistable.families.workspaces")  # where it is not imported, nothing is one
+    workspace = sys.modules.get("persistable.families.workspaces")  # unless it is imported, no class is one
     base = getattr(workspace, "Workspace", ())
     return (store,) if isinstance(maker, type) and issubclass(maker, base) else ()
 
 
 def read_format(given: Any, folder: Path, where: str) -> Any:
-    """A FileIO: by the name of its class, by reference, by suffix (``.csv``), or as a table of such a ``use`` and its options."""
+    """Read a FileIO: by the name of its class, by reference, by suffix (``.csv``), or as a table of such a ``use`` and its options."""
     from persistable import fileio
 
     table = dict(cast("Mapping[str, Any]", given)) if isinstance(given, Mapping) else {"use": given}
@@ -298,7 +298,7 @@ def read_format(given: Any, folder: Path, where: str) -> Any:
     return cls(**read_arguments(cls, table, where))
 
 
-# ------------------------------------------------------------------ what a target may be
+# ------------------------------------------------------------------ kinds of targets
 
 
 def _is_node_class(maker: Any) -> bool:
@@ -318,7 +318,7 @@ def _checked(found: Any, target: Target) -> Any:
         hint = "; if it is a function that computes it, put @step above" if target.ready is None else ""
         raise refused(target.where, f"is {found!r:.60}, which is no node, family, pipeline, source or workspace{hint}")
     if isinstance(found, Persistable):
-        found.key  # noqa: B018 - an open node says here what it needs
+        found.key  # noqa: B018 - raises for an open node, and names its missing upstream
     return found
 
 

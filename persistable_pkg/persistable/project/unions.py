@@ -1,9 +1,9 @@
-"""Tables for a declared union: which of its classes a table is meant for.
+"""Tables for a declared union: the selection of its class that matches a table.
 
-Told apart by their tags, fields with a ``Literal`` type, where they have any; else by which of them the table fits.
+Classes are distinguished by their tags, fields with a ``Literal`` type, if they have any; else by trying which of them the table fits.
 """
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from persistable.project.annotations import bare, fields_of, hints_of
 from persistable.project.scalars import refused, wrong
 
 USE = "use"
-"""The key of a table that names the class it is for, where the classes have no field of this name."""
+"""The key of a table that names its class, if the classes have no field of this name."""
 
 
 class Member(NamedTuple):
@@ -33,7 +33,7 @@ class Member(NamedTuple):
 
 
 class Union(NamedTuple):
-    """The classes that a table may be for, and what pydantic's `Discriminator` says that tells their tags, if any."""
+    """The classes that a table may match, and pydantic's `Discriminator` function that returns a tag, if any."""
 
     members: list[Member]
     tell: Callable[[Any], Any] | None = None
@@ -67,7 +67,7 @@ def _members(kind: Any, tag: Any, tellers: list[Any]) -> Iterator[Member]:
 
 
 def with_default(union: Union, default: Any) -> Union:
-    """Replace the declared class by that of `default`, which is a kind of it; alone where nothing is declared."""
+    """Replace the declared class by that of `default`, a subclass of it; the only member if none is declared."""
     kind = type(default)
     if kind in union.classes:
         return union
@@ -77,10 +77,10 @@ def with_default(union: Union, default: Any) -> Union:
 
 
 def chosen(union: Union, table: Mapping[str, Any], where: str, default: Any, make: Callable[[Any, Mapping[str, Any], Any], Any]) -> Any:
-    """The value of `table`, as an instance of the class of `union` that it is for.
+    """Make the value of `table`: an instance of the class of `union` that it matches.
 
-    make: a class, what is given for its fields, and the object to begin from, or None; raises ConfigError where they do not fit. A table
-    that fits the class of `default` changes only what it names of it. Raises ConfigError, also where it fits several.
+    make: called with a class, the values of its fields, and the object to begin from, or None; raises ConfigError if they do not fit. A
+    table that fits the class of `default` changes only the fields that it names. Raises ConfigError, also if several classes fit.
     """
     named = _named(union, table, where)
     if named is not None:
@@ -96,7 +96,7 @@ def chosen(union: Union, table: Mapping[str, Any], where: str, default: Any, mak
     for cls in classes:
         try:
             fit[cls] = make(cls, _without_fixed(cls, table), default if type(default) is cls else None)
-        except Exception as error:  # noqa: BLE001 - whatever a class says of values that are for another
+        except Exception as error:  # noqa: BLE001 - a class may raise any error for the values of another
             trouble[cls] = error
     if len(fit) == 1 or (type(default) in fit and _tagged(classes)):
         return fit[type(default)] if len(fit) > 1 else next(iter(fit.values()))
@@ -113,13 +113,13 @@ def chosen(union: Union, table: Mapping[str, Any], where: str, default: Any, mak
 
 
 def _names(classes: list[Any]) -> dict[str, Any]:
-    """The classes by their names; by reference where two share one."""
+    """The classes by their names; by reference if two have the same name."""
     short = [cls.__name__ for cls in classes]
     return {cls.__name__ if short.count(cls.__name__) == 1 else f"{cls.__module__}:{cls.__qualname__}": cls for cls in classes}
 
 
 def _named(union: Union, table: Mapping[str, Any], where: str) -> Any:
-    """The class that ``use`` names: one of the union, or, by reference, a kind of one; None where the table has no such entry."""
+    """The class that ``use`` names: one of the union, or, by reference, a subclass of one; None if the table has no such entry."""
     if USE not in table or any(USE in fields_of(cls).kinds or fields_of(cls).open for cls in union.classes):
         return None
     name, known = table[USE], _names(union.classes)
@@ -147,7 +147,7 @@ def _ambiguous(classes: list[Any], table: Mapping[str, Any], where: str) -> Conf
 
 
 def _told(union: Union, table: Mapping[str, Any]) -> list[Any]:
-    """The class that pydantic's discriminating function says; none where there is none, or where it does not know."""
+    """The class with the tag that pydantic's discriminator function returns; empty if there is no function, or no match."""
     if union.tell is None:
         return []
     try:
@@ -192,7 +192,7 @@ def _without_fixed(cls: Any, table: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _tagged(classes: list[Any]) -> bool:
-    """Tell whether some tag is in all `classes`, so that one left out is that of the default."""
+    """Tell whether a tag distinguishes all `classes`, so that a table without it means the class of the default."""
     shared = set.intersection(*({*_tags(cls)} for cls in classes))
     return any(len({repr(_tags(cls)[name]) for cls in classes}) == len(classes) for name in shared)
 
