@@ -1,4 +1,4 @@
-"""`persistable accept`: nothing that matters has changed."""
+"""`persistable accept`: mark payloads as unaffected by code changes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from persistable.stores.base import Store
 
 
 def accept(*payloads: Word, reason: str, common: Common = COMMON) -> None:
-    """Record that the code changed in nothing that matters: what is stale is so no longer, nor is what was made from it.
+    """Mark stale payloads as unaffected by their code changes: neither they nor payloads downstream are stale any more.
 
-    Of a target or stage, all that it is made from is accepted as well; of a key, it alone. What another class with other code has made
-    is taken over.
+    For a target or stage, everything upstream is accepted as well; for a key, only its payload. A payload that another class with other
+    code has made is accepted too.
 
     Parameters
     ----------
     payloads
         Targets, members of targets, stages, or keys.
     reason
-        Why; it is kept in each record.
+        The reason, which is stored in each record.
     """
     from persistable.runs.accept import accept_all, accept_code
 

@@ -1,4 +1,4 @@
-"""`persistable gc` and `persistable restore`: what is needed no more goes to a trash, and comes back from it."""
+"""`persistable gc` and `persistable restore`: move unneeded payloads to a trash, and restore them from it."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def gc(
     empty_trash: Flag = False,
     common: Common = COMMON,
 ) -> int:
-    """Show what a cleaning-up would take, and why; with --apply, move it to the trash, from which `restore` brings it back.
+    """Show the payloads that a cleanup would remove, and why; with --apply, move them to the trash, from which `restore` restores them.
 
-    What crashes left always goes. Nothing goes that something which stays was made from, nor what is pinned or being generated.
+    Leftovers of crashes are always removed. Payloads upstream of one that stays, pinned ones, and running ones are never removed.
 
     Parameters
     ----------
     keep
-        A target, stage, key or name. Whatever is neither kept nor was any of it made from goes. May be given several times.
+        A target, stage, key or name to keep, with its upstream; everything else is removed. May be given several times.
     keep_targets
         Keep all targets of the project.
     superseded
-        Take what newer code or a newer version stands for.
+        Remove payloads that newer code or a newer version replaces.
     failed
-        Take failures.
+        Remove failures.
     older_than
-        Only what is older: 30d, 12h, 2w, or a date. By itself a reason.
+        Only payloads that are older: 30d, 12h, 2w, or a date. By itself a reason.
     name
         Only payloads of this name. By itself a reason.
     max_size
-        Take payloads, those first that take most bytes for the time it took to make them, until no more than this remains: 10GB.
+        Remove payloads, those with the most bytes per second of generation first, until no more than this remains: 10GB.
     apply
         Do it.
     empty_trash
-        Remove for good what is in the trash, with --older-than only what has been there for longer.
+        Delete the content of the trash for good; with --older-than, only payloads that have been there for longer.
     """
     here = Here(common)
     catalog = here.catalog
@@ -76,7 +76,7 @@ def gc(
 
 
 def _kept(here: Here, words: tuple[str, ...], everything: bool) -> list[Any] | None:
-    """The targets and keys that these words name; None where nothing was said about keeping."""
+    """The targets and keys that these words name; None without any option to keep some."""
     if not words and not everything:
         return None
     kept: list[Any] = []
@@ -151,14 +151,14 @@ def _left(kept: Any) -> dict[str, Any]:
 
 
 def restore(*what: str, show: Annotated[bool, Parameter(name="--list", negative="")] = False, common: Common = COMMON) -> int:
-    """Bring back what is in the trash; what was made anew since stays there.
+    """Restore payloads from the trash; those that were generated anew since stay there.
 
     Parameters
     ----------
     what
-        Keys, beginnings of digests, names, or stamps of cleaning-ups; without any, everything.
+        Keys, beginnings of digests, names, or stamps of cleanups; without any, everything.
     show
-        List what is in the trash, and stop.
+        List the content of the trash, and stop.
     """
     catalog = Here(common).catalog
     if show:

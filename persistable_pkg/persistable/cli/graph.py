@@ -1,4 +1,4 @@
-"""`persistable graph`: what targets are made from, as a picture."""
+"""`persistable graph`: draw the lineage of targets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def graph(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     common: Common = COMMON,
 ) -> None:
-    """Draw what targets are made from, each node in the colour of its state. Without targets, all of the project.
+    """Draw the lineage of targets, each node in the colour of its state. Without targets, all of the project.
 
     Parameters
     ----------

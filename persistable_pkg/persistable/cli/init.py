@@ -1,4 +1,4 @@
-"""`persistable init`, `demo` and `completion`: what one begins with."""
+"""`persistable init`, `demo` and `completion`: the verbs to begin with."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def summary(points: list[int]) -> dict[str, float]:
 
 
 def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = COMMON) -> None:
-    """Write a persistable.toml to begin with. What is there and was changed is never written over; what is missing is written.
+    """Write a persistable.toml to begin with. Files that exist and were changed are never overwritten; missing files are written.
 
     Parameters
     ----------
     folder
-        Where; by default the current folder.
+        The folder to write to; by default the current folder.
     example
-        Also a small flow that runs.
+        Also write a small flow that runs.
     """
     uncommented = "\n".join(
         line.removeprefix("#").removeprefix(" ") if "=" in line or "[" in line or line == "#" else line for line in _COMMENTED.split("\n")
@@ -78,7 +78,7 @@ def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = CO
         files[folder / "flows.py"] = _FLOWS
     there = [file for file in files if file.exists() or file.is_symlink()]
     untouched = example and toml in there and _is(toml, _TOML + _COMMENTED)
-    if untouched:  # as `init` wrote it: only that the targets of the example are comments there
+    if untouched:  # as `init` wrote it: only the targets of the example are comments there
         there.remove(toml)
     for file in there:
         del files[file]
@@ -107,12 +107,12 @@ def _is(file: Path, text: str) -> bool:
 
 
 def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:
-    """Run a small flow on a real data set three times, and say what was done.
+    """Run a small flow on a real data set three times, and print the results.
 
     Parameters
     ----------
     folder
-        Where its payloads are kept.
+        The folder of its payloads.
     """
     from persistable.cli.demo.__main__ import main
 
@@ -125,9 +125,9 @@ def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = Fals
     Parameters
     ----------
     shell
-        The shell that will read it.
+        The shell that is to read it.
     install
-        Write it to where that shell looks for such scripts instead.
+        Write it to the folder where that shell looks for such scripts instead.
     """
     from persistable.cli.main import application
 

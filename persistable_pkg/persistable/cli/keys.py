@@ -1,6 +1,6 @@
-"""`persistable keys`: the keys of a project's targets, written down and compared, so that what moves them is noticed in time.
+"""`persistable keys`: save the keys of a project's targets and compare them, to notice in time if any has changed.
 
-Also `persistable keys new` and `persistable keys show`, of the keys that records are signed by.
+Also `persistable keys new` and `persistable keys show`, for the keys that sign records.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from persistable.stores.keys import PUBLIC, SigningKey, new_signing_key, public_
 
 FORMAT = 1
 TOLD = 200
-"""Most members of one target that the file describes; of all others it has the keys alone."""
+"""Number of members of each target that the file describes; of all others it has only the keys."""
 
 
 class Moved(NamedTuple):
-    """A key that is not what it was; `now` is None where nothing has that name any more."""
+    """A key that has changed; `now` is None if the member or target no longer exists."""
 
     target: str
     member: str
@@ -43,12 +43,12 @@ class Moved(NamedTuple):
 
 
 def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, out: Path | None = None, common: Common = COMMON) -> int:
-    """List the keys of targets, write them to a file, or compare them with one: exit status 1 where any moved, with the reason.
+    """List the keys of targets, write them to a file, or compare them with one: exit status 1 if any moved, with the reason.
 
-    A moved key orphans what is stored under it. Keep the file beside the code, check it in CI, and write it anew where a move is meant.
-    Nothing of a store is looked at.
+    A moved key orphans the payload stored under it. Keep the file beside the code, check it in CI, and write it anew after an intended
+    move. No store is read.
 
-    keys new --out FILE draws a private key to sign records by, which only you may read, and writes the public one to FILE.pub.
+    keys new --out FILE generates a private key to sign records, readable only by you, and writes the public one to FILE.pub.
     keys show FILE prints the public key of a file, as trust= takes it. The words new and show are no targets here.
 
     Parameters
@@ -60,7 +60,7 @@ def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, ou
     check
         The file to compare with.
     out
-        Of keys new: the file for the private key, which is not there yet; without it, it is printed.
+        For keys new: the file for the private key, which must not exist yet; without it, the key is printed.
     """
     if targets[:1] in (("new",), ("show",)):
         return _signing(targets[0], targets[1:], out, lock is not None or check is not None, common)
@@ -107,7 +107,7 @@ _PACKAGES = ("python", "persistable", "numpy", "pandas", "polars", "pyarrow", "s
 
 
 def _label(node: Node) -> str:
-    # by the names in identity, so that a renamed field that was marked so leaves the file as it is
+    # by the names in identity, so that a field renamed with a marker leaves the file unchanged
     shown = {name: getattr(node.params, name, tree) for name, tree in fields_tree(node.params).items() if not is_of_nodes(tree)}
     return f"{node.payload_name}({', '.join(f'{name}={value!r:.60}' for name, value in shown.items())})"
 
@@ -129,7 +129,7 @@ def _described(node: Node) -> dict[str, Any]:
     return {**found, "upstream": {role: str(source.key) for role, source in node.upstream.items()}}
 
 
-# keys that records are signed by
+# signing keys
 
 
 def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool, common: Common) -> int:
@@ -155,7 +155,7 @@ def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool
 
 
 def _public_of(file: str) -> str:
-    """The public key of a file with either, or of ``env:NAME``. Raises BadUsage where it holds none."""
+    """The public key of a file with either key, or of ``env:NAME``. Raises BadUsage if it contains none."""
     try:
         return public_key(file) if file.startswith(PUBLIC) else public_key(Path(file))
     except ValueError:
@@ -211,7 +211,7 @@ def _compared(target: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     new: dict[str, str] = now["targets"].get(target, {})
     gone = [member for member in old if member not in new]
     come = [member for member in new if member not in old]
-    # a label is made of params: where these moved, what has the same place among those that are left is the same member
+    # labels consist of params: if these changed, unmatched members are paired by position
     pairs = {
         **{member: member for member in old if member in new},
         **(dict(zip(gone, come, strict=True)) if len(gone) == len(come) else {}),
@@ -227,7 +227,7 @@ def _absent(target: str, now: Mapping[str, Any]) -> str:
 
 
 def _why(key: str, found: str, before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    """The reasons why a key is another now, as far as the two descriptions tell, farthest upstream first."""
+    """The reasons why a key has changed, as far as the two descriptions show, farthest upstream first."""
     at = f"{place}: " if place else ""
     if key.rpartition("/")[0] != found.rpartition("/")[0]:
         yield (

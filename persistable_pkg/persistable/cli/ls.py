@@ -1,4 +1,4 @@
-"""`persistable ls`: what is stored, from an index of the records."""
+"""`persistable ls`: list stored payloads, from an index of the records."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ def ls(
     limit: Annotated[int | None, Parameter(negative="")] = None,
     common: Common = COMMON,
 ) -> None:
-    """List what is stored: name, key, size, age and params of each payload.
+    """List stored payloads: name, key, size, age and params of each.
 
     Parameters
     ----------
     name
         Only payloads of this name, or of this target.
     where
-        Only those for which an expression holds: "n > 50 and upstream.points.n = 10 and seconds > 3".
+        Only those for which an expression is true: "n > 50 and upstream.points.n = 10 and seconds > 3".
     status
-        Only those of this status; failed are failures of what is not stored.
+        Only those of this status; failed lists failures of payloads that are not stored.
     sort
-        The first by name, the largest first, or the youngest first.
+        By name, the largest first, or the youngest first.
     limit
-        So many at most.
+        The maximum number of payloads to list.
     """
     if limit is not None and limit < 0:
         raise BadUsage(f"--limit {limit}: give a number of payloads, 0 or more")
     here = Here(common)
     enabled = gc.isenabled()
-    gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
+    gc.disable()  # tens of thousands of dicts that all stay: collecting garbage among them takes longer than making them
     try:
         found = sorted((row for each in _asked(here, name, where, status) for row in each.rows()), key=_ORDER[sort])
         shown = found[:limit]
-        params: list[dict[str, Any]] = json.loads(f"[{','.join(row[_PARAMS] or '{}' for row in shown)}]")  # at once: in half the time
+        params: list[dict[str, Any]] = json.loads(f"[{','.join(row[_PARAMS] or '{}' for row in shown)}]")  # one call takes half the time
         if common.json:
             write_json_list(map(_facts, shown, params))
             return
@@ -76,7 +76,7 @@ def _asked(here: Here, name: str | None, where: str | None, status: str | None) 
 
 
 def _names_of_target(here: Here, name: str) -> list[str]:
-    """The payload names of the members of a target. Raises BadUsage for what is neither a target nor the name of a payload."""
+    """The payload names of the members of a target. Raises BadUsage for a name of neither a target nor a payload."""
     project = here.project
     if project is not None and name in project.targets:
         return sorted({node.payload_name for node, _ in here.pairs(project[name])} - {name})
@@ -116,7 +116,7 @@ _MANY = 300
 
 
 def _with_upstream(here: Here, rows: list[tuple[Any, ...]]) -> dict[str, str]:
-    """Params by key, with what is directly upstream; for lists that a person reads to the end, and not for thousands."""
+    """Params by key, with those of the direct upstream; empty for long lists, for which it would be slow."""
     from persistable.catalog.entry import label
     from persistable.catalog.lookup import by_keys, upstream_of_all
 

@@ -1,4 +1,4 @@
-"""The verbs of the command line, and the way from its words to an exit status."""
+"""The verbs of the command line, and the call of one of them from words to exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Carry out one command; returns its exit status. Errors are one message on standard error, or a traceback with ``--debug``."""
+    """Execute one command and return its exit status. Errors are one message on standard error, or a traceback with ``--debug``."""
     words = list(sys.argv[1:] if words is None else words)
     output.be_tolerant()
     try:
@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _say("interrupted; what was finished is kept")
         return INTERRUPTED
     except BrokenPipeError:
-        output.abandon()  # the reader of the pipe is gone
+        output.abandon()  # the reader has closed the pipe
         return DONE
     except Exception as error:
         if "--debug" in words:
@@ -54,7 +54,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    """Say a warning without the line of code that it is about: that is one of ours."""
+    """Print a warning without its source line, which is one of this package."""
     from persistable.params.secret import redact
 
     _say(f"warning: {output.printable(redact(str(message)), lines=True)}")
@@ -98,13 +98,13 @@ def _status(error: BaseException) -> int:
 
 
 def _is_usage(error: BaseException) -> bool:
-    """Tell whether an error is about how the command was called; by name, so that neither cyclopts nor the project is imported."""
+    """Tell whether an error is about how the command was called, by class name, so that neither cyclopts nor the project is imported."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds & {"BadUsage", "CycloptsError", "ConfigError"})
 
 
 class Verb(NamedTuple):
-    """A verb: its name, the module of its function, and what it does."""
+    """A verb: its name, the path of its function, and its description in the overview."""
 
     name: str
     function: str
@@ -165,7 +165,7 @@ def overview() -> str:
 
 
 def call(words: list[str]) -> int:
-    """Parse `words` and call their verb; returns the exit status. Raises BadUsage and cyclopts' errors for what makes no sense."""
+    """Parse `words`, call their verb, and return the exit status. Raises BadUsage and cyclopts' errors for invalid words."""
     names = [verb.name for verb in VERBS]
     if words[0] not in names and words[0] != "__complete":
         raise BadUsage(f"there is no verb {words[0]!r}; {near(words[0], names)}; `persistable --help` lists all")
@@ -174,7 +174,7 @@ def call(words: list[str]) -> int:
 
 
 def application(verb: str = "") -> App:
-    """All verbs, or one of them; none is imported yet. Raises MissingExtra where cyclopts is not installed."""
+    """The application of all verbs, or of one; none is imported yet. Raises MissingExtra if cyclopts is not installed."""
     try:
         from cyclopts import App
     except ImportError as error:

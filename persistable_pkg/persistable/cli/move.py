@@ -1,4 +1,4 @@
-"""`persistable rm` and `persistable cp`: payloads removed, and copied to another store."""
+"""`persistable rm` and `persistable cp`: remove payloads, and copy them to another store."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from persistable.stores.open import open_store
 
 
 def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Flag = False, common: Common = COMMON) -> int:
-    """Remove payloads. What goes is shown first; inputs from elsewhere never do, payloads put in by hand only if they are named.
+    """Remove payloads, after listing them. External inputs are never removed, payloads put in by hand only if they are named.
 
     Parameters
     ----------
     payloads
         Targets, members of targets, stages, or keys.
     downstream
-        Also whatever was made from them, as records tell.
+        Also everything downstream of them, according to the records.
     dry_run
-        Show what would go, and stop.
+        Show the payloads that would be removed, and stop.
     yes
         Do not ask.
     """
@@ -60,7 +60,7 @@ def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Fl
 
 
 def _decided(here: Here, words: tuple[str, ...], downstream: bool) -> list[tuple[Store, Removal]]:
-    """The removals and what stays, in the order to do it."""
+    """The removals, including those of payloads that are kept, in the order to execute them."""
     named: dict[str, tuple[Store, list[Place], list[Place]]] = {}
     for text in words:
         members, itself = all_of(here, text)
@@ -101,7 +101,7 @@ def _show(found: list[tuple[Store, Removal]]) -> None:
 
 
 def _agreed(going: list[Removal]) -> bool:
-    """Ask whether to go on, and tell whether the answer is yes. Raises BadUsage without a terminal to ask in."""
+    """Ask for confirmation, and tell whether the answer is yes. Raises BadUsage without a terminal."""
     count = f"{len(going)} payload{'s' if len(going) > 1 else ''} ({size_in_words(sum(removal.size for removal in going))})"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise BadUsage(f"{count} would be removed, and there is no terminal to ask in; say --yes, or --dry-run to only look")
@@ -137,7 +137,7 @@ def cp(
     sign: str | None = None,
     common: Common = COMMON,
 ) -> int:
-    """Copy payloads and their records to another store. What is there already is not copied again; bytes are verified on the way.
+    """Copy payloads and their records to another store. Those that are there already are not copied again; bytes are verified.
 
     Parameters
     ----------
@@ -146,13 +146,13 @@ def cp(
     to
         The path or URL of the other store.
     sync
-        Instead: bring to the slowest layer of the store what was written while it was down.
+        Instead: copy to the slowest layer of the store the files that were written while it was down.
     upstream
-        Also whatever they were made from, as far as it is stored.
+        Also everything upstream of them that is stored.
     force
-        Write over files at the same readable path that are not theirs.
+        Overwrite other files at the same custom paths.
     sign
-        Sign the copies of records that are not signed yet by this private key: its file, or env:NAME. Whoever does so vouches for them.
+        Sign the copies of unsigned records with this private key: its file, or env:NAME. By this you vouch for them.
     """
     if sync:
         if payloads or to:
@@ -191,7 +191,7 @@ def _entry(store: Store, place: Place) -> Listed:
 
 
 def _sync(store: Store, common: Common) -> int:
-    """Bring to the slowest layer what is kept for it."""
+    """Copy to the slowest layer the files that are kept for it."""
     if not isinstance(store, LayeredStore):
         raise BadUsage(f"{store.url} has no layers, so there is nothing to bring from one to the other")
     paths = list(store.sync())
@@ -200,7 +200,7 @@ def _sync(store: Store, common: Common) -> int:
 
 
 def _check_free(entries: list[Listed], target: Store, to: str) -> None:
-    """Raise BadUsage where a copy would write over a file that is not the same payload."""
+    """Raise BadUsage if a copy would overwrite a file of another payload."""
     others = [cast("Placed", entry.place).to for entry in in_the_way(entries, target)]
     if others:
         some = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
@@ -208,7 +208,7 @@ def _check_free(entries: list[Listed], target: Store, to: str) -> None:
 
 
 def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store, list[Listed]]], list[One]]:
-    """The payloads to copy, by the URL of their store; and those that are not stored."""
+    """The payloads to copy, by the URL of their store, and those that are not stored."""
     found: dict[str, tuple[Store, dict[Place, Listed]]] = {}
     missing: list[One] = []
     for text in words:
@@ -220,6 +220,6 @@ def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store,
                 missing.append(each)
             else:
                 if record is access.UNTRUSTED:
-                    access.find_record(each.store, each.place)  # raises, and says why
+                    access.find_record(each.store, each.place)  # raises the error with the reason
                 found.setdefault(each.store.url, (each.store, {}))[1][each.place] = _entry(each.store, each.place)
     return {url: (store, list(entries.values())) for url, (store, entries) in found.items()}, missing

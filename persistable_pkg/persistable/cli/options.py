@@ -20,18 +20,18 @@ Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
-    """Options of all verbs: the store or project, and the form of the answer.
+    """Options of all verbs: the store or project, and the format of the output.
 
     Parameters
     ----------
     project
         The persistable.toml to use, or its folder; by default the nearest one upward.
     store
-        A path or URL, in place of the store of the project.
+        A path or URL, instead of the store of the project.
     json
-        Answer in JSON.
+        Write JSON.
     debug
-        Show where an error was raised.
+        Show the traceback of an error.
     """
 
     project: str | None = None
@@ -43,16 +43,16 @@ class Common:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Wanted:
-    """Options that change a project, and failures tried again.
+    """Options that change params, and the treatment of failed and stale payloads.
 
     Parameters
     ----------
     changes
-        A param in place of that of the project: points.n=500. May be given several times.
+        A param to set instead of that of the project: points.n=500. May be given several times.
     failed
-        Whether what failed before is tried again, or left.
+        Retry payloads that failed before, or skip them.
     stale
-        Whether what is stale is reused, made anew with what follows from it, or nothing is begun then.
+        Reuse stale payloads, generate them and their downstream anew, or stop before anything is begun.
     """
 
     changes: Annotated[tuple[str, ...], Parameter(name="--set", negative="", allow_leading_hyphen=True, show_default=False)] = ()
@@ -66,7 +66,7 @@ class Wanted:
 
 
 def _names(context: CompletionContext) -> list[str]:
-    """The targets and stages of the project, for a shell that completes them. Nothing is imported to tell."""
+    """The targets and stages of the project, for completion in a shell. No module of the project is imported."""
     from persistable.project import Project
 
     project = Project.load(context["--project"].raw)

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, TextIO
 from persistable.nodes.label import line, width
 
 _LEAST = 10
-"""Columns of a terminal that the longest column of a table has at least."""
+"""Minimum width of a long column of a table, in characters."""
 _PAUSE = 0.2
-"""Seconds between two looks at how far work is."""
+"""Minimum seconds between two updates of the progress."""
 _answers: TextIO | None = None
 
 
 class Column(NamedTuple):
-    """One column of a table. right: its cells are numbers. long: it is cut where a terminal ends."""
+    """One column of a table. right: align it to the right. long: cut it to the width of a terminal."""
 
     name: str
     right: bool = False
@@ -30,18 +30,18 @@ class Column(NamedTuple):
 
 
 def be_tolerant() -> None:
-    """Write characters that the terminal's encoding lacks as escapes, and to nowhere what there is no stream for, instead of failing."""
+    """Escape characters that the terminal's encoding lacks, and discard output to missing streams, instead of failing."""
     for name in ("stdout", "stderr"):
         file = getattr(sys, name)
-        if file is None:  # closed by whoever started this process
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process lasts
+        if file is None:  # closed by the parent process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
         elif isinstance(file, TextIOWrapper):
-            with suppress(OSError, ValueError):  # one that is closed, or that `reserve` has put another descriptor under, stays as it is
+            with suppress(OSError, ValueError):  # a closed one, or one whose descriptor `reserve` has replaced, stays unchanged
                 file.reconfigure(errors="backslashreplace")
 
 
 def reserve() -> None:
-    """Reserve standard output for answers from now on: text that users' code prints goes to standard error."""
+    """Reserve standard output for answers from now on: output of users' code goes to standard error."""
     global _answers
     if _answers is None:
         sys.stdout.flush()
@@ -52,17 +52,17 @@ def reserve() -> None:
 
 
 def stream() -> TextIO:
-    """The stream of answers."""
+    """The output stream of answers."""
     return sys.stdout if _answers is None else _answers
 
 
 def write(text: str) -> None:
-    """Answer with these lines."""
+    """Write these lines to the answer."""
     stream().write(text + "\n")
 
 
 def write_bytes(pieces: Iterable[Any]) -> None:
-    """Answer with these bytes."""
+    """Write these bytes to the answer."""
     out = stream()
     out.flush()
     for piece in pieces:
@@ -71,22 +71,22 @@ def write_bytes(pieces: Iterable[Any]) -> None:
 
 
 def note(text: str) -> None:
-    """Say something beside the answer."""
+    """Write a note to standard error."""
     sys.stderr.write(printable(text, lines=True) + "\n")
 
 
 def write_json(answer: Any) -> None:
-    """Answer with one JSON document."""
+    """Write one JSON document as the answer."""
     write(json.dumps(answer, indent=1, default=str))
 
 
 def answer(as_json: bool, facts: Any, text: str) -> None:
-    """Answer with `facts` as JSON, or with `text`."""
+    """Write `facts` as JSON, or `text`, as the answer."""
     write_json(facts) if as_json else write(text)
 
 
 def write_json_list(items: Iterable[Any]) -> None:
-    """Answer with a JSON list, an item a line, each written as it comes."""
+    """Write a JSON list as the answer, an item a line, each written immediately."""
     out = stream()
     between = "[\n"
     for item in items:
@@ -96,7 +96,7 @@ def write_json_list(items: Iterable[Any]) -> None:
 
 
 def progress(word: str, amount: Callable[[int], str] = str) -> Callable[[int, int], None] | None:
-    """A function that shows on one line of standard error how far work is: ``verified 300 of 5000``. None where that is no terminal."""
+    """Make a function that shows progress on one line of standard error: ``verified 300 of 5000``. None if that is no terminal."""
     if not sys.stderr.isatty():
         return None
     shown = 0.0
@@ -112,14 +112,14 @@ def progress(word: str, amount: Callable[[int], str] = str) -> Callable[[int, in
 
 
 def flush() -> None:
-    """Have everything written."""
+    """Flush all output streams."""
     sys.stdout.flush()
     if _answers is not None:
         _answers.flush()
 
 
 def abandon() -> None:
-    """Drop all further output, also that at the end of the process: nobody reads it any more."""
+    """Discard all further output, also that at the end of the process, since the reader has closed the pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     if _answers is not None:
@@ -127,24 +127,24 @@ def abandon() -> None:
 
 
 def printable(text: str, lines: bool = False) -> str:
-    """`text` without what would steer a terminal; line ends stay where `lines` is true."""
+    """Escape the control characters of `text`; with `lines`, line ends are kept."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or (lines and c == "\n") else repr(c)[1:-1] for c in text)
 
 
 def on_terminal() -> bool:
-    """Tell whether a person looks at the answers in a terminal."""
+    """Tell whether answers go to a terminal."""
     return stream().isatty()
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-    """Answer with a table; its cells are texts and numbers."""
+    """Write a table as the answer; its cells are texts and numbers."""
     table_of(columns, [list(map(str, cells)) for cells in zip(*rows, strict=True)] or [[] for _ in columns])
 
 
 def table_of(columns: Sequence[Column], cells: Sequence[list[str]]) -> None:
-    """Answer with a table whose cells are given column by column; in a terminal no wider than that, and with colours."""
+    """Write a table, given by columns, as the answer; in a terminal with colours, and cut to its width."""
     shown = [texts if "".join(texts).isprintable() else list(map(printable, texts)) for texts in cells]
     named = [[column.name.upper(), *texts] for column, texts in zip(columns, shown, strict=True)]
     widths = [max(map(len if "".join(texts).isascii() else width, texts)) for texts in named]
@@ -158,7 +158,7 @@ def table_of(columns: Sequence[Column], cells: Sequence[list[str]]) -> None:
 
 
 def _cell(text: str, column: Column, size: int, styles: Mapping[str, str]) -> str:
-    """`text` as wide as its column, in colour where there are styles."""
+    """Pad or cut `text` to the width of its column, and colour it if there are styles."""
     text = text if width(text) <= size else line(text, size)
     gap = " " * (size - width(text))
     style = styles.get(text, styles.get(f"in {column.name}", "")) if styles else ""

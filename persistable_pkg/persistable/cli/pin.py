@@ -1,4 +1,4 @@
-"""`persistable pin`: payloads that a cleaning-up never takes."""
+"""`persistable pin`: protect payloads from cleanups."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def pin(
     remove: Flag = False,
     common: Common = COMMON,
 ) -> int:
-    """Pin a payload: neither it nor anything upstream of it is taken by gc. Without a payload, list the pins.
+    """Pin a payload: gc removes neither it nor anything upstream of it. Without a payload, list the pins.
 
     Parameters
     ----------
     payload
         A target, a member of one, or a key.
     reason
-        Why, in words.
+        The reason, as text.
     remove
         Remove the pin.
     """

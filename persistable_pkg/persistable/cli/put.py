@@ -1,4 +1,4 @@
-"""`persistable put` and `persistable adopt`: files become payloads of targets, by hand or as they are."""
+"""`persistable put` and `persistable adopt`: store files as payloads of targets, read and written again, or byte for byte."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from persistable.records.amounts import size_in_words
 
 
 def put(target: Word, file: Path, /, *, common: Common = COMMON) -> None:
-    """Store a file as the payload of a target; its record says that it was put in by hand, and nothing generates it again by itself.
+    """Store a file as the payload of a target; its record says that it was put in by hand, and no run replaces it.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> None:
 
 
 def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> None:
-    """Make a file that was made elsewhere the payload of a target, as it is; its record says so.
+    """Store a file made elsewhere as the payload of a target, byte for byte; its record says that it was adopted.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = Fal
     target
         A target, or a member of one.
     replace
-        Take it where a payload is there.
+        Replace a stored payload.
     move
-        Take the file itself instead of a copy.
+        Move the file instead of copying it.
     """
     here = Here(common)
     found = one(here, target)

@@ -1,4 +1,4 @@
-"""`persistable lineage`, `diff`, `reproduce` and `rebuild`: what records tell of payloads and of their making."""
+"""`persistable lineage`, `diff`, `reproduce` and `rebuild`: queries of the records of payloads."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _entry(here: Here, text: str) -> tuple[Catalog, Entry]:
 
 
 def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMMON) -> None:
-    """List everything that a payload was made from, nearest first.
+    """List everything upstream of a payload, nearest first.
 
     Parameters
     ----------
     payload
         A target or member of one, a key or the beginning of one, or a file of it.
     downstream
-        Instead list everything stored that was made from it.
+        Instead list everything stored downstream of it.
     """
     catalog, entry = _entry(Here(common), payload)
     found = catalog.downstream(entry) if downstream else catalog.lineage(entry)
@@ -74,7 +74,7 @@ def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, a
     payload
         A target or member of one, a key or the beginning of one, or a file of it.
     recursive
-        Begin at the sources: make everything upstream again, too, and name the first that differs.
+        Begin at the sources: generate everything upstream again, too, and name the first that differs.
     rtol
         Numbers count as equal up to this relative difference.
     atol
@@ -89,7 +89,7 @@ def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, a
 
 
 def rebuild(*, common: Common = COMMON) -> None:
-    """Make the index of the records in the store anew. It is kept up to date by itself: this is for one that is doubted."""
+    """Rebuild the index of the records in the store. It is updated automatically: use this if it may be wrong."""
     here = Here(common)
     here.catalog.rebuild(progress("read"))
     number = len(here.catalog)

@@ -1,4 +1,4 @@
-"""`persistable rename`: what is stored follows names that change."""
+"""`persistable rename`: rename payloads, params and classes in stored records."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def rename(
     apply: Flag = False,
     common: Common = COMMON,
 ) -> int:
-    """Show what would get other keys if payloads, params or classes were called otherwise; with --apply, do it.
+    """Show the keys that a renaming of payloads, params or classes would change; with --apply, do it.
 
-    Whatever was made from them follows. Payloads are not read.
+    Keys downstream change with them. Payloads are not read.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def rename(
     param
         A param and its new name: n_rows=size, optimizer.rate=optimizer.lr. May be given several times.
     class_
-        A class that params or records name, and its new name or path: Svm=SupportVectors, old.module:Svm=new.module:Svm,
+        A class named in params or records, and its new name or path: Svm=SupportVectors, old.module:Svm=new.module:Svm,
         old.module:=new.module: May be given several times.
     where
-        Only those of which this expression is true: n_rows > 50 and seconds > 3
+        Only those for which this expression is true: n_rows > 50 and seconds > 3
     undo
-        In place of all these, the stamp of a renaming that is to be undone.
+        Instead of all these, the stamp of a renaming to undo.
     apply
         Do it.
     """

@@ -1,4 +1,4 @@
-"""`persistable run` and `persistable plan`: what is missing is generated, or shown."""
+"""`persistable run` and `persistable plan`: generate missing payloads, or list them."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def run(
     no_output: Flag = False,
     common: Common = COMMON,
 ) -> int:
-    """Generate what is missing of targets and stages, and only that. Without any, all stages in order, or all targets.
+    """Generate the missing payloads of targets and stages, and only those. Without any, all stages in order, or all targets.
 
     Parameters
     ----------
     targets
-        Targets, stages, members of targets, module:object, or keys: what these stand for is made again from their records.
+        Targets, stages, members of targets, module:object, or keys, whose payloads are generated again from their records.
     executor
-        inline, threads, processes, ray or dask, in place of the project's.
+        inline, threads, processes, ray or dask, instead of the project's.
     workers
-        So many payloads at once.
+        The number of payloads to generate at once.
     fail_fast
         Stop everything at the first failure.
     watch
-        Watch: look for new and changed inputs every so many seconds, until interrupted.
+        Seconds between repeated runs, which pick up new and changed inputs, until interrupted.
     no_progress
         Show no bar.
     no_output
-        Keep nothing of what the generating code prints and logs.
+        Do not store the output and logs of the generating code.
     """
     here = Here(common, wanted.changes)
     _check(executor, workers, watch)
@@ -63,7 +63,7 @@ def run(
     with _bars(no_progress) as hooks:
         result = project.run(*words, errors="return", hooks=hooks, **options, **wanted.options)
     status = 1 if result.failures or result.counts["skipped"] else 0
-    with contextlib.suppress(BrokenPipeError):  # the exit status says how it went, even if the pipe is closed
+    with contextlib.suppress(BrokenPipeError):  # the exit status must be returned even if the pipe is closed
         _tell(result, common.json)
     return status
 
@@ -81,7 +81,7 @@ def _check(executor: str | None, workers: int | None, watch: float | None) -> No
 
 @contextlib.contextmanager
 def _bars(no_progress: bool) -> Any:
-    """A bar on standard error, where that is a terminal."""
+    """Show a progress bar on standard error if that is a terminal."""
     if no_progress or not sys.stderr.isatty():
         yield []
         return
@@ -97,7 +97,7 @@ def _bars(no_progress: bool) -> Any:
 
 
 def _project_of(here: Here, words: Sequence[str]) -> Project:
-    """The project; outside of any, one without targets."""
+    """The project; without a project file, one without targets."""
     from persistable.project import Project
 
     found = here.project if words else here.needed_project()
@@ -105,7 +105,7 @@ def _project_of(here: Here, words: Sequence[str]) -> Project:
 
 
 def _targets(here: Here, words: Sequence[str]) -> list[Any]:
-    """Names of the project as they are, and whatever else the words name."""
+    """The targets for `run`: names of the project unchanged, for other words the objects that they name."""
     return [word if here.is_name(word) else _target(here, word) for word in words]
 
 
@@ -142,7 +142,7 @@ def _tell(result: RunResult, as_json: bool) -> None:
     write(printable(f"{words}, in {duration_in_words(result.seconds)}"))
 
 
-# what would be done
+# plan
 
 
 def plan(
@@ -150,7 +150,7 @@ def plan(
     wanted: Wanted = WANTED,
     common: Common = COMMON,
 ) -> None:
-    """Show what run would do for these targets and stages, and why. Nothing is touched.
+    """Show the steps that run would take for these targets and stages, and the reasons. Nothing is changed.
 
     Parameters
     ----------

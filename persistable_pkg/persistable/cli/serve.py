@@ -12,7 +12,7 @@ from persistable.cli.usage import BadUsage
 
 
 def serve(*, port: int = 0, export: Path | None = None, name: str | None = None, where: str | None = None, common: Common = COMMON) -> None:
-    """Serve a local page of what is stored, until Ctrl-C: read-only, for this machine, behind the token in the URL that is printed.
+    """Serve a local page of the store, until Ctrl-C: read-only, for this machine, protected by the token in the printed URL.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def serve(*, port: int = 0, export: Path | None = None, name: str | None = None,
     name
         With --export, only payloads of this name.
     where
-        With --export, only payloads for which this expression over params and facts holds, as of `persistable ls`.
+        With --export, only payloads for which this expression over params and facts is true, as for `persistable ls`.
     """
     from persistable.web import Server
     from persistable.web import export as write_site

@@ -1,4 +1,4 @@
-"""`persistable export`, `import` and `view`: bundles made and read, and a tree of links with readable names."""
+"""`persistable export`, `import` and `view`: write and read bundles, and make a tree of links with readable names."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def export(
     license: str | None = None,  # noqa: A002 - the word of RO-Crate
     common: Common = COMMON,
 ) -> int:
-    """Write payloads, their records and all they were made from into one zip archive, or a folder to be published.
+    """Write payloads, their records and everything upstream into one zip archive, or a folder to be published.
 
     Parameters
     ----------
     to
         A path or URL: an archive if it ends in .zip, else a folder.
     payloads
-        Targets, members of targets, stages, or keys; without them everything that is stored.
+        Targets, members of targets, stages, or keys; without them everything stored.
     include
-        All payloads, only the sources (downloads, and what was put in by hand), or records alone.
+        All payloads, only the sources (downloads, and payloads put in by hand), or records alone.
     anonymous
         Leave host, platform, project, untracked params, notes and folders out of the records.
     name
-        What the whole is called.
+        The title of the export.
     description
-        What it is.
+        A description of the export.
     author
-        Whose it is.
+        The author of the export.
     license
         The URL of its license.
     """
@@ -60,7 +60,7 @@ def export(
 
 
 def _keys(here: Here, words: tuple[str, ...]) -> list[Key]:
-    """The keys of what the words name; of what is not kept, those of what it was made from."""
+    """The nodes or keys that the words name. Raises BadUsage for payloads in another store."""
     found: list[Any] = []
     for word in words:
         for member in all_of(here, word)[0]:
@@ -71,18 +71,18 @@ def _keys(here: Here, words: tuple[str, ...]) -> list[Key]:
 
 
 def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, sign: Flag = False, common: Common = COMMON) -> int:
-    """Bring everything of a bundle, a published folder or another store into the store. What is there stays.
+    """Import everything of a bundle, a published folder or another store into the store. Payloads already there stay.
 
     Parameters
     ----------
     source
         A path or URL: of a zip archive, a folder, or any other store.
     replace
-        Take what comes where other bytes are there.
+        Overwrite payloads there that have other bytes.
     no_verify
-        Do not read everything once before anything is written; each payload is verified when it is copied all the same.
+        Do not read everything once before anything is written; each payload is still verified as it is copied.
     sign
-        Sign, by the key of the store, what it does not trust.
+        Sign untrusted records with the key of the store.
     """
     here = Here(common)
     done = here.catalog.import_(source, replace=replace, verify=not no_verify, sign=sign, progress=progress("imported", size_in_words))
@@ -109,20 +109,20 @@ def view(
     dry_run: Flag = False,
     common: Common = COMMON,
 ) -> int:
-    """Make a folder of links to payload files, with names made of their params. The same command makes it anew.
+    """Make a folder of links to payload files, named after their params. The same command updates it.
 
     Parameters
     ----------
     folder
-        Where: an empty folder, or one that was made so.
+        The folder of links: empty, or made by this command.
     name
         Only payloads of this name.
     by
-        The path of each, with params in braces: {alpha}/{upstream.points.n}
+        The path of each link, with params in braces: {alpha}/{upstream.points.n}
     where
-        Only those of which this expression is true: n > 50 and seconds > 3
+        Only those for which this expression is true: n > 50 and seconds > 3
     dry_run
-        Show what would be done, and stop.
+        Show the changes without making them.
     """
     here = Here(common)
     done = here.catalog.view(folder, name, by=by, where=where, dry_run=dry_run)

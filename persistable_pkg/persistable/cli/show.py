@@ -1,4 +1,4 @@
-"""`persistable show` and `persistable cat`: what is known of a stored payload, and the payload itself."""
+"""`persistable show` and `persistable cat`: the record of a stored payload, and the payload itself."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from persistable.records.record import FileFact, Record
 
 
 def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> None:
-    """Show what is known of a stored payload: its params, what it was made from, by what, when and where.
+    """Show the record of a stored payload: its params, upstream, class or step, time and host.
 
     Parameters
     ----------
     payload
         A target or member of one, a key or the beginning of one, or a file of it.
     python
-        Instead write Python that makes its node.
+        Instead write Python code that makes its node.
     """
     here = Here(common)
     found = one(here, payload)
@@ -92,7 +92,7 @@ def _lines(facts: dict[str, Any], lineage: dict[str, Any], found: One) -> Iterat
 
 
 _LINES = 20
-"""Lines of the output that are shown."""
+"""Maximum number of lines of the output to show."""
 
 
 def _pair(name: str, value: Any) -> Iterator[str]:
@@ -107,13 +107,13 @@ def _block(name: str, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _source(found: One, key: str, described: dict[str, Any] | None) -> str:
-    """Line of one payload upstream: key, label where the record has it, and whether it is stored."""
+    """The line of one upstream payload: key, label if the record has it, and a mark if it is not stored."""
     words = "" if described is None else f"  {label(key.partition('/')[0], described['params'])}"
     return key + words + ("" if _is_there(found, key) else "  (not stored)")
 
 
 def _is_there(found: One, key: str) -> bool:
-    """Tell whether an upstream is stored, as far as its key tells: one at a custom path is not looked for."""
+    """Tell whether an upstream payload is stored; assumed for a payload at a custom path, whose upstream may be at custom paths too."""
     if found.node is not None:
         for source in found.node.upstream.values():
             if str(source.key) == key:
@@ -135,18 +135,18 @@ def cat(
     trust: Flag = False,
     common: Common = COMMON,
 ) -> None:
-    """Write a payload to standard output: the file itself where it is text, else what Python shows of it, or JSON.
+    """Write a payload to standard output: the file itself if it is text, else its repr in Python, or JSON.
 
     Parameters
     ----------
     payload
         A target or member of one, or a key or the beginning of one.
     raw
-        Write the bytes of its file, whatever they are.
+        Write the bytes of its file, even if they are not text.
     part
-        Of a payload of several files, the name of one.
+        For a payload of several files, the name of one.
     trust
-        Read it by the format its record names, even if that is one that can run code.
+        Read it with the format in its record, even if that can run code.
     """
     here = Here(common)
     found = one(here, payload)
@@ -185,7 +185,7 @@ def _write_file(found: One, file: FileFact) -> None:
 
 
 def _load(here: Here, found: One, record: Record, trusted: bool) -> Any:
-    """The payload as its node loads it; if that cannot be had, by a safe format; or, `trusted`, by the format that the record names."""
+    """Load the payload through its node or, without one, the catalog, by a safe format; if `trusted`, by the format in the record."""
     if trusted:
         io = fileio_from_spec(record.fileio)
         io = io if record.schema is None else with_schema(io, record.schema, found.key)
@@ -211,7 +211,7 @@ def _write_value(value: Any, as_json: bool) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The JSON for a value that JSON does not have: of arrays lists, of tables rows, else what Python shows."""
+    """Convert a value that JSON lacks: arrays to lists, tables to rows, others to their repr."""
     import dataclasses
 
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

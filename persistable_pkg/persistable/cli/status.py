@@ -1,4 +1,4 @@
-"""`persistable status` and `persistable explain`: how far it is, and why something is or is not there."""
+"""`persistable status` and `persistable explain`: count payloads by state, and explain the state of one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:
 
 
 def explain(payload: Word, /, *, common: Common = COMMON) -> None:
-    """Say why a payload is or is not there, and of everything upstream of it what is missing, running or failed.
+    """Explain why a payload is or is not stored, and list everything upstream of it that is missing, running or failed.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def explain(payload: Word, /, *, common: Common = COMMON) -> None:
 
 
 def _with_node(here: Here, text: str) -> One:
-    """The payload, with its node where the project has one of that key; a key of the project's need not be stored."""
+    """The payload, with its node if it is in the project or can be rebuilt; a key in the project need not be stored."""
     try:
         found = one(here, text)
     except BadUsage:
@@ -103,5 +103,5 @@ def _with_node(here: Here, text: str) -> One:
         try:
             return One(found.place, found.store, here.node_at(found.place))
         except PersistableError:
-            pass  # of what cannot be made again, the record tells as much as it can
+            pass  # without a node, the record alone is explained
     return found

@@ -1,4 +1,4 @@
-"""Targets on the command line: the project and the store a command works in, and what its words name there."""
+"""Targets on the command line: the project and store of a command, and the objects that its words name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"[0-9a-f]{%d,32}" % SHORTEST_DIGEST)
 
 
 class Address(NamedTuple):
-    """A word, taken apart. labels: the text between the brackets, None without any. node: the name after them, or empty."""
+    """A word, parsed. labels: the text between the brackets, None without any. node: the name after them, or empty."""
 
     text: str
     base: str
@@ -55,7 +55,7 @@ class Address(NamedTuple):
 
 
 def parse(text: str) -> Address:
-    """`text` taken apart. Raises BadUsage for what has no such shape, or would leave its folder."""
+    """Parse `text`. Raises BadUsage for text of another form, or a key whose name is invalid."""
     found = _SHAPE.fullmatch(text)
     if found is None or not text.isprintable():
         raise BadUsage(
@@ -87,7 +87,7 @@ def _check_key(text: str) -> None:
 def label_in(text: str, axes: Sequence[tuple[str, Iterable[Any]]], whole: str) -> tuple[Any, ...]:
     """The labels, one for each axis (its name, its labels), whose texts, joined by commas, are `text`.
 
-    Raises BadUsage, which suggests the nearest, where there are none; `whole` is what the user wrote.
+    Raises BadUsage, which suggests the nearest, if none match; `whole` is the user's text, for the error.
     """
     known = [(name, {each: label for label in labels for each in _texts(label)}) for name, labels in axes]
     found = _match(text, known) or _match(re.sub(r"\s*,\s*", ",", text.strip()), known)
@@ -105,14 +105,14 @@ def label_in(text: str, axes: Sequence[tuple[str, Iterable[Any]]], whole: str) -
 
 
 def _texts(label: Any) -> Iterator[str]:
-    """Ways to write a label: as Python shows it, and a tuple also without quotes and parentheses."""
+    """The ways to write a label: as `str` does, and for a tuple also without quotes and parentheses."""
     if isinstance(label, tuple):
         yield ",".join(map(str, label))  # pyright: ignore[reportUnknownArgumentType]
     yield str(label)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _match(text: str, axes: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, ...] | None:
-    """A label may hold commas itself, so that every way of parting the text is tried."""
+    """Match `text` against a label of each axis, trying every way to split it, since labels may contain commas."""
     (_, labels), others = axes[0], axes[1:]
     if not others:
         return (labels[text],) if text in labels else None
@@ -127,7 +127,7 @@ def _match(text: str, axes: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, 
 
 
 class Found(NamedTuple):
-    """The thing that a word names: a target, or a payload that is known by its key alone and is stored at `place`."""
+    """The object that a word names: a target, or a payload known by its key alone, stored at `place`."""
 
     target: object
     place: Place | None
@@ -139,7 +139,7 @@ class Found(NamedTuple):
 
 
 class Here:
-    """The project and the store of one command. Neither is looked for before it is needed."""
+    """The project and the store of one command, each loaded at the first use."""
 
     def __init__(self, common: Common, changes: Sequence[str] = ()) -> None:
         self.common = common
@@ -148,7 +148,7 @@ class Here:
 
     @cached_property
     def project(self) -> Project | None:
-        """The project, None where there is none. Raises BadUsage where one was named that is not there."""
+        """The project; None without a project file. Raises BadUsage if a file was named that does not exist."""
         named = self.common.project
         if named is None and nearest_file(os.getcwd()) is None:
             if self._changes:
@@ -164,7 +164,7 @@ class Here:
             raise BadUsage(f"--project {named}: {error.strerror or error}; name a {PROJECT_FILE} or its folder") from error
 
     def needed_project(self) -> Project:
-        """The project. Raises BadUsage where there is none."""
+        """The project. Raises BadUsage if there is none."""
         if self.project is None:
             raise BadUsage(
                 f"there is no {PROJECT_FILE} in {os.getcwd()} or above; `persistable init` writes one, --project names one, "
@@ -183,7 +183,7 @@ class Here:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The catalog of the store. What it imports may lie in the folder of the project, or in that in which the command was called."""
+        """The catalog of the store. Its imports may be in the folder of the project, or else in the current folder."""
         from persistable.catalog.catalog import Catalog
 
         self._import_from_here()
@@ -195,15 +195,15 @@ class Here:
 
         return self.catalog if store.url == self.store.url else Catalog(store)
 
-    # what words name
+    # words
 
     def find(self, text: str) -> Found:
-        """The thing that `text` names. Raises BadUsage for what is unknown, suggesting the nearest."""
+        """The object that `text` names. Raises BadUsage for an unknown name, suggesting the nearest."""
         if os.path.lexists(text) and not self.is_name(text):
             made = self._made_file(text)
             if made is not None:
                 return Found(None, made)
-            if not os.path.isdir(text):  # folders may be called like names of payloads: those of a store are
+            if not os.path.isdir(text):  # folders may have names of payloads: those in a store do
                 raise BadUsage(f"{text} is no file of a payload in {self.store.url}")
         address = parse(text)
         if address.is_key:
@@ -222,27 +222,27 @@ class Here:
         return self._bound(found) if address.is_object and self.common.store is not None else found
 
     def pairs(self, *targets: Any) -> list[tuple[Any, Store]]:
-        """Every node of `targets` and the store it is kept in."""
+        """Every node of `targets` and its store."""
         from persistable.runs.targets import pairs
 
         with misuse(TypeError):
             return pairs(targets, self.store)
 
     def node_of(self, key: Key) -> Any | None:
-        """The node of this key among the targets of the project and all upstream of them. No more of them are made than it takes."""
+        """The node with this key among the targets of the project and their upstream. Targets are made until it is found."""
         from persistable.nodes.lineage import walk
 
         project = self.project
         if project is None:
             return None
-        for name in sorted(project, key=lambda name: key.name.casefold() not in name.casefold()):  # a target is mostly called like it
+        for name in sorted(project, key=lambda name: key.name.casefold() not in name.casefold()):  # the name of a target is usually similar
             for node in walk(*(node for node, _ in self.pairs(project[name]))):
                 if node.key == key:
                     return node
         return None
 
     def node_at(self, place: Place) -> Node:
-        """The node of the payload at `place`: that of the project, else made again from its record. Raises NotRebuildable."""
+        """The node of the payload at `place`: that of the project, else rebuilt from its record. Raises NotRebuildable."""
         found = self.node_of(place.key)
         return self.catalog.node(place.key) if found is None else found
 
@@ -268,7 +268,7 @@ class Here:
             found: Any = import_module(module)
         except ModuleNotFoundError as error:
             if error.name is None or not (module + ".").startswith(error.name + "."):
-                raise  # something that the module itself needs
+                raise  # a module that the module itself imports
             raise BadUsage(f"there is no module {module!r} in {folder} or on Python's path") from error
         for name in path.split("."):
             try:
@@ -279,16 +279,16 @@ class Here:
         return found
 
     def _import_from_here(self) -> str:
-        """The folder of the project, or the working folder, from which modules can be imported from now on."""
+        """Make modules in the folder of the project, else the current folder, importable, and return the folder."""
         folder = str(self.project.folder) if self.project is not None else os.getcwd()
         if folder not in sys.path:
             sys.path.insert(0, folder)
         return folder
 
     def _made_file(self, path: str) -> Place | None:
-        """The payload that the file or folder at `path` is of; where no store is named and it is in another one, that is the store.
+        """The payload of the file or folder at `path`; None if it belongs to none.
 
-        None where it is of none.
+        If no store is named and the file is in another one, that becomes the store.
         """
         from persistable.errors import UnknownKey
 
@@ -304,13 +304,13 @@ class Here:
 
     def _bound(self, found: Any) -> Any:
         if is_node(found):
-            from persistable.nodes.binding import bound_to  # not needed where no node is
+            from persistable.nodes.binding import bound_to  # not needed without nodes
 
             return bound_to(found, self.store)
         return found.bind(self.store) if is_family(found) else found
 
     def _called(self, address: Address) -> Place:
-        """The payload of this name in a store that no project knows, where there is one of it alone; or of a digest."""
+        """The single payload of this name in a store without a project, or the one with this digest."""
         names = self.catalog.names()
         if address.base not in names:
             if address.is_digest:
@@ -333,7 +333,7 @@ class Here:
 
 
 def _store_around(path: str) -> Path | None:
-    """The folder of the store in which there is a file."""
+    """The folder of the store that contains a file; None if no store does."""
     from persistable.records.store_format import PATH
 
     return next((folder for folder in Path(path).resolve().parents if (folder / PATH).is_file()), None)
@@ -365,7 +365,7 @@ def _node_in(member: Any, address: Address) -> Any:
 
 
 class One(NamedTuple):
-    """One payload: its location, store, and node, where it was named as a target."""
+    """One payload: its location, store, and node if it was named as a target."""
 
     place: Place
     store: Store
@@ -378,7 +378,7 @@ class One(NamedTuple):
 
 
 def one(here: Here, text: str) -> One:
-    """The one payload that `text` names. Raises BadUsage for a family, a stage, or anything else of several."""
+    """The one payload that `text` names. Raises BadUsage for a family, a stage, or any other target of several payloads."""
     found = here.find(text)
     if found.place is not None:
         return One(found.place, here.store, None)
@@ -390,7 +390,7 @@ def one(here: Here, text: str) -> One:
 
 
 def all_of(here: Here, text: str) -> tuple[list[One], bool]:
-    """The payloads that `text` names, and whether it names each by itself instead of something that they are members of."""
+    """The payloads that `text` names, and whether it names a single one instead of a target with members."""
     found = here.find(text)
     if found.place is not None:
         return [One(found.place, here.store, None)], True

@@ -12,7 +12,7 @@ SHOWN = 12
 
 @contextmanager
 def misuse(*errors: type[Exception], hint: str = "") -> Generator[None]:
-    """Raise BadUsage for these errors of the block, with the same message and a hint: they are about the words of the command."""
+    """Raise BadUsage instead of these errors of the block, with the same message and a hint: they are about the words of the command."""
     try:
         yield
     except errors as error:
@@ -21,11 +21,11 @@ def misuse(*errors: type[Exception], hint: str = "") -> Generator[None]:
 
 
 class BadUsage(PersistableError, ValueError):
-    """The command cannot mean anything as it stands. Its exit status is 2."""
+    """The words of the command are invalid. Its exit status is 2."""
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """``did you mean points?``, or what there is, as the end of a sentence about an unknown name."""
+    """The end of a message about an unknown name: ``did you mean points?``, or the known names."""
     from difflib import get_close_matches
 
     names = list(known)

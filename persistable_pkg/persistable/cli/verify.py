@@ -1,4 +1,4 @@
-"""`persistable verify`: everything read, and compared with what records say."""
+"""`persistable verify`: read all payloads, and compare them with their records."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from persistable.records.amounts import duration_in_words, size_in_words
 
 
 def verify(*, recompute: float = 0.0, common: Common = COMMON) -> int:
-    """Read everything that is stored and compare it with the sizes and digests in records. Exit status 1 if anything is corrupt or missing.
+    """Read all stored payloads and compare them with the sizes and digests in records. Exit status 1 if any is corrupt or missing.
 
     Parameters
     ----------
     recompute
-        The part of all payloads, such as 0.01, that is also made again and compared.
+        The fraction of all payloads, such as 0.01, that is also generated again and compared.
     """
     with misuse(ValueError):
         found = Here(common).catalog.verify(recompute, progress("verified"))

@@ -35,8 +35,7 @@ def counts(target: object, store: Store) -> Counter[Status]:
 class Row(NamedTuple):
     """A target in an overview.
 
-    shown: the target as text. states: counts of its payloads by status; None if it has none, or if `error` is the reason why they are
-    unknown.
+    shown: the target as text. states: counts of its payloads by status; None if it has none, or `error` says why they are unknown.
     """
 
     name: str

@@ -108,8 +108,8 @@ class Project(Mapping[str, Any]):
         """The project of `path`, a ``persistable.toml`` or its folder; by default the nearest one upward from the current folder.
 
         Params come from the file, then from the environment (``PERSISTABLE_PARAMS__points__n=500``), then from `set` (``["points.n=500"]``,
-        or a mapping): each overrides the ones before, and is read with the type of its field. `environ` replaces the environment. `store`,
-        else ``$PERSISTABLE_STORE``, replaces the store in the file.
+        or a mapping): each overrides the ones before, and is read by the type of its field. `environ` replaces the environment. `store`,
+        else ``$PERSISTABLE_STORE``, replaces that of the file.
 
         Raises FileNotFoundError without a file, ConfigError, which names the place, for invalid settings, LineageCycle for targets that
         need each other.

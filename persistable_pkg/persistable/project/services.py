@@ -26,7 +26,7 @@ _WORKERS = ("max_workers", "num_cpus", "n_workers", "max_jobs", "slots")
 
 
 def kinds() -> dict[str, str]:
-    """The name that files use, ``processes``, to that of the class, ``ProcessExecutor``; what packages bring has the same for both."""
+    """Map the name in files, ``processes``, to that of the class, ``ProcessExecutor``; executors of other packages have one name."""
     found = {name: name for name in extensions.entries("executors")}
     found |= {name.removesuffix("Executor").lower(): name for name in executors.__all__ if name not in _NO_KINDS}
     usual = {"threads": found.pop("thread"), "processes": found.pop("process")}

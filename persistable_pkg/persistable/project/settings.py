@@ -14,7 +14,7 @@ from persistable.project.scalars import Text, refused, unknown, wrong
 from persistable.project.schema import Layout, Target
 
 PREFIX = "PERSISTABLE_PARAMS__"
-"""An environment variable sets a param: this, the target, ``__``, and the field; more ``__`` lead into nested params."""
+"""The prefix of variables that set a param, followed by the target, ``__``, and the field; more ``__`` lead into nested params."""
 
 
 class Change(NamedTuple):
@@ -67,7 +67,7 @@ def _of_mapping(given: Mapping[str, Any], before: tuple[str, ...]) -> Iterator[C
 
 
 def apply(layout: Layout, changes: Iterator[Change]) -> None:
-    """Put `changes` over the params of the targets. Raises ConfigError for targets that do not exist."""
+    """Apply `changes` to the params of the targets. Raises ConfigError for targets that are unknown or were given as objects."""
     for (name, *fields), value, source in changes:
         if name not in layout.targets:
             raise (

@@ -1,4 +1,4 @@
-"""`python -m persistable.cli.demo [folder]`: run the flow three times and say what was done."""
+"""`python -m persistable.cli.demo [folder]`: run the flow three times and print the results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(folder: str) -> int:
 
 
 def show(title: str, flow: dict[str, Persistable[Any, Any]]) -> float:
-    """Ask each node for its payload and print what that took; returns the seconds in all."""
+    """Get the payload of each node and print where it came from and the time it took; return the seconds in all."""
     print(f"\n{title}\n\n  {'payload':<12} {'was':<10} {'seconds':>8} {'size':>9}  key")
     total = 0.0
     for name, node in flow.items():

@@ -1,6 +1,6 @@
 # pyright: basic
 # scikit-learn has no types: pyright strict would report every line that touches it
-"""Tumours in, figure out: five persistables, each knowing only what is directly upstream of it.
+"""Tumours in, figure out: persistables, each knowing only its direct upstream.
 
 The data set is "Breast Cancer Wisconsin (Diagnostic)" by Wolberg, Mangasarian, Street and Street, from the UCI Machine Learning Repository
 (doi:10.24432/C5DW2B, licence CC BY 4.0), as scikit-learn carries it: 569 tumours, 30 measurements of each, benign or malignant.
@@ -47,7 +47,7 @@ class FeaturesParams(PersistableParams):
 
 
 class Features(Persistable[pd.DataFrame, FeaturesParams]):
-    """The columns that a model may see: log-scaled, and of two columns that say the same only the first."""
+    """The columns that a model may see, log-scaled; of two strongly correlated columns only the first."""
 
     table: Table
     io = ParquetFileIO()
@@ -65,7 +65,7 @@ class Features(Persistable[pd.DataFrame, FeaturesParams]):
 class ModelParams(PersistableParams):
     trees: int = 400
     depth: int = 12
-    n_jobs: Annotated[int, untracked] = 1  # how, not what: never part of identity
+    n_jobs: Annotated[int, untracked] = 1  # does not change the result, so it is no part of identity
 
 
 class Model(Persistable[RandomForestClassifier, ModelParams]):
@@ -132,7 +132,7 @@ class ReportParams(PersistableParams):
 
 
 class Report(Persistable[Figure | SavedFigure, ReportParams]):
-    """The curve, and what the model looks at. A figure goes in; what was saved of it comes out."""
+    """The ROC curve, and the features that matter most to the model. A figure is returned; loading gives the saved file."""
 
     features: Features
     model: Model
