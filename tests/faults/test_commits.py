@@ -469,7 +469,7 @@ def test_what_a_killed_run_was_handing_over_goes_with_a_later_run(tmp_path: Path
     layers = f"layered://?layer=file://{tmp_path}/fast&layer=file://{data}"
     url = {"folder": str(data), "sqlite": f"sqlite:///{tmp_path}/data.db", "layers": layers}[kind]
     script = [sys.executable, "-W", "ignore", "-c", HANDS_OVER, url]
-    alive = leftovers.new_shelf()
+    alive = leftovers.new_handover_prefix()
     with open_store(url) as store:
         store.put(f"{alive}.x", b"of a run that goes on")
         assert subprocess.run([*script, "die"], timeout=60).returncode == -9

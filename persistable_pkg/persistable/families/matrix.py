@@ -81,8 +81,8 @@ class Matrix:
                 parts.append(f'<a href="{escape(url)}">{drawn}</a>' if url else drawn)
         return "".join([*parts, legend, "</svg>"])
 
-    def _cell(self, row: int, column: int, spot: tuple[float, float, float], scale: Scale | None) -> str:
-        x, y, across = spot
+    def _cell(self, row: int, column: int, position: tuple[float, float, float], scale: Scale | None) -> str:
+        x, y, across = position
         states = self.cells[row][column]
         number = sum(states.values())
         status = next((each for each in _WORST if states[each]), Status.ABSENT)

@@ -49,7 +49,7 @@ def write(drawing: Drawing, inline: bool = False, links: Mapping[Key, str] = Map
         "" if inline else _ALONE,
         *_arrows(drawing, layout),
         '<g text-anchor="middle">',
-        *(_linked(box, links, _box(drawing, box, *spot)) for box, *spot in zip(drawing.boxes, layout.boxes, sizes, strict=True)),
+        *(_linked(box, links, _box(drawing, box, *position)) for box, *position in zip(drawing.boxes, layout.boxes, sizes, strict=True)),
         "</g>",
         legend,
         "</svg>",

@@ -87,12 +87,12 @@ def states_in(asked: Sequence[tuple[Any, Store]]) -> list[State]:
     known: dict[tuple[str, Place], State] = {}
     urls: dict[int, tuple[str, Store]] = {}
 
-    def spot(node: Node, store: Store) -> tuple[str, Place]:
+    def location(node: Node, store: Store) -> tuple[str, Place]:
         url, _ = urls.get(id(store)) or urls.setdefault(id(store), (store.url, store))
         return url, node.key if node.is_external else node.place  # an input has no place in the store
 
-    spots = [spot(*each) for each in asked]
-    unknown = dict(zip(spots, asked, strict=True))
+    locations = [location(*each) for each in asked]
+    unknown = dict(zip(locations, asked, strict=True))
     levels: list[dict[tuple[str, Place], list[tuple[str, Place]]]] = []
     while unknown:
         for at, (node, _) in unknown.items():
@@ -104,7 +104,7 @@ def states_in(asked: Sequence[tuple[Any, Store]]) -> list[State]:
         further: dict[tuple[str, Place], tuple[Any, Store]] = {}
         for at, (node, store) in inside.items():
             if known[at].status is Status.ABSENT and node.upstream:
-                sources = {spot(*each): each for each in [(source, source._node_store or store) for source in node.upstream.values()]}
+                sources = {location(*each): each for each in [(source, source._node_store or store) for source in node.upstream.values()]}
                 level[at] = list(sources)
                 further.update(sources)
         levels.append(level)
@@ -113,7 +113,7 @@ def states_in(asked: Sequence[tuple[Any, Store]]) -> list[State]:
         for at, above in level.items():
             if any(known[source].status in (Status.FAILED, Status.BLOCKED) for source in above):
                 known[at] = State(Status.BLOCKED)
-    return [known[at] for at in spots]
+    return [known[at] for at in locations]
 
 
 def blocking(node: Node, store: Store) -> list[Key]:

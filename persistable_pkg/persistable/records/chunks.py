@@ -47,26 +47,26 @@ class Chunker:
 
     def __init__(self) -> None:
         self._leaf: Any = blake3()
-        self._room = LEAF
+        self._remaining = LEAF
         self._digests: list[str] = []
 
     def update(self, data: memoryview) -> None:
         """Take the next bytes of the file."""
         while data.nbytes:
-            piece = data[: self._room]
+            piece = data[: self._remaining]
             self._leaf.update(piece)
-            self._room -= piece.nbytes
+            self._remaining -= piece.nbytes
             data = data[piece.nbytes :]
-            if not self._room:
+            if not self._remaining:
                 self._end()
 
     def _end(self) -> None:
         self._digests.append(self._leaf.hexdigest(length=16))
-        self._leaf, self._room = blake3(), LEAF
+        self._leaf, self._remaining = blake3(), LEAF
 
     def chunks(self) -> Chunks:
         """The digests of all that was given."""
-        if self._room < LEAF:
+        if self._remaining < LEAF:
             self._end()
         size, digests = LEAF, self._digests
         while len(digests) > MOST:

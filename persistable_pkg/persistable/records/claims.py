@@ -410,11 +410,11 @@ def lost_to_others(key: Key) -> ClaimLost:
 
 # among the threads of this process
 
-_Spot = tuple[str, Place]
+_Location = tuple[str, Place]
 _LOOK = 0.5
 """Seconds after which a waiter looks whether the one that has the lock has lost it by an interrupt."""
 
-_locks: dict[_Spot, Lock] = {}
+_locks: dict[_Location, Lock] = {}
 _waiting: set[Lock] = set()
 _guard = threading.Lock()
 _innermost: ContextVar[Lock | None] = ContextVar("persistable_lock", default=None)
@@ -427,18 +427,18 @@ class Lock:
     waiting would never end.
     """
 
-    __slots__ = ("_above", "_alone", "_call", "_ended", "_outer", "_spot", "_waits")
+    __slots__ = ("_above", "_alone", "_call", "_ended", "_location", "_outer", "_waits")
 
     def __init__(self, store: Store, place: Place, alone: bool = True, waits: bool = True) -> None:
-        self._spot: _Spot = (store.url, place)
+        self._location: _Location = (store.url, place)
         self._alone = alone
         self._waits = waits
         self._ended: list[threading.Event] = []
         self._call: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         self._above = _innermost.get()
         if self._above is not None:
-            self._refuse_circle(self._spot)
-        if self._alone and _locks.setdefault(self._spot, self) is not self:
+            self._refuse_circle(self._location)
+        if self._alone and _locks.setdefault(self._location, self) is not self:
             self._wait()
         self._outer = _innermost.set(self)
 
@@ -447,8 +447,8 @@ class Lock:
         _innermost.reset(self._outer)
         if self._alone:
             with _guard:
-                if _locks.get(self._spot) is self:
-                    del _locks[self._spot]
+                if _locks.get(self._location) is self:
+                    del _locks[self._location]
                 for event in self._ended:
                     event.set()
         self._call = None
@@ -457,9 +457,9 @@ class Lock:
         try:
             while True:
                 with _guard:
-                    holder = _locks.setdefault(self._spot, self)
+                    holder = _locks.setdefault(self._location, self)
                     if holder is not self and holder._is_over():
-                        _locks[self._spot] = holder = self
+                        _locks[self._location] = holder = self
                     if holder is self:
                         return
                     if not self._waits:
@@ -467,7 +467,7 @@ class Lock:
                     ended = threading.Event()
                     holder._ended.append(ended)
                     _waiting.add(self)
-                self._refuse_circle(self._spot)
+                self._refuse_circle(self._location)
                 ended.wait(_LOOK)
         finally:
             _waiting.discard(self)
@@ -484,31 +484,33 @@ class Lock:
                 yield above
             above = above._above
 
-    def _refuse_circle(self, spot: _Spot) -> None:
+    def _refuse_circle(self, spot: _Location) -> None:
         """Raise LineageCycle if what is at `spot` waits for something that has to wait for this one."""
-        mine = {above._spot for above in self._upward()}
-        blocked: dict[_Spot, list[_Spot]] = {spot: []}
+        mine = {above._location for above in self._upward()}
+        blocked: dict[_Location, list[_Location]] = {spot: []}
         pending = [spot]
         waiting = list(_waiting)
         while pending:
             this = pending.pop()
             if this in mine:
-                raise _circle([place for _, place in [*reversed([above._spot for above in self._upward()]), *blocked[this], this]], this)
+                raise _circle(
+                    [place for _, place in [*reversed([above._location for above in self._upward()]), *blocked[this], this]], this
+                )
             for other in waiting:
-                if other is not self and other._spot not in blocked and any(above._spot == this for above in other._upward()):
-                    blocked[other._spot] = [*blocked[this], this]
-                    pending.append(other._spot)
+                if other is not self and other._location not in blocked and any(above._location == this for above in other._upward()):
+                    blocked[other._location] = [*blocked[this], this]
+                    pending.append(other._location)
 
 
-def above() -> list[_Spot]:
+def above() -> list[_Location]:
     """Store and place of all that is being generated around here, outermost first."""
     innermost = _innermost.get()
     if innermost is None:
         return []
-    return [*reversed([each._spot for each in innermost._upward()]), innermost._spot]  # pyright: ignore[reportPrivateUsage]
+    return [*reversed([each._location for each in innermost._upward()]), innermost._location]  # pyright: ignore[reportPrivateUsage]
 
 
-def _circle(places: list[Place], closing: _Spot) -> LineageCycle:
+def _circle(places: list[Place], closing: _Location) -> LineageCycle:
     first = places.index(closing[1])
     nodes = [str(place.key) for place in places[first:]]
     return circle(nodes)

@@ -23,12 +23,12 @@ _SETTLED = 3600.0
 """Seconds after which no request that was sent is still on its way."""
 
 
-def new_shelf() -> str:
+def new_handover_prefix() -> str:
     """The beginning of the names of everything that one run hands over through a store; they tell whose run it is."""
     return f"{HANDED}/{owners.process_name()}.{os.urandom(4).hex()}"
 
 
-def clear_shelves(store: Store, own: str = "") -> None:
+def clear_handed_over(store: Store, own: str = "") -> None:
     """Remove from a store what runs of killed processes were passing on, and what is in the folder `own`."""
     with suppress(StoreError):
         for path in list(store.list(HANDED)):
@@ -99,7 +99,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
     extended(store).clear_temporary(place.path)
     extended(store).clear_sources(owners.is_dead)
     if scratch:
-        clear_shelves(store)
+        clear_handed_over(store)
         import shutil
 
         with suppress(StoreError):

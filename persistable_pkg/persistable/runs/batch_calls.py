@@ -171,7 +171,7 @@ def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> An
     with relay.sent_here(first.run, keys, listened, first.main, first.output, first.levels) as told:
         cores.limit(None)
         members = [
-            Member(job.node, {key: taken(job.shelf, handed) for key, handed in job.given.items()}, job.attempt, most)
+            Member(job.node, {key: taken(job.handover_store, handed) for key, handed in job.given.items()}, job.attempt, most)
             for job, (_, most) in zip(jobs, packed, strict=True)
         ]
         if seconds:

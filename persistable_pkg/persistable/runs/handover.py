@@ -24,7 +24,7 @@ class Handover:
     """
 
     def __init__(self, store: Store, targets: Collection[Key], result: RunResult) -> None:
-        self._shelf = leftovers.new_shelf()
+        self._prefix = leftovers.new_handover_prefix()
         self.store = store
         self.held: dict[Unit, Any] = {}
         self.handed: dict[Unit, bytes | str] = {}
@@ -45,7 +45,7 @@ class Handover:
         if unit.node.is_persisted or not (self._users.get(unit) or unit.node.key in self._targets):
             return None
         self._through_store = True
-        return f"{self._shelf}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
+        return f"{self._prefix}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
 
     def keep(self, unit: Unit, handed: bytes | str | None, payload: Any) -> None:
         """Keep what `unit` has made: `payload` in this process, or in another, which has handed it over."""
@@ -87,7 +87,7 @@ class Handover:
             if isinstance(handed, str):
                 self.store.delete(handed)
         if self._through_store:  # a worker that was killed may have left something too
-            leftovers.clear_shelves(self.store, self._shelf)
+            leftovers.clear_handed_over(self.store, self._prefix)
 
 
 def taken_by(unit: Unit) -> Sequence[Unit]:

@@ -39,8 +39,9 @@ from persistable.stores.signed import holds_private_key
 class Job(NamedTuple):
     """All that another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.
 
-    shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
-    a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
+    handover_store: the store through which large payloads that are not persisted are passed on. given: upstream key to such a payload, as
+    bytes or as a path there, or None for one that failed. hand_over: the path to put this one's to, if it is wanted. events: whether there
+    is a hook.
     run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
     main: the program that sends it. output: whether what it prints is kept. levels: those of the loggers of the process that sends it.
     failures: see `generation.generate`.
@@ -50,7 +51,7 @@ class Job(NamedTuple):
     store: Any
     token: Token
     attempt: int
-    shelf: Any
+    handover_store: Any
     given: dict[Key, bytes | str | None]
     hand_over: str | None
     events: bool
@@ -151,7 +152,7 @@ class Packer:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node)]
-            common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main, job.output, self.levels)
+            common = self.common(self.registered, job.store, job.handover_store, job.run, job.events, self.main, job.output, self.levels)
             return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits, job.failures))
         except NotEnforceable:
             raise
@@ -216,7 +217,7 @@ def unpacked_job(data: bytes) -> Job:
     known = _known  # another thread, which performs a job of another run, may replace it
     if known[0] != common:
         known = _known = (common, pickle.loads(common), {})
-    _, (_, store, shelf, run, listened, main, output, levels), shared = known
+    _, (_, store, handover_store, run, listened, main, output, levels), shared = known
     whole: list[tuple[Any, Any]] = []
     for lot, state in states:
         found = shared.get(lot)
@@ -228,7 +229,9 @@ def unpacked_job(data: bytes) -> Job:
         if values:
             state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
         whole.append((made_by, state))
-    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main, output, levels, failures)
+    return Job(
+        rebuilt(whole), store, token, attempt, handover_store, given, hand_over, listened, run, waits, main, output, levels, failures
+    )
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
@@ -290,7 +293,7 @@ def perform_packed(data: bytes) -> Outcome:
     with relay.sent_here(job.run, (job.node.key,), job.events, job.main, job.output, job.levels) as told:
         try:
             cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
-            given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
+            given = {key: taken(job.handover_store, handed) for key, handed in job.given.items()}
             outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits, job.failures)
             if outcome.succeeded and job.hand_over is not None:
                 outcome = outcome._replace(handed=_hand_over(job, payload))
@@ -325,7 +328,7 @@ def _hand_over(job: Job, payload: Any) -> bytes | str:
         ) from error
     if len(data) <= SMALL:
         return data
-    job.shelf.put(job.hand_over, data)
+    job.handover_store.put(job.hand_over, data)
     return job.hand_over
 
 
@@ -333,8 +336,8 @@ SMALL = 1 << 16
 """Bytes of a payload that is not persisted that travel with the facts, at most; more go through the store."""
 
 
-def taken(shelf: Any, handed: bytes | str | None) -> Any:
+def taken(store: Any, handed: bytes | str | None) -> Any:
     """A payload that another process sent, its arrays as read-only as those of one that was stored."""
     if handed is None:
         return FAILED
-    return PickleFileIO().loads(shelf.get(handed) if isinstance(handed, str) else handed)
+    return PickleFileIO().loads(store.get(handed) if isinstance(handed, str) else handed)

@@ -327,13 +327,13 @@ class HTTPFile(Reopened):
         self._web.close()
 
 
-_turn = threading.Lock()
+_lock = threading.Lock()
 
 
 def _bytes_of(file: BinaryIO, first: int, last: int) -> bytes:
     """The bytes of a file from `first` up to, not including, `last`, for any thread, and for a child that shares the descriptor."""
     if not hasattr(os, "pread"):  # on Windows, where nothing is forked
-        with _turn:
+        with _lock:
             file.seek(first)
             return file.read(last - first)
     pieces: list[bytes] = []

@@ -78,7 +78,7 @@ class Driver:
             if self._closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             task.group.waiting.append(task)
-            wake = not self._awake and self._room(task.group)
+            wake = not self._awake and self._has_capacity(task.group)
             self._awake = self._awake or wake
         if wake:
             self._events.put(None)
@@ -155,7 +155,7 @@ class Driver:
                 self._measure(group)
         with self._lock:
             for group in self._groups.values():
-                if not group.waiting or not self._room(group):
+                if not group.waiting or not self._has_capacity(group):
                     continue
                 tasks = group.take()
                 batch = Batch(f"{self._name}{next(self._numbers)}.", group, tasks)
@@ -167,7 +167,7 @@ class Driver:
             self._awake = False
             return None
 
-    def _room(self, group: Group) -> bool:
+    def _has_capacity(self, group: Group) -> bool:
         return group.at_ray < group.window and len(self._batches) < self._limit()
 
     def _limit(self) -> int:

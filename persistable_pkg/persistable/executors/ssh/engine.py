@@ -67,7 +67,7 @@ class HostsEngine(Engine):
         return sum(host.room(resources, [job for job in under_way if job.place is host]) for host in self._hosts)
 
     def launch(self, jobs: Sequence[Job]) -> None:
-        for host, share in self._shares(jobs).items():
+        for host, share in self._split(jobs).items():
             for job in share:
                 job.place = host
             try:
@@ -78,7 +78,7 @@ class HostsEngine(Engine):
                 raise self._unfit(host, error) from error
             host.jobs.update((job.name, job) for job in share)
 
-    def _shares(self, jobs: Sequence[Job]) -> dict[_Served, list[Job]]:
+    def _split(self, jobs: Sequence[Job]) -> dict[_Served, list[Job]]:
         """Divide jobs among the hosts, those with most room first."""
         shares: dict[_Served, list[Job]] = {}
         for job in jobs:

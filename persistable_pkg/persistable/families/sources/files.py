@@ -14,7 +14,7 @@ from blake3 import blake3
 from persistable.errors import InvalidName
 from persistable.families.sources import content as contents
 from persistable.families.sources.inputs import Values, changed, vanished
-from persistable.families.sources.scan import Shelf, segments_of
+from persistable.families.sources.scan import InputRoot, segments_of
 from persistable.fileio.base import FileIO
 from persistable.records.files import folder_of_this_process
 from persistable.records.template import Template
@@ -27,8 +27,8 @@ Keys = Iterable[Any] | Callable[[], Iterable[Any]]
 class Files:
     """The files at the paths of `template`, one input for each. keys: instead of a listing (see `given`)."""
 
-    def __init__(self, shelf: Shelf, template: Template, keys: Keys | None = None) -> None:
-        self._shelf = shelf
+    def __init__(self, root: InputRoot, template: Template, keys: Keys | None = None) -> None:
+        self._root = root
         self._template = template
         self._keys = keys
 
@@ -38,7 +38,7 @@ class Files:
 
     @property
     def at_once(self) -> int:
-        return self._shelf.at_once
+        return self._root.at_once
 
     def stamps(self) -> Mapping[Values, Any]:
         if self._keys is not None:
@@ -47,7 +47,7 @@ class Files:
         return dict(sorted(self._listed(), key=itemgetter(0)))
 
     def _listed(self) -> Iterator[tuple[Values, Any]]:
-        for path, stamp in self._shelf.found(self._template):
+        for path, stamp in self._root.found(self._template):
             values = self._values(path)
             if values is not None:
                 yield values, stamp
@@ -60,7 +60,7 @@ class Files:
         other = found if self._template.is_certain else self._template.match_greedily(path)
         if other != found:
             raise InvalidName(
-                f"{self._shelf.shown(path)} can be read in two ways by {self._template.text!r}: as {found} and as {other}; "
+                f"{self._root.shown(path)} can be read in two ways by {self._template.text!r}: as {found} and as {other}; "
                 "put a separator between the fields, or take both for one field and split it by rekey()",
                 name=path,
             )
@@ -68,7 +68,7 @@ class Files:
 
     def _stamp(self, values: Values) -> Any:
         try:
-            return self._shelf.stamp(self._path(values))
+            return self._root.stamp(self._path(values))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -81,40 +81,40 @@ class Files:
         path = self._path(values)
         if stamp is None:
             stamp = self._stamp(values)  # may show that the content is unchanged since it was read
-        found = contents.known(self._shelf.url, path, stamp)
+        found = contents.known(self._root.url, path, stamp)
         if found is None:
             try:
                 found = self._digest(path, stamp)
             except (FileNotFoundError, NotADirectoryError):
-                raise vanished(self._shelf.shown(path)) from None
+                raise vanished(self._root.shown(path)) from None
         return found
 
     def is_sure(self, values: Values, stamp: Any) -> bool:
         """Tell whether `content` returned the token of the content at the time of the listing, not of one put there since."""
-        return contents.known(self._shelf.url, self._path(values), stamp) is not None
+        return contents.known(self._root.url, self._path(values), stamp) is not None
 
     def _digest(self, path: str, stamp: Any) -> str:
         """The digest of the current content, cached if that is the listed one: by the MD5 in the stamp, else by a second stat."""
-        md5 = self._shelf.md5_in(stamp)
-        with self._shelf.reading(path, stamp) as file:
+        md5 = self._root.md5_in(stamp)
+        with self._root.reading(path, stamp) as file:
             found, read = contents.digests_of(file, md5 is not None)
-        same = stamp is not None and (read == md5 or self._shelf.stamp(path) == stamp)
-        contents.remember(self._shelf.url, path, stamp if same else None, found)
+        same = stamp is not None and (read == md5 or self._root.stamp(path) == stamp)
+        contents.remember(self._root.url, path, stamp if same else None, found)
         return found
 
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
         path = self._path(values)
-        local = self._shelf.local(path) is not None
+        local = self._root.local(path) is not None
         try:
-            with self._shelf.reading(path) as file:
+            with self._root.reading(path) as file:
                 return contents.load(file, content, io, local=local)
         except contents.OtherContentError as error:
-            raise changed(self._shelf.shown(path)) from error.__cause__
+            raise changed(self._root.shown(path)) from error.__cause__
         except (FileNotFoundError, NotADirectoryError):
-            raise vanished(self._shelf.shown(path)) from None
+            raise vanished(self._root.shown(path)) from None
 
     def shown(self, values: Values) -> str:
-        return self._shelf.shown(self._path(values))
+        return self._root.shown(self._path(values))
 
     def only(self, values: Values) -> Files:
         return self
@@ -134,7 +134,7 @@ class Folders(Files):
             return super().stamps()
         depth = len(segments_of(self._template))
         found: dict[Values, list[tuple[str, Any]]] = {}
-        for path, stamp in self._shelf.found(self._template):
+        for path, stamp in self._root.found(self._template):
             parts = path.split("/")
             values = self._values("/".join(parts[:depth]))
             if values is not None:
@@ -146,7 +146,7 @@ class Folders(Files):
 
     def _inside(self, folder: str) -> list[tuple[str, Any]]:
         """Relative path and stamp of each file in the folder and below, sorted."""
-        return sorted([(path[len(folder) + 1 :], stamp) for path, stamp in self._shelf.files_in(folder)], key=itemgetter(0))
+        return sorted([(path[len(folder) + 1 :], stamp) for path, stamp in self._root.files_in(folder)], key=itemgetter(0))
 
     def _digest(self, path: str, stamp: Any) -> str:
         files = self._inside(path)
@@ -156,29 +156,29 @@ class Folders(Files):
         listed = stamp is not None and _together(files) == stamp
         for name, own in files:
             file = f"{path}/{name}"
-            found = contents.known(self._shelf.url, file, own)
+            found = contents.known(self._root.url, file, own)
             hasher.update(_line(name, found or super()._digest(file, own)))
-            listed = listed and contents.known(self._shelf.url, file, own) is not None
+            listed = listed and contents.known(self._root.url, file, own) is not None
         digest = hasher.hexdigest()
         # if each file has its listed stamp, the folder is the listed one
-        contents.remember(self._shelf.url, path, stamp if listed else None, digest)
+        contents.remember(self._root.url, path, stamp if listed else None, digest)
         return digest
 
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
         path = self._path(values)
         try:
-            folder = self._shelf.local(path)
+            folder = self._root.local(path)
             if folder is None:
                 folder = self._copied(path, content)
             elif self._present(path) != content:
-                raise changed(self._shelf.shown(path))
+                raise changed(self._root.shown(path))
             return io.load(folder)
         except (FileNotFoundError, NotADirectoryError):
-            raise vanished(self._shelf.shown(path)) from None
+            raise vanished(self._root.shown(path)) from None
 
     def _present(self, path: str) -> str:
         stamp = _together(self._inside(path))
-        return contents.known(self._shelf.url, path, stamp) or self._digest(path, stamp)
+        return contents.known(self._root.url, path, stamp) or self._digest(path, stamp)
 
     def _copied(self, path: str, content: str) -> str:
         """A local copy, kept for the rest of this process and shared by all readers of the same content."""
@@ -192,14 +192,14 @@ class Folders(Files):
         for name, _ in files:
             target = root.joinpath(*_checked_parts(name))
             target.parent.mkdir(parents=True, exist_ok=True)
-            with self._shelf.reading(f"{path}/{name}") as source, target.open("xb") as copy:
+            with self._root.reading(f"{path}/{name}") as source, target.open("xb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
             target.chmod(0o444)
             with target.open("rb") as copied:
                 hasher.update(_line(name, contents.digest_of(copied)))
         if hasher.hexdigest() != content:
             shutil.rmtree(root, ignore_errors=True)
-            raise changed(self._shelf.shown(path))
+            raise changed(self._root.shown(path))
         _copies[content] = str(root)
         return str(root)
 

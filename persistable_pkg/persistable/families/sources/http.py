@@ -131,13 +131,13 @@ class _Shared:
     """A client shared by all users, closed with the last of them."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._users = 0
         self._open: Any = None
 
     @contextmanager
     def used(self) -> Generator[Any]:
-        with self._turn:
+        with self._lock:
             if not self._users:
                 self._open = new_client()
             self._users += 1
@@ -145,7 +145,7 @@ class _Shared:
         try:
             yield client
         finally:
-            with self._turn:
+            with self._lock:
                 self._users -= 1
                 ended = not self._users
             if ended:

@@ -172,14 +172,14 @@ class Listing:
     def _forget(self) -> None:
         self._seen: Seen | None = None
         self._version = 0
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
 
     def version(self) -> int:
         self._look()
         return self._version
 
     def refresh(self) -> None:
-        with self._turn:
+        with self._lock:
             if self._seen is None:
                 return  # not listed yet; the first use does it
             stamps = self._inputs.stamps()
@@ -195,7 +195,7 @@ class Listing:
     def _look(self) -> Seen:
         seen = self._seen
         if seen is None:
-            with self._turn:
+            with self._lock:
                 seen = self._seen
                 if seen is None:
                     seen = self._seen = self._made(self._inputs.stamps())
@@ -205,7 +205,7 @@ class Listing:
         return Seen(self._inputs, self._name, self._io, stamps)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_seen", "_version", "_turn")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_seen", "_version", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -26,7 +26,7 @@ from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore
 
 
-class Shelf(ABC):
+class InputRoot(ABC):
     """A location of files. url: shown to people, and the identity of the location. at_once: number of reads to make concurrently."""
 
     url: str
@@ -61,15 +61,15 @@ class Shelf(ABC):
         return f"{self.url}/{path}"
 
 
-def shelf_of(store: Store) -> Shelf:
-    """The shelf of the files in `store`."""
+def input_root_of(store: Store) -> InputRoot:
+    """The root of the files in `store`."""
     from persistable.stores.object import ObjectStore
 
     if isinstance(store, ReadOnlyStore):
         store = store.store
     if isinstance(store, LocalStore):
-        return LocalShelf(store.root)
-    return BucketShelf(store) if isinstance(store, ObjectStore) else StoreShelf(store)
+        return LocalRoot(store.root)
+    return BucketRoot(store) if isinstance(store, ObjectStore) else StoreRoot(store)
 
 
 def segments_of(template: Template) -> list[Template]:
@@ -88,7 +88,7 @@ _FINE, _COARSE = 100_000_000, 2_000_000_000
 """Nanoseconds within which two writes may leave the same time, on clocks of fine and of coarse ticks."""
 
 
-class LocalShelf(Shelf):
+class LocalRoot(InputRoot):
     """A folder on this machine. Only folders that the template can reach are listed; symbolic links are followed."""
 
     def __init__(self, root: str) -> None:
@@ -220,7 +220,7 @@ def _first_visit(name: str, seen: set[tuple[int, int]]) -> bool:
 # ------------------------------------------------------------------ elsewhere
 
 
-class _Remote(Shelf):
+class _Remote(InputRoot):
     """Inputs that can only be listed from a folder downwards."""
 
     at_once = 16
@@ -245,7 +245,7 @@ class _Remote(Shelf):
         """Path and stamp of every file in the folder `prefix` and below; none needs more parts than `deepest`."""
 
 
-class StoreShelf(_Remote):
+class StoreRoot(_Remote):
     """Any store, through the protocol that every store implements."""
 
     def __init__(self, store: Store) -> None:
@@ -270,7 +270,7 @@ class StoreShelf(_Remote):
             yield file
 
 
-class BucketShelf(_Remote):
+class BucketRoot(_Remote):
     """A file system of fsspec: one listing returns names and stamps, and any name of the remote side is accepted."""
 
     def __init__(self, store: Any) -> None:

@@ -15,7 +15,7 @@ from persistable.families.sources.files import Files, Folders, Keys
 from persistable.families.sources.inputs import Inputs, Objects, Values
 from persistable.families.sources.listing import Listing, Seen
 from persistable.families.sources.rows import Rows, rows_at
-from persistable.families.sources.scan import shelf_of
+from persistable.families.sources.scan import input_root_of
 from persistable.families.view import LiveView, View
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.params.masking import masked
@@ -101,7 +101,7 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
     if store is not None:
         if scheme is not None:
             raise ValueError(f"{masked(where)} says where it is by itself; give the path in the store, or leave store= out")
-        shelf, template = shelf_of(open_store(store, **options)), Template(where)
+        root, template = input_root_of(open_store(store, **options)), Template(where)
     elif scheme is not None and scheme[1].lower() in ("http", "https"):
         from persistable.families.sources.http import Pages
 
@@ -112,13 +112,13 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
         return rows
     else:
         source, text = _split(where, scheme[0] if scheme is not None else "")
-        shelf, template = shelf_of(open_store(source, **options)), Template(text)
+        root, template = input_root_of(open_store(source, **options)), Template(text)
     if not template.fields:
         raise InvalidName(
             f"{template.text!r} has no field in braces, so it names one input and tells it by nothing; write one, as in {{book}}.txt",
             name=template.text,
         )
-    return (Folders if template.is_folder else Files)(shelf, template, keys)
+    return (Folders if template.is_folder else Files)(root, template, keys)
 
 
 def _split(where: str, scheme: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from persistable.errors import InputChanged, InputVanished, PayloadNotRepresentable
 from persistable.families.sources.files import Files, Folders, each
 from persistable.families.sources.inputs import Values, naming
-from persistable.families.sources.scan import shelf_of
+from persistable.families.sources.scan import input_root_of
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.compare import difference
 from persistable.records import files
@@ -30,12 +30,12 @@ class SeedFiles:
         self.io = io
         self._as_path = kind is Path and not isinstance(io, PartsFileIO)
         self._store = store
-        shelf = shelf_of(store)
+        root = input_root_of(store)
         if isinstance(io, PartsFileIO):
-            self._inputs: Files = Folders(shelf, template if template.is_folder else Template(template.text + "/"))
+            self._inputs: Files = Folders(root, template if template.is_folder else Template(template.text + "/"))
         else:
-            self._inputs = Files(shelf, template)
-        self._shelf = shelf
+            self._inputs = Files(root, template)
+        self._root = root
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -52,15 +52,15 @@ class SeedFiles:
 
     def shown(self, values: Values) -> str:
         """Path or URL of one, for people."""
-        return self._shelf.shown(self.path(values))
+        return self._root.shown(self.path(values))
 
     def stamp(self, values: Values) -> Any:
         """The stamp of one; None for a folder. Raises InputVanished if it does not exist."""
         path = self.path(values)
         try:
             if not isinstance(self._inputs, Folders):
-                return self._shelf.stamp(path)
-            if not self._store.exists(path) and next(iter(self._shelf.files_in(path)), None) is None:
+                return self._root.stamp(path)
+            if not self._store.exists(path) and next(iter(self._root.files_in(path)), None) is None:
                 raise FileNotFoundError(path)
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing(values) from None
@@ -84,7 +84,7 @@ class SeedFiles:
     def contents(self, listed: Iterable[tuple[Values, Any]]) -> dict[Values, str]:
         """The results of `content` for many, read concurrently."""
         wanted = list(listed)
-        return dict(zip([values for values, _ in wanted], each(lambda one: self.content(*one), wanted, self._shelf.at_once), strict=True))
+        return dict(zip([values for values, _ in wanted], each(lambda one: self.content(*one), wanted, self._root.at_once), strict=True))
 
     def load(self, values: Values, content: str) -> Any:
         """The payload of exactly that content. Raises InputVanished, InputChanged, MalformedFile."""
@@ -102,11 +102,11 @@ class SeedFiles:
         if self.content(values, None) != content:
             raise self._changed(values)
         path = self.path(values)
-        local = self._shelf.local(path)
+        local = self._root.local(path)
         if local is not None:
             return Path(local)
         target = files.folder_of_this_process() / path.rpartition("/")[2]
-        with self._shelf.reading(path) as source, target.open("xb") as copy:
+        with self._root.reading(path) as source, target.open("xb") as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
         return target
 
