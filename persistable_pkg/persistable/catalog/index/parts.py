@@ -90,7 +90,7 @@ def parts_of(store: Store) -> list[Part]:
 
 
 def bare(store: Store) -> Store:
-    """The store below `store` that can report changes: `store` without signatures, whose content it does not check."""
+    """The store to query for changes of `store`, though not for its content: `store` without signatures."""
     return store.store if isinstance(store, SignedStore) else store
 
 
