@@ -1,1 +1,1 @@
-"""`Persistable`, steps and ready-made nodes: what makes a payload, and how it is generated, loaded and judged."""
+"""`Persistable`, steps and ready-made nodes: the identity, generation, loading and status of payloads."""

@@ -1,4 +1,4 @@
-"""The arguments of a new node, sorted into roles, params and what is still missing."""
+"""Constructor arguments of a node: split into roles and params, and kept for its record."""
 
 # pyright: reportPrivateUsage=false
 
@@ -24,7 +24,7 @@ _PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
 
 
 def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any]) -> dict[str, Any]:
-    """Move the nodes among the keywords to their roles; the rest are fields."""
+    """Move the nodes among the keyword arguments to their roles; the rest are fields of the params."""
     fields: dict[str, Any] = {}
     for name, value in declared.items():
         if type(value) in _PLAIN:
@@ -61,7 +61,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any) -> bo
     if not found:
         if name not in declaration.roles:
             return False
-        if not (value.__class__ in (list, tuple, dict) and not value):  # a collection with nothing in it is one
+        if not (value.__class__ in (list, tuple, dict) and not value):  # an empty collection is a valid role
             raise roles.not_a_node(kind, name, value)
         return True
     if name not in declaration.annotated and not hasattr(kind, name) and kind.__init__ is root.__init__:
@@ -91,7 +91,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any) -> bo
 
 
 def check_one_node(self: Any, name: str, value: Any) -> None:
-    """Raise TypeError for a family where a node holds one other node."""
+    """Raise TypeError if `value` is a family and the role `name` of the node holds a single node."""
     if is_family(value) and is_node(self.__dict__.get(name)):
         kind = type(self).__name__
         raise TypeError(
@@ -101,7 +101,7 @@ def check_one_node(self: Any, name: str, value: Any) -> None:
 
 
 def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterable[Any]) -> None:
-    """Upstream nodes whose roles are their payload names."""
+    """Add `dependencies` to the upstream nodes, each under its payload name as its role."""
     if is_node(dependencies):
         raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} is one node, {dependencies!r}; give a list of nodes")
     for node in dependencies:
@@ -169,12 +169,12 @@ def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[s
 
 
 def open_roles(node: Node, declaration: Declaration) -> tuple[str, ...]:
-    """The roles that must have a node and were given none."""
+    """The required roles that have no node yet."""
     return tuple([role for role in declaration.required if role not in node.__dict__])
 
 
 def _stray(value: Any) -> tuple[str, Any] | None:
-    """The first of what is in `value` that is neither a node nor a collection of some, and its place."""
+    """The place and value of the first item in `value` that is neither a node nor a collection of nodes; None if there is none."""
     if is_node(value):
         return None
     if value.__class__ not in (list, tuple, dict):
@@ -187,8 +187,8 @@ def _stray(value: Any) -> tuple[str, Any] | None:
 
 
 def how_made(node: Node, declaration: Declaration) -> dict[str, Any]:
-    """Facts about the making of a node: the call, where its class has an ``__init__`` of its own, and the class of its params,
-    where the declaration of its class does not tell that.
+    """Facts about the construction of a node: the call, if its class has its own ``__init__``, and the class of its params, if the
+    declaration of its class does not name it.
     """
     found: dict[str, Any] = {}
     kind: Any = node.params.__class__
@@ -201,12 +201,12 @@ def how_made(node: Node, declaration: Declaration) -> dict[str, Any]:
 
 
 def call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
-    """The call that made a node, as a record has it."""
+    """The call that made a node, as a record stores it."""
 
     def shown(argument: Any) -> Any:
         try:
             return item_tree(argument)
-        except Exception:  # noqa: BLE001 - whatever cannot be shown is shown by its type
+        except Exception:  # noqa: BLE001 - an argument without a tree is recorded by its type
             return {"$repr": f"{type(argument).__module__}.{type(argument).__qualname__}"}
 
     arguments, keywords = call
@@ -215,7 +215,7 @@ def call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
 
 
 def signature_of(init: Any) -> Any:
-    """The signature of making a node: that of `__init__` without ``self``."""
+    """The signature of a node's constructor: that of `__init__` without ``self``."""
     from inspect import signature
 
     found = signature(init)
@@ -223,14 +223,14 @@ def signature_of(init: Any) -> Any:
 
 
 def remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
-    """The ``__new__`` of a class with an ``__init__`` of its own: only it knows what its arguments mean, so the record keeps them."""
+    """The ``__new__`` of a class with its own ``__init__``: keeps the arguments for the record, as only that method knows them."""
     node = object.__new__(cls)
     node._node_call = (args, kwargs)
     return node
 
 
 def remember_names(cls: Any) -> None:
-    """Keep on a class that is being made inside a function what its annotations, where they are text, call by names of that function."""
+    """Keep on a class defined inside a function the local classes of that function that its text annotations name."""
     if "<locals>" not in cls.__qualname__ and cls.__module__ in sys.modules:
         return
     texts = [each for each in own_annotations(cls).values() if isinstance(each, str)]
@@ -239,7 +239,7 @@ def remember_names(cls: Any) -> None:
     words = set(re.findall(r"\w+", " ".join(texts))) if texts else set[str]()
     if not words:
         return
-    around = sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage] - of what executes the class statement
+    around = sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage] - the frame of the class statement
     names = {word: around[word] for word in words if isinstance(around.get(word), type)}
     if names:
         cls._node_around = names

@@ -1,4 +1,4 @@
-"""Twins of a node: bound to another store, and for its own code, which may change what it is given and whose upstream knows who asks."""
+"""Twins of a node: bound to another store, or for its own code, with private params and upstream nodes that load for its generation."""
 
 # pyright: reportPrivateUsage=false
 
@@ -23,7 +23,7 @@ NodeT = TypeVar("NodeT", bound=Node)
 
 
 def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
-    """The same node without a payload, in `store`; None: in none of its own. lent: for one generation, and seen by nobody afterwards."""
+    """The same node without a payload, in `store`; None: in no store of its own. lent: used for one generation only."""
     twin = object.__new__(node.__class__)
     state = node.__dict__.copy()
     if "_node_payload" in state:
@@ -33,12 +33,12 @@ def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     state["_node_store"] = store
     if lent:
         state["_node_lent"] = True
-    object.__setattr__(twin, "__dict__", state)  # past a `__setattr__` of the user's
+    object.__setattr__(twin, "__dict__", state)  # bypasses a `__setattr__` of the user's
     return twin
 
 
 def with_nodes(node: NodeT, of: Callable[[Any], Any]) -> NodeT:
-    """A node like `node`, in its store, over the nodes that `of` gives for those that it holds: of a key of its own."""
+    """A node like `node`, in its store, with each node that it holds replaced by the result of `of`; its key is computed anew."""
     twin = bound_to(node, node._node_store)
     twin.__dict__ = swapped(twin.__dict__, of)
     twin._node_identify()
@@ -46,27 +46,27 @@ def with_nodes(node: NodeT, of: Callable[[Any], Any]) -> NodeT:
 
 
 def move_to(node: Node, store: Store | None, path: str | None = None) -> None:
-    """Let `node`, which nobody has used yet, be in `store`, and its payload at `path` there, if one is given."""
+    """Set the store of `node`, which must not have been used yet, and the path of its payload there, if one is given."""
     node._node_store = store
     if path is not None:
         node._node_to = path
 
 
 def remembered_store(thing: object) -> Store | None:
-    """The store that a node or family found its payloads in last, where a run named it; else None."""
+    """The store in which a node or family found its payloads last, if a run named that store; else None."""
     found: Store | None = getattr(thing, "_node_remembered", None)
     return found
 
 
 def remember_store(node: Node, store: Store | None) -> None:
-    """Let `node` find what a run has put into `store`; of no account for one that names a store itself."""
+    """Let `node` find the payloads that a run has put into `store`; no effect on a node that names a store itself."""
     node._node_remembered = store
 
 
 def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
-    """A twin of `node` for its own code to run on, and the facts for its record where that code might change what they are read from.
+    """A twin of `node` on which its own code runs, and the facts for its record if that code might change the values they come from.
 
-    One that is lent for just this runs itself, where nothing of it is changed for that.
+    A node lent for this generation is returned itself if its arguments are private already.
     """
     arguments: dict[str, Any] | None = node.__dict__.get("_node_arguments")
     private_already = arguments is not None and _is_private(arguments.values())
@@ -78,7 +78,7 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
     state: dict[str, Any] = author.__dict__
     bound = _bind_roles(state, node, generation) if node._node_upstream else {}
     params = node.params
-    if params is None or "_node_given_facts" in state:  # it came from another process, so nobody else has what is in it
+    if params is None or "_node_given_facts" in state:  # it came from another process, so nothing else refers to its contents
         return author, None
     if (
         arguments is None
@@ -98,9 +98,9 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
 
 
 def _is_private(arguments: Iterable[Any]) -> bool:
-    """Tell whether nothing in the arguments of a step can change but lists and dicts, which each call of the function is given anew.
+    """Tell whether only lists and dicts in the arguments of a step can change; each call of the function gets new ones of these.
 
-    Nor does the function see nodes there: their payloads take their places.
+    The function sees no nodes there either: it gets their payloads.
     """
     for value in arguments:
         kind: Any = value.__class__
@@ -115,7 +115,7 @@ def _is_private(arguments: Iterable[Any]) -> bool:
 
 
 def taken_over(node: Node, author: Any, before: dict[str, Any]) -> None:
-    """Let `node` have what its own code has kept on `author`, whose attributes were `before`."""
+    """Copy to `node` the attributes that its own code has set on `author`, whose attributes were `before`."""
     state: dict[str, Any] = author.__dict__
     for name, value in state.items():
         if name in _OWN or before.get(name, UNSET) is value or any(role.partition(".")[0] == name for role in node._node_upstream):
@@ -127,7 +127,7 @@ _OWN = frozenset({"_node_payload", "_node_generation", "_node_store", "_node_ups
 
 
 def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int, Any]:
-    """Let what a node holds ask `generation` for payloads, in whatever thread; the value is these twins by identity."""
+    """Replace the nodes in `state` by twins that ask `generation` for payloads, in any thread; the value is node ``id`` to twin."""
     bound: dict[int, Any] = {}
     for upstream in node._node_upstream.values():
         if id(upstream) not in bound:
@@ -149,9 +149,9 @@ def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int,
 
 
 def _bound_role(held: Any, made_from: list[Any], bound: Mapping[int, Any], node: Node, name: str) -> Any:
-    """`held`, what `node` holds under the name of a role, with the twins of `made_from`, the nodes of that role in its key.
+    """`held`, the value of `node` under the name of a role, with twins in place of `made_from`, the nodes of that role in its key.
 
-    Raises ParamsMutated where these are not the nodes that it holds: its code would be given others than the key says.
+    Raises ParamsMutated if these are not the nodes that it holds: its code would get other nodes than the key says.
     """
     left = iter(made_from)
 
@@ -176,7 +176,7 @@ def _other_nodes(node: Node, name: str) -> ParamsMutated:
 
 
 def _bind_beyond(node: Node, asked: Mapping[str, int]) -> None:
-    """Have those upstream of `node` that the code at work asks for as well ask its generation for their payloads."""
+    """Let the nodes further upstream of `node` that the running code names, as counted in `asked`, load through its generation as well."""
 
     def twin_of(further: Any, rest: Mapping[str, int]) -> Any:
         twin = bound_to(further, further._node_store or node._node_store)
@@ -194,7 +194,7 @@ def _has_inner_nodes(node: Node) -> bool:
 
 
 def _is_flat(params: Any) -> bool:
-    """Tell whether nothing inside can change in place."""
+    """Tell whether nothing in `params` can change in place."""
     values: Any = getattr(params, "__dict__", None)
     if values is None:
         fields = getattr(params, "__dataclass_fields__", None)
@@ -208,7 +208,7 @@ def _is_flat(params: Any) -> bool:
 
 
 def _copied(params: Any, bound: Mapping[int, Any]) -> Any:
-    """A copy of params; where some of it cannot be copied, of all that can."""
+    """A copy of params; if some value cannot be copied, a copy of each value that can."""
     made = private(params, swapped=bound)
     values: Any = getattr(params, "__dict__", None)
     if made is not params or values.__class__ is not dict:

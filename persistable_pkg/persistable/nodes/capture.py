@@ -1,8 +1,8 @@
 """Capture of the output of generating code, its prints and log records: kept for the record, and passed on to the stream or handler.
 
-While something is being generated, a `Tee` stands in the place of each standard stream, one for the whole process: it asks to which
-generation the code that writes belongs, by its context, so that what other threads print is nobody's. Log records are seen when they are
-made, by a factory in the place of that of `logging`. What other processes write into the descriptors of this one is not seen.
+During generations, a `Tee` replaces each standard stream, one for the whole process: it finds the generation that the writing code
+belongs to by its context, so that prints of other threads belong to none. Log records are captured when they are made, by a factory that
+replaces the one of `logging`. Output that other processes write to the descriptors of this one is not captured.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ keeps: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
 relay: ContextVar[Relay | None] = ContextVar("persistable_relay", default=None)
 """Relay to the process that runs the nodes; None where that is this process."""
 silent: ContextVar[bool] = ContextVar("persistable_silent", default=False)
-"""True while hooks are called: what they print is not the output of the code that has made them be called."""
+"""True while hooks are called: their prints are not output of the code that triggered them."""
 
 
 @contextmanager
@@ -66,7 +66,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def speaker() -> Generation | None:
-    """Return the generation that the calling code belongs to; set by the module that knows, as is `is_busy`."""
+    """Return the generation that the calling code belongs to; `generation` replaces this function, as it does `is_busy`."""
     return None
 
 
@@ -108,7 +108,7 @@ class Tee:
 
     @property
     def buffer(self) -> _Bytes:
-        """The stream of bytes below, of which what is written is kept as well."""
+        """The underlying stream of bytes; data written to it is kept as well."""
         return _Bytes(self.inner.buffer, self.stream)
 
     def __getattr__(self, name: str) -> Any:
@@ -158,7 +158,7 @@ class _Bytes:
 
 
 _KEPT = 16
-"""Streams of which the `Tee` is kept."""
+"""Number of streams whose `Tee` is kept."""
 
 
 class Tees(dict[int, T]):
@@ -186,7 +186,7 @@ errors = Tees(ErrorTee)
 
 
 def unwrapped(stream: Any) -> Any:
-    """The stream itself, of one that may be a `Tee`."""
+    """The stream inside `stream` if that is a `Tee`, else `stream` itself."""
     return stream.inner if isinstance(stream, Tee) else stream
 
 
@@ -215,7 +215,7 @@ def session() -> Generator[None]:
 
 
 def watch_logging() -> None:
-    """See the log records that are made from now on, where `logging` is imported."""
+    """Capture the log records that are made from now on, if `logging` is imported."""
     logging = sys.modules.get("logging")
     if logging is None or not hasattr(logging, "setLogRecordFactory"):
         return
@@ -235,7 +235,7 @@ _seen = _Seen()
 
 
 class Factory:
-    """Makes log records as `inner` does, and shows them to the generation whose code logs. Elsewhere it does nothing, so it stays."""
+    """Makes log records as `inner` does, and passes them to the generation whose code logs, if any. Once set, it is never removed."""
 
     def __init__(self, inner: Callable[..., logging.LogRecord]) -> None:
         self.inner = inner
@@ -243,7 +243,7 @@ class Factory:
     def __call__(self, name: Any, *args: Any, **kwargs: Any) -> logging.LogRecord:
         _seen.record = 0
         record = self.inner(name, *args, **kwargs)
-        if name is None or _seen.record == id(record):  # made again of one that came from elsewhere; shown by a factory within `inner`
+        if name is None or _seen.record == id(record):  # rebuilt from one of another process; or shown by a factory in `inner`
             return record
         _seen.record = id(record)
         here = speaker()
@@ -253,7 +253,7 @@ class Factory:
 
 
 def _is_known(frame: FrameType) -> bool:
-    """Tell whether the logger whose method runs in `frame` can be had by its name; if not, it counts as what its handlers print."""
+    """Tell whether the logger whose method runs in `frame` is registered by name; if not, only prints of its handlers are kept."""
     logging: Any = sys.modules["logging"]
     logger: Any = frame.f_locals.get("self")
     known = logging.root.manager.loggerDict
@@ -267,7 +267,7 @@ def _is_event(record: logging.LogRecord) -> bool:
 
 
 def is_by_logging() -> bool:
-    """Tell whether it is a handler of `logging` that writes at this moment: then the record is known already."""
+    """Tell whether a handler of `logging` is writing at this moment: then its record is captured already."""
     logging = sys.modules.get("logging")
     code = getattr(getattr(getattr(logging, "Logger", None), "callHandlers", None), "__code__", None)
     frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
@@ -288,7 +288,7 @@ def line_of(record: logging.LogRecord) -> str:
     """A log record as output has it: ``WARNING mypkg.train: loss is nan``, and the traceback, where there is one."""
     try:
         text = record.getMessage()
-    except Exception:  # noqa: BLE001 - logging itself says what is wrong with it
+    except Exception:  # noqa: BLE001 - logging itself reports the error
         text = str(record.msg)
     if record.exc_info and record.exc_info[0] is not None:
         text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
@@ -296,7 +296,7 @@ def line_of(record: logging.LogRecord) -> str:
 
 
 class Output:
-    """The end of what the code of one generation has printed and logged."""
+    """The last part of the text that the code of one generation has printed and logged."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -307,7 +307,7 @@ class Output:
         self.logged = False
 
     def add(self, stream: str, text: str | bytes) -> str:
-        """Add what was written to `stream`, and return it as text."""
+        """Add data written to `stream`, and return it as text."""
         with self._lock:
             if not isinstance(text, str):
                 if stream not in self._decoders:
@@ -324,7 +324,7 @@ class Output:
         return text
 
     def text(self) -> str:
-        """The end of it, without secrets, and of lines that were drawn over and over the last; at most `LIMIT` bytes."""
+        """The last part of the output, without secrets, and with only the last state of redrawn lines; at most `LIMIT` bytes."""
         with self._lock:
             whole = "".join(self._pieces)
             self._pieces = [whole]
@@ -333,21 +333,21 @@ class Output:
 
 
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
-"""Colours and movements of terminals."""
+"""Terminal control sequences, such as colours and cursor movements."""
 
 
 def drawn(text: str) -> str:
-    """`text` as it is seen in the end: without control sequences, and of lines that were drawn over and over the last."""
+    """`text` as a terminal shows it in the end: without control sequences, and with only the last state of redrawn lines."""
     return "\n".join(map(_last_of, _CONTROL.sub("", text.replace("\r\n", "\n")).split("\n")))
 
 
 def _last_of(line: str) -> str:
-    """The part of `line` that is not overwritten, behind its last carriage return but for those at its end."""
+    """The part of `line` that is not overwritten: after its last carriage return, not counting those at its end."""
     return line[line.rstrip("\r").rfind("\r") + 1 :]
 
 
 def shortened(text: str, cut: bool = False) -> str:
-    """The end of `text`, at most `LIMIT` bytes, which begins with a whole line where there is one. cut: something before it is missing."""
+    """The end of `text`, at most `LIMIT` bytes, from the start of a line if it has one. cut: text before it is missing already."""
     data = text.encode("utf-8", "replace")
     if len(data) <= LIMIT - (len(_CUT) if cut else 0):
         return (_CUT + text if cut else text).encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""``a >> b``: the upstream of an open node filled in, in a new node. Nothing that exists is changed."""
+"""``a >> b``: the upstream of an open node filled in, in a new node. Existing nodes are not changed."""
 
 # pyright: reportPrivateUsage=false
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Open(NamedTuple):
-    """An input that waits for a node: its name, and from how many nodes on it takes them all as a list (0: never)."""
+    """An open input: its name, and the number of nodes from which on it takes them all as a list (0: never)."""
 
     name: str
     many: int = 0
@@ -27,9 +27,9 @@ OtherT = TypeVar("OtherT", bound="Persistable[Any, Any]")
 
 
 class Chainable:
-    """Stands on either side of ``>>``."""
+    """An operand of ``>>``, on either side."""
 
-    __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
+    __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which raises a clear error
 
     @overload
     def __rshift__(self, target: list[TargetT] | tuple[TargetT, ...]) -> Nodes[TargetT]: ...  # of several kinds, too
@@ -44,15 +44,15 @@ class Chainable:
 
 
 class Nodes(Chainable, list[TargetT]):
-    """The nodes on the right of ``a >> [b, c]``: a list with which the chain can go on."""
+    """The result of ``a >> [b, c]``: a list of nodes that can be an operand of ``>>`` again."""
 
 
 def feed(source: Any, target: object) -> Any:
-    """``source >> target``: `target` with the nodes of `source` for its open inputs; a list of such for a list of targets.
+    """``source >> target``: `target` with the nodes of `source` for its open inputs; a list of such nodes for a list of targets.
 
     A dict of nodes fills the inputs it names; a family is the list of its nodes. Otherwise a node goes to the open input that has its
-    name, else to the first that is open. Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for what is
-    no node and for nodes too many.
+    name, else to the first that is open. Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for an
+    object that is no node and for surplus nodes.
     """
     if isinstance(target, list | tuple):
         if not target:
@@ -68,7 +68,7 @@ def feed(source: Any, target: object) -> Any:
 
 
 def is_operand(thing: Any) -> bool:
-    """Tell whether `thing` is a node, finished or open, and not a class of some."""
+    """Tell whether `thing` is a node, finished or open, and not a node class."""
     cls: Any = thing.__class__
     return not isinstance(thing, type) and hasattr(cls, "_node_open_inputs")
 
@@ -119,7 +119,7 @@ def _named(sources: dict[str, Any], inputs: list[Open], target: Node) -> dict[st
 
 
 def _matched(sources: list[Any], inputs: list[Open], target: Node) -> dict[str, Any]:
-    """The source for each input: by name first, then in order; an input that takes many takes what is left."""
+    """The source for each input: by name first, then in order; an input for several nodes takes all the rest."""
     if not inputs:
         _full(sources[0], target)
     given: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""`connection`: what is opened once per run and process, and closed on every path out."""
+"""`connection`: a resource opened once per run and process, and closed however the run ends."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ T = TypeVar("T")
 
 
 class Connection(Generic[T]):
-    """The result of `connection`: how to open something, not the thing itself. Pickles; is no part of any identity but that it is one."""
+    """The result of `connection`: the call that opens a resource. It pickles; identity holds only that it is a connection."""
 
     _is_shared: ClassVar[bool] = True
     _stands_in: ClassVar[bool] = True
-    """True: it stands in for what it opens, whatever that is."""
+    """True: it is accepted in place of the resource that it opens, for any declared type."""
 
     def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._how = (factory, args, kwargs)
         self._name = f"{os.getpid()}-{os.urandom(6).hex()}"
 
     def open(self) -> T:
-        """The open thing: the same one for the whole run in this process; outside a run, for the generation that asks.
+        """The open resource: the same one for the whole run in this process; outside a run, for the generation that asks.
 
-        Raises RuntimeError where neither is under way.
+        Raises RuntimeError if neither is under way.
         """
         run = current.get()
         if run is not None:
@@ -51,12 +51,12 @@ class Connection(Generic[T]):
 
 
 def connection(factory: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Connection[Any]:
-    """A connection as an argument of steps: ``load.step(db=connection(connect, "host"))``; the step is given what `factory` returns.
+    """A connection as an argument of steps: ``load.step(db=connection(connect, "host"))``; the step is given the result of `factory`.
 
     It is opened at the first use in a run, in each process that needs it, and shared by the nodes performed there (also by threads). When
-    the run is over, however it ends, it is closed: by leaving it where it is a context manager (its ``as`` value is what is given), and by
+    the run is over, however it ends, it is closed: by leaving it where it is a context manager (the step gets its ``as`` value), and by
     its ``close()`` where it has one (leaving a database connection may only commit). Worker processes that outlive the run close it when
-    they are given work of another run, or end. Which connection it was is not part of the identity of a node.
+    they receive work of another run, or end. The identity of a node does not hold which connection it was.
     """
     return Connection(factory, args, kwargs)
 
@@ -91,12 +91,12 @@ class _Scope:
 
 
 current: ContextVar[str | None] = ContextVar("persistable_connections", default=None)
-"""The run that generates here."""
+"""The run whose work this code is."""
 led: set[str] = set()
 """Runs of this process, which close their connections themselves when they end."""
 scopes: dict[str, _Scope] = {}
 _guests: Counter[str] = Counter()
-"""Number of calls under way that were sent here, for each run."""
+"""Number of calls received from other processes and still running, by run."""
 _guard = threading.Lock()
 
 
@@ -112,7 +112,7 @@ def within(run: str) -> Generator[None]:
 
 @contextmanager
 def leading(run: str) -> Generator[None]:
-    """Inside the block, this process leads that run. Where no block around it does, the connections of the run are closed at its end."""
+    """Inside the block, this process leads that run. If no outer block does, the connections of the run are closed at its end."""
     leads = run not in led
     led.add(run)
     try:
@@ -125,7 +125,7 @@ def leading(run: str) -> Generator[None]:
 
 @contextmanager
 def within_worker(run: str) -> Generator[None]:
-    """Do as `within` for work that was sent here, and close connections of runs that are neither at work in this process nor led by it."""
+    """Do as `within` for received work, and close the connections of runs that neither work in this process nor are led by it."""
     with _guard:
         _guests[run] += 1
         idle = [scopes.pop(name) for name in list(scopes) if not _guests[name] and name not in led]
@@ -142,7 +142,7 @@ def within_worker(run: str) -> Generator[None]:
 
 
 def close(run: str) -> None:
-    """Close what that run opened in this process."""
+    """Close the connections that the run opened in this process."""
     with _guard:
         scope = scopes.pop(run, None)
     if scope is not None:
@@ -153,7 +153,7 @@ def _close(thing: Any) -> None:
     try:
         thing.close()
     except Exception:
-        if not hasattr(thing, "__exit__"):  # else leaving it has closed it already, which some will not have twice
+        if not hasattr(thing, "__exit__"):  # else `__exit__` has closed it already, and some raise on a second close
             raise
 
 
@@ -169,7 +169,7 @@ _of_parent: list[dict[str, _Scope]] = []
 
 
 def _after_fork() -> None:
-    """Leave to the parent process what it has opened. It is kept: forgetting a context manager would leave it here."""
+    """Leave open connections to the parent process. References are kept, since freeing a context manager could run its exit here."""
     global _guard
     _guard = threading.Lock()
     _of_parent.append(dict(scopes))

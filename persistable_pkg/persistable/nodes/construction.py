@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Construction(NamedTuple):
-    """A call. function: what is called, ``module:qualname``; among the arguments are the nodes upstream."""
+    """A call. function: its ``module:qualname``. The arguments include the nodes upstream."""
 
     function: str
     args: tuple[Any, ...]
@@ -20,10 +20,10 @@ class Construction(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """The facts of a node in a record, to make it again.
+    """The facts of a node in a record, from which it is made again.
 
-    name: the payload name. upstream: nodes by role. format: makes a format of what a record says of it; raises PayloadUntrusted for one
-    that could run code.
+    name: the payload name. upstream: nodes by role. format: makes a format from its description in a record; raises PayloadUntrusted
+    for one that could run code.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Recorded(NamedTuple):
 
 
 def set_given(node: object, **attributes: Any) -> None:
-    """Set those attributes of a node that are given; the others are its class's. Raises TypeError as `check_policies` does."""
+    """Set the attributes of a node that are not None; the others stay those of its class. Raises TypeError as `check_policies` does."""
     given = {name: value for name, value in attributes.items() if value is not None}
     check_policies(type(node).__name__, given)
     for name, value in given.items():
@@ -42,7 +42,7 @@ def set_given(node: object, **attributes: Any) -> None:
 
 
 def grouped(upstream: Mapping[str, Any]) -> dict[str, Any]:
-    """Nodes by the name they are given under: those of ``models.0``, ``models.1`` as a list, of ``models.best`` as a dict."""
+    """Nodes by argument name: those of ``models.0``, ``models.1``, ``models.best`` in a dict, as `collection` takes it."""
     found: dict[str, Any] = {}
     for role, node in upstream.items():
         first, *rest = role.split(".")
@@ -57,7 +57,7 @@ def grouped(upstream: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def collection(value: Any, kind: str = "") -> Any:
-    """Nodes put together, as a list or tuple where the names are numbers. kind: how it is annotated, such as ``"tuple"`` or ``"dict"``."""
+    """A value of `grouped` as a list, or tuple, if its names are numbers. kind: its annotation, such as ``"tuple"`` or ``"dict"``."""
     if value.__class__ is not dict:
         return value
     inner: dict[str, Any] = {name: collection(item) for name, item in value.items()}

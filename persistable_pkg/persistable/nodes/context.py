@@ -1,4 +1,4 @@
-"""`rng`, `scratch`, `allocate`, `append`, `committed` and `progress` for steps: what a method finds on ``self``, a function imports."""
+"""`rng`, `scratch`, `allocate`, `append`, `committed` and `progress` for steps: functions import these, methods have them on ``self``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def allocate(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[
 
 
 def progress(done: float, total: float | None = None) -> None:
-    """Announce that `done` of `total` is done. In a plain call of the function, with nobody to hear it, it does nothing."""
+    """Announce that `done` of `total` is done. In a plain call of the function it does nothing."""
     running = running_now()
     if running is not None:
         running.progress(done, total)
@@ -46,12 +46,12 @@ def append(block: Any) -> None:
 
 
 def appended() -> Any:
-    """Inside a step: the number of rows that are there; returned, it stands for the payload that they make. See `Persistable.appended`."""
+    """Inside a step: the number of rows so far; as a return value, it means the payload of these rows. See `Persistable.appended`."""
     return _generation("appended").appender().rows
 
 
 def committed() -> KeysView[Any]:
-    """Inside a step that yields ``(key, payload)``: the keys of the items that are there already, to skip the work for them.
+    """Inside a step that yields ``(key, payload)``: the keys of the items committed already, to skip the work for them.
 
     In a plain call of the function there are none.
     """
@@ -63,7 +63,7 @@ _NONE: dict[Any, Any] = {}
 
 
 class _Of:
-    """Stands for what the running generation has: its attributes are that object's, and calling it gives the object itself."""
+    """A proxy for an object of the running generation: its attributes are that object's, and a call returns the object itself."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -72,13 +72,13 @@ class _Of:
         return getattr(_generation(self._name), self._name)()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # looked for by copy, pickle, inspect and others, when nothing runs
+        if name.startswith("__"):  # requested by copy, pickle, inspect and others while nothing runs
             raise AttributeError(name)
         return getattr(self(), name)
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The class of the object that is meant, so that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
+        """The class of the represented object, so that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
         found: Any = self if running_now() is None else self()
         return type(found)  # pyright: ignore[reportUnknownVariableType]
 

@@ -33,7 +33,7 @@ class Declaration:
         params class.
     roles: role name to whether a node must be given. required: the names of those where it must. many: those that hold several nodes.
     settings: the fields of the params that have the name of a keyword of the constructor.
-    annotated: all names that the class annotates; what an annotation means that only a type checker can read is decided by the value given.
+    annotated: all names that the class annotates; the value given decides where only a type checker can read the annotation.
     """
 
     __slots__ = (
@@ -57,20 +57,20 @@ class Declaration:
         self._accepts: dict[str, frozenset[str] | None] = {}
         self._checks: dict[str, Any] = {}
         self.admitted: dict[str, type] = {}
-        """The class of the last node that was found to be right, by role, where any other of that class is as well."""
+        """The class of the last node that passed the check, by role, if every other node of that class would pass as well."""
 
     def fields(self) -> list[str]:
-        """The keywords that the params class takes; none where there is no such class."""
+        """The keywords that the params class takes; none if there is no such class."""
         from persistable.params.building import accepts
 
         kind = self.params_type
         try:
             return accepts(kind) if isinstance(kind, type) and kind is not type(None) else []
-        except Exception:  # noqa: BLE001 - what is wrong with it is said where it is used
+        except Exception:  # noqa: BLE001 - its error is raised where it is used
             return []
 
     def check_of(self, role: str) -> Check:
-        """The check of a node, or a collection of some, for `role`."""
+        """The check of a node, or a collection of nodes, for `role`."""
         found: Check | None = self._checks.get(role)
         if found is None:
             from persistable.params.checks import check_of
@@ -95,7 +95,7 @@ class Declaration:
 
 
 def check_policies(owner: str, given: Mapping[str, Any]) -> None:
-    """Raise TypeError for a `retry` that is no `Retry`, or `resources` that are no `Resources`. owner: whose they are."""
+    """Raise TypeError for a `retry` that is no `Retry`, or `resources` that are no `Resources`. owner: their owner in the message."""
     for name, value in given.items():
         if name not in ("retry", "resources") or value is None or hasattr(value, "__get__"):
             continue
@@ -107,7 +107,7 @@ def check_policies(owner: str, given: Mapping[str, Any]) -> None:
 
 
 def snake_case(name: str) -> str:
-    """``GaussianPoints`` to ``gaussian_points``: the payload name of a class that names none."""
+    """``GaussianPoints`` to ``gaussian_points``: the default payload name of a class."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
 
@@ -160,13 +160,13 @@ def _arguments_of(cls: type, root: type) -> tuple[Any, ...] | None:
 
 
 def _resolved(argument: Any, cls: type) -> Any:
-    """`argument`, evaluated among the names of `cls` where it was written as text; the text where that cannot be."""
+    """`argument`, evaluated with the names of `cls` if it was written as text; the text itself if that fails."""
     text = argument.__forward_arg__ if isinstance(argument, typing.ForwardRef) else argument
     if not isinstance(text, str):
         return argument
     try:
         return eval(text, names_for(cls))
-    except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+    except Exception:  # noqa: BLE001 - a user's annotation may raise any error
         return text
 
 
@@ -214,7 +214,7 @@ _COLLECTIONS = re.compile(r"(typing\.|collections\.abc\.)?(list|tuple|List|Tuple
 
 
 def is_collection(annotation: Any) -> bool:
-    """Tell whether an annotation, evaluated or not, says list, tuple or a more general word for them."""
+    """Tell whether an annotation, evaluated or not, is list, tuple or a more general type."""
     if not isinstance(annotation, str):
         annotation = typing.get_origin(annotation) or annotation
         annotation = getattr(annotation, "__name__", "")
@@ -269,5 +269,5 @@ def declaration_of(cls: type[Any]) -> Declaration:
 
 
 def root_of(cls: type) -> Any:
-    """`Persistable`, of which this floor knows no more."""
+    """`Persistable`, found among the bases, since this module cannot import it."""
     return next(base for base in reversed(cls.__mro__) if "_node_is_node" in base.__dict__)

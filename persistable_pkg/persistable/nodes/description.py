@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Described(Chainable, NodeBase):
-    """A node as far as it is described: two of one description have one key, wherever they are."""
+    """The description of a node: nodes of one description have one key, in any store."""
 
     def _node_identify(self: Node) -> None:
         nodes: list[tuple[str, Any]] = []
@@ -61,7 +61,7 @@ class Described(Chainable, NodeBase):
 
     @property
     def upstream(self: Node) -> Mapping[str, Persistable[Any, Any]]:
-        """Role to node."""
+        """The upstream nodes by role."""
         if "_node_left_out" in self.__dict__ and generation.current.get() is not None:
             raise Beyond("upstream")
         return MappingProxyType(self._node_upstream)
@@ -83,8 +83,8 @@ class Described(Chainable, NodeBase):
     def replace(self: NodeT, /, **changes: Any) -> NodeT:
         """A new node with some params or upstream nodes changed; this one stays as it is.
 
-        A role takes what it takes when a node is made: where it holds several nodes, a family is the list of its members. Raises TypeError
-        for a family where it holds one: `over` makes a node for each member.
+        A role takes the same values as in the constructor: if it holds several nodes, a family is the list of its members. Raises TypeError
+        for a family if it holds one node: `over` makes a node for each member.
         """
         declaration = declaration_of(type(self))
         for name, value in changes.items():

@@ -1,4 +1,4 @@
-"""Event loops: calls that one waits for while it goes on with other work, and code that runs inside one without seeing it."""
+"""Event loops: calls awaited in a thread, and code that runs inside a loop as if there were none."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Result = TypeVar("Result")
 
 
 async def in_thread(call: Callable[[], Result]) -> Result:
-    """The result of `call`, made in a thread of the loop's default executor, with the context of the caller.
+    """Run `call` in a thread of the loop's default executor, with the context of the caller, and return its result.
 
-    Cancelling it ends the waiting: a call that has begun goes on to its end.
+    Cancellation ends only the wait: a call that has begun runs to its end.
     """
     import asyncio
 
@@ -32,7 +32,7 @@ async def in_thread(call: Callable[[], Result]) -> Result:
 
 
 def leave_loop() -> tuple[Any, Any] | None:
-    """Let this thread have no running event loop, as in a script, so that `asyncio.run` works; the value is for `enter_loop`."""
+    """Unset the running event loop of this thread, so that `asyncio.run` works as in a script. The value is for `enter_loop`."""
     events: Any = sys.modules.get("asyncio.events")
     if events is None or (loop := events._get_running_loop()) is None:
         return None
@@ -42,7 +42,7 @@ def leave_loop() -> tuple[Any, Any] | None:
 
 
 def enter_loop(left: tuple[Any, Any]) -> None:
-    """Let this thread have the running event loop again that `leave_loop` found."""
+    """Set the running event loop of this thread again. left: the value of `leave_loop`."""
     loop, task = left
     sys.modules["asyncio.events"]._set_running_loop(loop)
     if sys.version_info >= (3, 14):

@@ -20,15 +20,15 @@ from persistable.records.record import Record
 from persistable.stores.base import Store
 
 SHOWN = 20
-"""Params that differ which are listed."""
+"""Differing params listed, at most."""
 
 
 class Explanation(str):
-    """The action of `payload` and the reasons, in words: text with more.
+    """The action of `payload` and the reasons, as text with attributes.
 
-    status: None for what is not kept. reasons: the lines after the first. nearest: the record of the stored payload of the same name that
-    differs in the fewest params, where nothing is stored. differences: these params, by path: (asked for, stored). changes: of what is
-    stale, each change of code, by function, or of bytes upstream.
+    status: None for inputs and nodes that are not persisted. reasons: the lines after the first. nearest: the record of the stored payload
+    of the same name that differs in the fewest params, if this one is not stored. differences: these params, by path: (asked for, stored).
+    changes: for a stale payload, each change of code, by function, or of bytes upstream.
     """
 
     __slots__ = ("_label", "_notes", "changes", "differences", "nearest", "reasons", "status")
@@ -70,7 +70,7 @@ class Explanation(str):
 
 
 def explain(node: Node, store: Store) -> Explanation:
-    """The action that asking for the payload would cause, and why."""
+    """The action that asking for the payload would cause, and the reasons."""
     if node.is_external:
         gone = node._node_look()
         return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it is")], label=node.label)
@@ -115,7 +115,7 @@ def explain(node: Node, store: Store) -> Explanation:
 
 
 def _of_code(node: Node, verdict: Verdict) -> tuple[tuple[Cause, ...], list[str], list[str]]:
-    """The changes since it was made, by function and node; the same in words; and what cannot be told."""
+    """The changes since the payload was made, by function and node; the same as text; and notes, such as on code that is not watched."""
     if verdict.refused:
         return (), [], [str(loading.refused(node, verdict))]
     lines: list[str] = []

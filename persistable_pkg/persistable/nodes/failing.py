@@ -1,4 +1,4 @@
-"""Failed attempts: announced, named, and kept beside the payload that was not made."""
+"""Failed attempts: announced, and recorded beside the place of the payload."""
 
 # pyright: reportPrivateUsage=false
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
-    """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
+    """Announce a failed attempt, name its node in `error`, and, if `recorded`, write the failure to a file of its own."""
     node = generation.node
     announce(node, error, generation.attempt, generation.seconds())
     name_node(error, node)
@@ -51,7 +51,7 @@ def record_failure(
     params: Any = None,
     output: str = "",
 ) -> None:
-    """Keep what is known of a failed attempt in a file of its own, which the next commit removes. Frames of this package are left out."""
+    """Write the facts about a failed attempt to a file of its own, which the next commit removes. Frames of this package are left out."""
     import traceback
 
     from persistable.executors.tracebacks import trim

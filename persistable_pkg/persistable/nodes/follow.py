@@ -1,4 +1,4 @@
-"""Items while they are being collected: which are there, and each as it comes."""
+"""Items of a payload in progress: the committed keys, and each item as it is committed."""
 
 # pyright: reportPrivateUsage=false
 
@@ -22,12 +22,12 @@ _LISTED_EVERY = 0.25
 
 
 def committed(node: Node, store: Store) -> KeysView[Any]:
-    """Keys of the items of `node` that are there, sealed or not. Raises PayloadCorrupted."""
+    """Keys of the stored items of `node`, sealed or not. Raises PayloadCorrupted."""
     return entries_at(store, node.place).keys()
 
 
 def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
-    """Key to item, of all that are there of the node whose place this is, in order."""
+    """The stored items of the node at `place` by key, in order."""
     record = access.find_record(store, place)
     if record is not None:
         return read_index(store, record) if folder_of(record) is not None else {}
@@ -55,13 +55,13 @@ class _Follower:
         self._folder: str | None = None
         self._alive = False
         self._failure = access.find_failure(store, node.place)
-        """A failure of an earlier attempt, which may well be made good."""
+        """The failure of an earlier attempt, which a later one may make good."""
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Each item once."""
         since, wait = time.monotonic(), _FIRST_WAIT
         while True:
-            held = claim_watch.holder_of(self._store, self._node.place.path) is not None  # asked first: what it commits last is then seen
+            held = claim_watch.holder_of(self._store, self._node.place.path) is not None  # asked first, so that its last commit is seen
             record = access.find_record(self._store, self._node.place)
             if record is not None:
                 yield from self._sealed(record)
@@ -112,14 +112,14 @@ class _Follower:
         return found
 
     def _beyond(self, begun: partial.Unsealed) -> list[Entry]:
-        """Items behind a number that is missing: a listing now and then, since mostly there simply is nothing new."""
+        """Items after a missing number: listed only now and then, since mostly there is nothing new."""
         start = time.monotonic()
         if start < self._next_listing:
             return []
         numbered = partial.entries(self._store, begun, self._number)
         took = time.monotonic() - start
         self._next_listing = start + max(_LISTED_EVERY, 20 * took)
-        if numbered and self._stuck_at == self._number:  # it was missing at two looks in a row, so it is no late arrival
+        if numbered and self._stuck_at == self._number:  # missing in two listings in a row, so it is not just late
             self._number = max(numbered) + 1
         self._stuck_at = self._number
         return list(numbered.values())

@@ -1,4 +1,4 @@
-"""Fit of a node's declared payload and its format: known before any work is done."""
+"""Check, before any work is done, that the format of a node can store its declared payload."""
 
 # pyright: reportPrivateUsage=false
 
@@ -30,22 +30,22 @@ _TAKEN = {
     "TextFileIO": ("builtins.str",),
     "YamlFileIO": _JSON,
 }
-"""Types that formats of this library give back exactly; others are not judged."""
+"""Types that formats of this library restore exactly; other formats are not checked."""
 _known = {True: ClassTable(), False: ClassTable()}
-"""The format of each class that was found to do: with the packages it needs, and without a look at them."""
+"""The format of each class that passed the check: by whether the packages that it needs were checked as well."""
 fitting: dict[int, Any] = _known[True].found
-"""The `io` that `check` has found to do, by ``id`` of the class."""
+"""The `io` that `check` has accepted, by ``id`` of the class."""
 
 
 def check(node: Node) -> None:
-    """Raise MissingExtra or PayloadNotRepresentable where the payload of `node` surely cannot be stored in its format."""
+    """Raise MissingExtra or PayloadNotRepresentable if the payload of `node` surely cannot be stored in its format."""
     error = refusal(node)
     if error is not None:
         raise error
 
 
 def refusal(node: Node, packages: bool = True) -> FormatError | None:
-    """The error of `check`, None where there is none. packages: whether those that the format needs are to be here."""
+    """The error of `check`, None if there is none. packages: whether the packages that the format needs must be installed."""
     kind: type = node.__class__
     known = _known[packages]
     if known.found.get(id(kind), known) is node.io:
@@ -63,7 +63,7 @@ def refusal(node: Node, packages: bool = True) -> FormatError | None:
 
 
 def check_file(node: Node, io: FileIO[Any], file: str) -> None:
-    """Raise PayloadNotRepresentable where what `io` reads in `file` surely is not of the type that `node` declares for its payload."""
+    """Raise PayloadNotRepresentable if `io` surely cannot read a payload of the type that `node` declares from `file`."""
     misfit = _misfit(node, io, f"{file} cannot be a payload of it")
     if misfit is not None:
         raise misfit
@@ -91,7 +91,7 @@ def why_not(io: Any, declared: Any) -> str:
 
 
 def _of_items(declared: Any) -> Any:
-    """The type of what is stored: that of the items, where they are yielded."""
+    """The type of a stored payload: that of the items, if they are yielded."""
     declared = _plain(declared)
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if origin in (Iterator, Iterable, Generator):
@@ -129,12 +129,12 @@ def _refused(kind: Any, taken: tuple[str, ...], deep: bool) -> str:
 
 
 def _stands_for_another(cls: type) -> bool:
-    """Tell whether what is returned is no payload itself: a file, a number of rows, items."""
+    """Tell whether a returned `cls` is not the payload itself, but a file, a number of rows or an iterator of items."""
     return cls.__module__.partition(".")[0] == "persistable" or cls in (Iterator, Iterable, Generator)
 
 
 def _may_be(cls: type, name: str) -> bool:
-    """Tell whether something that is declared to be a `cls` may be of the class `name`; without importing what is not there."""
+    """Tell whether a value declared as `cls` may be of the class `name`; modules that are not loaded are not imported."""
     top, _, qualname = name.partition(".")
     if any(base.__qualname__ == qualname and base.__module__.partition(".")[0] == top for base in cls.__mro__):
         return True

@@ -1,6 +1,6 @@
 """Generation of a payload: claim, generate, validate, write, record.
 
-Everything here works on a node in a given store; `Persistable` is the surface over it.
+Everything here works on a node in a given store; `Persistable` is the public surface.
 """
 
 # pyright: reportPrivateUsage=false
@@ -73,19 +73,19 @@ at_work: list[Any] = []
 
 
 def running() -> Generation | None:
-    """The generation that the calling code belongs to; in a thread that no context tells of, the only one there is."""
+    """The generation that the calling code belongs to; in a thread without its context, the only one that runs; else None."""
     found = current.get()
     return _only() if found is None and at_work else found
 
 
 def _only() -> Generation | None:
-    """The only generation whose code runs, asked by a thread other than the main one."""
+    """The only generation whose code runs; None if there are several, and in the main thread."""
     there = tuple(at_work)  # which may end at any moment
     return there[0] if len(there) == 1 and threading.current_thread() is not threading.main_thread() else None
 
 
 def speaking() -> Generation | None:
-    """The generation whose code writes: as `running`, but a thread that was there before a generation began is none of its own."""
+    """The generation whose code writes: as `running`, but None in a thread that existed before that generation began."""
     found = current.get()
     if found is not None or not at_work:
         return found
@@ -94,7 +94,7 @@ def speaking() -> Generation | None:
 
 
 _threads: dict[int, Any] = vars(threading).get("_active", {})
-"""The threads that there are, by number."""
+"""The threads of this process, by ident."""
 
 set_generation_lookup(current.get)
 capture.speaker = speaking
@@ -102,7 +102,7 @@ capture.is_busy = lambda: bool(at_work)
 
 
 def nearest_store() -> Store | None:
-    """The store of the innermost of ``with open_store(...)`` and of the node around the caller."""
+    """The store of the innermost ``with open_store(...)`` or generation around the caller; None if there is neither."""
     enclosing = enclosing_store()
     if enclosing is not None:
         return enclosing
@@ -111,9 +111,9 @@ def nearest_store() -> Store | None:
 
 
 def default_store(remembered: Store | None = None) -> Store:
-    """The store of what names none: the nearest around the caller, else `remembered`, else the default.
+    """The store of a node that names none: the nearest around the caller, else `remembered`, else the default.
 
-    In a thread that no context tells of, the store of the only generation there is stands for the default.
+    In a thread without the context of a generation, the store of the only running one takes the place of the default.
     """
     found = nearest_store() or remembered
     if found is None:
@@ -127,7 +127,7 @@ _PROGRESS = 0.05
 
 
 class Generation:
-    """One running generation: its inputs, and what it may use while it lasts. Token, io and code are only there where it is to be kept."""
+    """One running generation: its inputs and resources. Token, io and code are set only if its payload is persisted."""
 
     # fmt: off
     __slots__ = (
@@ -142,17 +142,17 @@ class Generation:
     io: FileIO[Any]
     code: code.CodeOf | code.Given
     over: bool
-    """True once it has ended: code that still runs then, in a thread of its own, is given nothing any more."""
+    """True once it has ended: code that still runs then, in a thread of its own, gets nothing more."""
     heard: bool
     """True if a hook or logger received its `Started` event."""
     earlier: dict[str, Any] | None
     """The origin of the earlier attempt whose rows or items this one continues, where it differs from today's; else None."""
     begun: Counters | None
-    """Counters of processor time and memory at its beginning; None where it is not kept."""
+    """Counters of processor time and memory at its beginning; None if its payload is not persisted."""
     output: capture.Output | None
     """Prints and log records of its code."""
     kept_output: str | None
-    """The path of the file with that."""
+    """The path of the file with `output`."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Generation:
     ) -> None:
         self.node = node
         self.store = store
-        self.place: Place = node.key if node._node_to is None else node.place  # without a call for nearly all: it is felt in the smallest
+        self.place: Place = node.key if node._node_to is None else node.place  # mostly without a call, whose cost shows in the smallest
         self.into: Any = store if into is None else into
         """The store that is written to, or a buffer of changes to it, see `perform_into`."""
         self.claim = claim
@@ -188,7 +188,7 @@ class Generation:
         self.row_writer: RowWriter | None = None
         if claim is not None:
             self.token = os.urandom(4).hex()
-            self.io = node._node_format()  # before any work is done: a format that cannot be must not cost the payload
+            self.io = node._node_format()  # before any work is done: an invalid format must not cost the payload
             if format_check.fitting.get(id(node.__class__), self) is not node.io:
                 format_check.check(node)
             sent = node.__dict__.get("_node_given_code")  # before it runs: changes that the code makes to itself are not its source
@@ -198,23 +198,23 @@ class Generation:
         self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(payloads) if payloads else {}
         self.used: dict[Key, Record] = {}
-        """The records of what was loaded for it."""
+        """The records of the payloads loaded for it."""
         self._forks = capture.forks
         self.relay = capture.relay.get()
         """Relay of its output to the process that runs it; None where that is this process."""
         self.hooks = events.own_hooks()
-        """The hooks that receive its events, also those of threads that its author starts."""
+        """The hooks that receive its events, also those from threads that its code starts."""
         self._loading: dict[Key | None, threading.RLock] = {}
-        """A lock for each payload that is being read, and under None one for all else that only one thread may do."""
+        """A lock for each payload that is being read, and under None one for all other steps that only one thread may do."""
         self.notes: dict[str, Any] = {}
         """JSON-like facts by name that the node's own code adds to the record, or to that of its failure."""
 
     def __enter__(self) -> None:
-        """The stretch in which the node's own code runs."""
+        """Begin the block in which the node's own code runs."""
         self._outer = current.set(self)
         self.threads = tuple(_threads)  # those that were there before
         at_work.append(self)
-        # without calls and locks, which would be felt in the smallest generation: of two threads here at once, each puts the same there
+        # no calls and locks, whose cost shows in the smallest generations: two threads here at once set the same objects
         out, err = sys.stdout, sys.stderr
         if out.__class__ is not Tee:
             tee = capture.outs.get(id(out))
@@ -240,12 +240,12 @@ class Generation:
                 sys.stdout = out.inner
             if err.__class__ is ErrorTee:
                 sys.stderr = err.inner
-            if at_work:  # another thread has begun meanwhile, and found them there
+            if at_work:  # another thread has begun meanwhile, and uses them
                 sys.stdout, sys.stderr = out, err
 
     def prints(self, stream: str, text: str | bytes) -> bool:
-        """Take what its code has written to a standard stream."""
-        if self._forks != capture.forks:  # in a process that its code has forked: what that prints goes where it went before
+        """Keep text that its code has written to a standard stream; True if a relay got it, so that the stream must not."""
+        if self._forks != capture.forks:  # in a process that its code has forked: its prints go to the stream as before
             return False
         output = self._heard_output()
         if not (output.logged and capture.is_by_logging()):
@@ -255,7 +255,7 @@ class Generation:
         return self.relay is not None
 
     def logs(self, record: LogRecord) -> None:
-        """Take what its code has logged."""
+        """Keep a log record that its code has made."""
         if self._forks != capture.forks:
             return
         output = self._heard_output()
@@ -265,7 +265,7 @@ class Generation:
             self.relay.logs(self.node, record)
 
     def keeps(self, stream: str, text: str) -> None:
-        """Add to its output what a process has said that it started."""
+        """Add to its output the text of a process that it started."""
         self._heard_output().add(stream, text)
 
     def _heard_output(self) -> capture.Output:
@@ -276,7 +276,7 @@ class Generation:
         return self.output
 
     def said(self) -> str:
-        """The end of its output, where that is to be kept."""
+        """The last part of its output; empty if output is not kept."""
         return self.output.text() if self.output is not None and capture.keeps.get() else ""
 
     def paths(self, written: files.Written) -> list[str]:
@@ -285,7 +285,7 @@ class Generation:
         return [*output, *[file.path for file in written.files]]
 
     def _keep_output(self) -> None:
-        """Put its output beside the payload, before the record that names it. A record is sound without."""
+        """Store its output beside the payload, before the record that names it. A record without that file is sound."""
         text = self.said()
         if text:
             path = f"{self.place.path}.{self.token}{OUTPUT_SUFFIX}"
@@ -310,7 +310,7 @@ class Generation:
         return self._loading.setdefault(None, threading.RLock())
 
     def facts(self) -> dict[str, Any]:
-        """Facts about the node itself for its record: as it was when this began, should its own code change it."""
+        """Facts about the node itself for its record: as it was at the beginning, even if its own code changes it."""
         facts: dict[str, Any] = facts_of(self.node) if self._facts is None else self._facts
         self._facts = facts
         return facts
@@ -320,9 +320,9 @@ class Generation:
         return time.perf_counter() - self.clock
 
     def input(self, node: Node, known: bool = False) -> Any:
-        """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds.
+        """The payload of a node upstream: loaded anew and read-only, once, and never the object that a caller holds.
 
-        known: UNREAD for a node that is not directly upstream, and whose payload was neither given nor read before.
+        known: return UNREAD for a node that is not directly upstream and whose payload was neither given nor read before.
         """
         found = self._inputs.get(node.key, UNREAD)
         if found is UNREAD and known:
@@ -331,7 +331,7 @@ class Generation:
             if node.key not in self._upstream_keys:
                 return UNREAD
         if found is UNREAD or found.__class__ is Original:
-            with self._loading.setdefault(node.key, threading.RLock()):  # threads of the author's may ask for several at once
+            with self._loading.setdefault(node.key, threading.RLock()):  # the author's threads may ask for several at once
                 found = self._inputs.get(node.key, UNREAD)
                 if type(found) is Original:
                     found = self._inputs[node.key] = found.copy(taker=self.node.place)
@@ -354,7 +354,7 @@ class Generation:
         return load_or_generate(bound_to(node, store), store, {}, writable=False, used=self.used)[0]
 
     def rng(self) -> Any:
-        """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
+        """A `numpy.random.Generator` seeded from the digest: the same numbers in every generation of this payload."""
         if self._rng is None:
             from numpy.random import PCG64, Generator, SeedSequence
 
@@ -364,18 +364,18 @@ class Generation:
         return self._rng
 
     def scratch(self) -> Path:
-        """A private folder that outlives a killed or failed attempt and goes with the commit."""
+        """A private folder that survives a killed or failed attempt and is removed at the commit."""
         with self._lock:
             if self._scratch is None:
                 folder = scratch_folder(self.store, self.node.place)
-                if self.claim is None:  # then nothing keeps others from generating the same at the same time
+                if self.claim is None:  # then others may generate the same payload at the same time
                     folder /= f"unclaimed-{os.urandom(4).hex()}"
                 folder.mkdir(parents=True, exist_ok=True)
                 self._scratch = folder
         return self._scratch
 
     def allocate(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
-        """A zeroed array mapped in the payload's own uncommitted file where store and format can, else in the scratch folder."""
+        """A zeroed array mapped in the payload's own uncommitted file if store and format support that, else in the scratch folder."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if self._allocated is None and self.claim is not None:
             self._allocated = files.Allocated(self.store, self._target(self.io.suffix), self.io)
@@ -388,26 +388,26 @@ class Generation:
             return array_in(folder, shape, dtype)
 
     def progress(self, done: float, total: float | None) -> None:
-        """Announce how far it is: the first time at once, then now and then, and the end."""
+        """Announce the progress: at the first call, then at intervals, and at the end."""
         now = time.monotonic()
         if now < self._quiet_until and done != total:
             return
         self._quiet_until = now + _PROGRESS
-        token = capture.silent.set(True)  # else what hooks print would be the node's
+        token = capture.silent.set(True)  # else prints of hooks would be the node's
         try:
             events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._node_logger, self.hooks)
         finally:
             capture.silent.reset(token)
 
     def gatherer(self) -> ItemWriter:
-        """The collector of the items of a function that yields them."""
+        """The writer of the items that the node's own code yields."""
         with self._lock:
             if self.item_writer is None:
                 self.item_writer = ItemWriter(self)
         return self.item_writer
 
     def appender(self) -> RowWriter:
-        """The appender that takes the payload's rows."""
+        """The writer of the rows that the node's own code appends."""
         with self._lock:
             if self.row_writer is None:
                 io = self.io if self.claim is not None else self.node._node_format()
@@ -430,13 +430,13 @@ class Generation:
         return self.row_writer.whole()
 
     def seal(self) -> None:
-        """The record is there."""
+        """Finish the items once the record is stored."""
         if self.item_writer is not None:
             with suppress(StoreError):
                 self.item_writer.finish()
 
     def write(self, result: Any) -> files.Written:
-        """Write the payload's files, and that of the output; nobody reads them before the record names them."""
+        """Write the payload's files, and that of the output; they are not read before the record names them."""
         if self.output is not None:
             self._keep_output()
         if isinstance(result, Gathered):
@@ -460,11 +460,11 @@ class Generation:
         return self._attached
 
     def close(self) -> None:
-        """Remove what is not needed any more."""
+        """End the generation: release inputs and resources, and remove its temporary files."""
         self.over = True
         self._inputs = {}
         self._many = None
-        author, self._author = self._author, None  # else payloads would live until the garbage collector comes
+        author, self._author = self._author, None  # else payloads would live until the next garbage collection
         if author is not None:
             del author._node_generation
             before, state = self._before, author.__dict__
@@ -482,7 +482,7 @@ class Generation:
             self.afterwards(partial(shutil.rmtree, self._scratch, ignore_errors=True))
 
     def afterwards(self, act: Callable[[], object]) -> None:
-        """`act` is done as soon as what was written is in the store."""
+        """Call `act` as soon as the written files are in the store."""
         if self.into is self.store:
             act()
         else:
@@ -499,9 +499,9 @@ def _token(found: Record | Unusable | None) -> Token:
 def load_or_generate(
     node: Node, store: Store, untracked: dict[str, Any], *, writable: bool = True, used: dict[Key, Record] | None = None
 ) -> tuple[Any, bool]:
-    """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time.
+    """The payload, and whether it was loaded: it is, if stored and sound; else it is generated, once for all simultaneous callers.
 
-    `used`: takes the record of what is loaded for a generation, which has looked already at what has changed upstream.
+    `used`: gets the record of a payload loaded for a generation, which has checked already for changes upstream.
     """
     if node.is_external:
         return node._node_call_hook("_generate_payload", untracked), True
@@ -526,7 +526,7 @@ def load_or_generate(
 
 
 def _load_leaf(node: Node, store: Store) -> tuple[Any, Record]:
-    """The payload of a node that came here without its upstream, so that it cannot be generated, and its record."""
+    """The payload of a node that was sent here without its upstream, so that it cannot be generated, and its record."""
     loaded = load(node, store, writable=False, whole=False)
     if loaded is None:
         raise PayloadNotFound(f"{node.key} was stored in {store.url} when the job that needs it began, and is not any more", key=node.key)
@@ -534,7 +534,7 @@ def _load_leaf(node: Node, store: Store) -> tuple[Any, Record]:
 
 
 def _refused(store: Store, node: Node, error: PayloadCorrupted) -> str | Unusable:
-    """The state that a corrupt payload is in, after warning that it will be generated again; raises `error` for one put in by hand."""
+    """The state of a corrupt payload, after a warning that it will be generated again; raises `error` for one put in by hand."""
     try:
         record = find_record(store, node.place)
     except PayloadCorrupted:
@@ -561,12 +561,12 @@ def generate(
     waits: bool = True,
     failures: int | None = None,
 ) -> Any:
-    """Generate the payload and commit it, unless another process commits one while this one waits for its turn: then load that.
+    """Generate the payload and commit it, unless another process commits one while this one waits for the claim: then load that.
 
-    `seen`: the state of the store, as far as the caller knows it, that made it ask. `given`: the payloads of upstream nodes that are not
-    persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
-    `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether the caller has looked
-    already at what has changed upstream. `waits`: False to raise Elsewhere instead of waiting for another process, or loading its payload.
+    `seen`: the state in the store for which the caller asks, if it knows that. `given`: the payloads of upstream nodes that are not
+    persisted, if the caller has prepared everything upstream. `attempt`: the number of this attempt, if no failure is stored. `read`:
+    False if the value is not needed: it is UNREAD then if the payload may be larger than memory. `looked`: whether the caller has checked
+    already for changes upstream. `waits`: False to raise Elsewhere instead of waiting for another process, or loading its payload.
     `failures`: the number of failed attempts that the caller knows of, after which Elsewhere is raised once there are as many more as its
     `Retry` allows; None: it is tried, however often it has failed.
     """
@@ -599,7 +599,7 @@ def _generate_alone(
     waits: bool,
     failures: int | None,
 ) -> Any:
-    """Generate it under its claim, or load what another process has committed since the state was `before`, see `generate`."""
+    """Generate the payload under its claim, or load one that another process has committed since the state `before`, see `generate`."""
     claim = claims.acquire(
         store,
         f"{place.name}/{place.digest}" if place.__class__ is Key else place.path,
@@ -622,7 +622,7 @@ def _generate_alone(
             return GONE
         old = found if found is not None or place.__class__ is Key else replaced(store, place, found)
         result = _perform(node, store, claim, untracked, given, writable, old, failures=failures)
-        if claim.epoch > 1:  # the process that was killed has left more than that
+        if claim.epoch > 1:  # the killed process has left more than that
             with suppress(StoreError):
                 sweep(store, place, scratch=True)
         return result
@@ -642,7 +642,7 @@ def _generate_alone(
 
 
 def persist(node: Node, store: Store, result: Any, made: str = "generated", notes: Mapping[str, Any] | None = None) -> Any:
-    """Commit a payload that is already in memory, or in a file; the value is it, read back.
+    """Commit a payload that is already in memory, or in a file; the value is the payload, read back.
 
     made: ``"put"`` for one that was put in by hand, ``"adopted"`` for a file made elsewhere. notes: for the record.
     """
@@ -667,7 +667,7 @@ def persist(node: Node, store: Store, result: Any, made: str = "generated", note
 
 
 def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
-    """Prepare what is upstream, see `prerequisites.prepare`, then warn of what of the stored upstream is stale."""
+    """Prepare everything upstream, see `prerequisites.prepare`; then, unless `looked`, warn of stale payloads upstream."""
     given = prerequisites.prepare(node, store, _generate_ahead, lambda each, where: load_or_generate(each, where, {}, writable=False)[0])
     if not looked:
         say_stale(origin.direct(node, store))
@@ -691,10 +691,10 @@ def perform_into(
     attempt: int,
     inputs: Inputs | None,
 ) -> None:
-    """One attempt at `node`, of which nothing is stored but `failure`, under a claim that holds its key too.
+    """Make one attempt at `node`, of which nothing is stored but `failure`, under a claim that includes its key.
 
-    What would be put into `store` or deleted there is given to `into`, which has the calls of a store and `afterwards`. inputs: payloads
-    upstream of it, and of others that are generated with it.
+    Writes to `store` and deletions there go to `into`, which has the methods of a store and `afterwards`. inputs: payloads upstream of it,
+    and of other nodes that are generated with it.
     """
     _attempt(Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given, into, inputs), {}, failure, False, None)
 
@@ -710,7 +710,7 @@ def _perform(
     attempt: int = 1,
     failures: int | None = None,
 ) -> Any:
-    """One attempt; `old` is what it will replace. failures: see `generate`."""
+    """Make one attempt. old: the record, or state, that it will replace. failures: see `generate`."""
     failure = find_failure(store, node.key if node._node_to is None else node.place) if claim is not None else None
     if (
         failure is not None
@@ -719,7 +719,7 @@ def _perform(
     ):
         raise claims.Elsewhere("failed")
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
-    if claim is None and current.get() is not None:  # one that asks for itself is found out when its code runs in its own code
+    if claim is None and current.get() is not None:  # a node that asks for itself is detected here, inside its own code
         lock = Lock(store, node.key, alone=False)
         try:
             return _attempt(generation, untracked, failure, writable, old)
@@ -752,7 +752,7 @@ def conclude(
     writable: bool = False,
     old: Record | Unusable | None = None,
 ) -> Any:
-    """All that comes after the beginning of an attempt; `make` gives what the node's own code made."""
+    """Finish a started attempt: run the node's own code by `make`, then commit the payload, or record the failure and raise it."""
     node, claim = generation.node, generation.claim
     try:
         with generation:
@@ -784,7 +784,7 @@ def conclude(
 
 
 def _made(generation: Generation, make: Callable[[], Any]) -> Any:
-    """The payload that the node's own code makes, validated where that is possible before it is written."""
+    """The payload that the node's own code makes, validated here if that is possible before it is written."""
     node = generation.node
     result = make()
     if result.__class__ is GeneratorType or generation.row_writer is not None:
@@ -796,7 +796,7 @@ def _made(generation: Generation, make: Callable[[], Any]) -> Any:
     if generation.claim is None and isinstance(result, files.InFile):
         result = result.load(node._node_format())
     if node.__class__._validate_payload is not NO_VALIDATION and not isinstance(result, files.InFile):
-        generation.author._validate_payload(result)  # else once it can be read, before its commit
+        generation.author._validate_payload(result)  # else validated once it can be read, before its commit
     return result
 
 
@@ -809,7 +809,7 @@ def fail(generation: Generation, error: BaseException) -> None:
 
 
 def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | Unusable | None) -> Any:
-    """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
+    """Write the payload, then read it back, so that the first access equals every later one, and put the record last."""
     node, store, place = generation.node, generation.into, generation.place
     assert generation.claim is not None
     in_file = isinstance(result, files.InFile)
@@ -833,12 +833,12 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         if not commit.may_stand:
             if isinstance(result, files.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
                 rescue(store, place.key, result, error, files=() if result.kept else written.files)
-            remove(generation.store, generation.paths(written))  # what waits to be put is forgotten anyway
+            remove(generation.store, generation.paths(written))  # buffered writes are dropped anyway
         raise
     generation.committed = True
     if isinstance(place, Placed):
         moved = _move_in_place(store, place, record)
-        if moved and isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to where it was read
+        if moved and isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to the path it was read from
             again = files.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
     if failure is not None or old is not None:
         clear(store, place, failure, old, record)
@@ -857,7 +857,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
 
 
 def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
-    """Move what was committed to its path; False, after a warning, where it stays where it was written for now."""
+    """Move a committed payload to its path; False, after a warning, if it stays for now at the path it was written to."""
     try:
         moved = move_in_place(store, place, record)
     except StoreError as error:
@@ -870,7 +870,7 @@ def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
 
 
 def _is_contested(generation: Generation, old: Record | Unusable | None) -> bool:
-    """Tell whether another process may be generating the same, of which the first commits. Raises ClaimLost where one has been."""
+    """Tell whether another process may be generating the same payload, so that only the first commits. Raises ClaimLost if one has."""
     claim, store, place = generation.claim, generation.store, generation.place
     if not isinstance(claim, claims.Claim) or not (claim.epoch > 1 or claim.is_lost()):
         return False
@@ -881,7 +881,7 @@ def _is_contested(generation: Generation, old: Record | Unusable | None) -> bool
 
 
 def _is_overtaken(generation: Generation, old: Record | Unusable | None) -> bool:
-    """Tell whether another process has committed the same since this began."""
+    """Tell whether another process has committed the same payload since this began."""
     try:
         _is_contested(generation, old)
     except ClaimLost:
@@ -892,7 +892,7 @@ def _is_overtaken(generation: Generation, old: Record | Unusable | None) -> bool
 
 
 def _read_back(generation: Generation, record: Record, written: files.Written, writable: bool) -> Any:
-    """The payload as any later load gives it; one that cannot be read again is noticed before it is committed."""
+    """The payload as any later load gives it; one that cannot be read again raises here, before its commit."""
     node, store, io = generation.node, generation.into, generation.io
     if "schema" in record.head:
         io = format_of(node, record)
@@ -907,7 +907,7 @@ def _read_back(generation: Generation, record: Record, written: files.Written, w
 
 
 def _opened(node: Node, store: Store, record: Record) -> Any:
-    """UNREAD; a payload that cannot be opened is noticed before it is committed."""
+    """Open the payload: one that cannot be opened raises here, before its commit. The value is UNREAD."""
     try:
         files.read_part(store, node.key, record.head["files"], format_of(node, record), slice(0, 0), None, verify=False)
     except PayloadCorrupted as error:

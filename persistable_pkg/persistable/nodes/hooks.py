@@ -25,7 +25,7 @@ PayloadT = TypeVar("PayloadT")
 
 
 class Authored(Generic[PayloadT]):
-    """The hooks that a subclass of `Persistable` overrides, and what its `_generate_payload` may use."""
+    """The hooks that a subclass of `Persistable` overrides, and the tools that its `_generate_payload` may use."""
 
     if TYPE_CHECKING:
         key: Key
@@ -36,12 +36,12 @@ class Authored(Generic[PayloadT]):
 
     _node_generation: Generation | None
 
-    # hooks (`*_: Any` so that type checkers accept an override with whatever keywords it takes)
+    # hooks (`*_: Any` so that type checkers accept an override with any keywords)
 
     def _generate_payload(self, *_: Any, **untracked_payload_params: Any) -> PayloadT | Iterator[Any]:
         """Override: make the payload from ``self.params`` and upstream payloads (``self.points.payload``), and return it.
 
-        One that yields ``(key, payload)`` makes many, each committed as it comes: the payload is then `Collected`.
+        If it yields ``(key, payload)``, each of these items is committed as it comes: the payload is then `Collected`.
         """
         raise NotGeneratable(
             f"{type(self).__name__} does not say how to generate its payload: define _generate_payload(self, **untracked_payload_params)",
@@ -58,12 +58,12 @@ class Authored(Generic[PayloadT]):
         """Override to do something after the payload was loaded; it is in ``self.payload``."""
 
     def _node_validates(self) -> bool:
-        """Tell whether there is anything to validate by."""
+        """Tell whether the class overrides `_validate_payload`."""
         own: Any = type(self)
         return own._validate_payload is not NO_VALIDATION
 
     def _node_check_untracked(self, given: dict[str, Any]) -> None:
-        """Raise UnknownParam for keywords that no hook takes: they would vanish. Each hook gets those that it takes."""
+        """Raise UnknownParam for keywords that no hook takes: they would be lost. Each hook gets those that it takes."""
         accepted: set[str] = set()
         for hook in ("_generate_payload", "_post_generate", "_post_load"):
             if getattr(type(self), hook) is getattr(Authored, hook):
@@ -84,8 +84,8 @@ class Authored(Generic[PayloadT]):
 
     @property
     def logger(self) -> Any:
-        """The `logging.Logger` for what the node's own code has to say: ``persistable.<payload name>`` unless another was given, and quiet
-        unless the application listens to it. What it says is said without secrets.
+        """The `logging.Logger` for messages of the node's own code: ``persistable.<payload name>`` unless another was given, and quiet
+        unless the application listens to it. Secrets are removed from the messages.
         """
         logger = events.logger_of(self.payload_name, self._node_logger)
         watch_logging()  # it may have been imported just now
@@ -119,24 +119,24 @@ class Authored(Generic[PayloadT]):
         """Inside `_generate_payload`: add rows to the payload, which may be larger than memory.
 
         Arrays of one dtype and shape but for their first dimension make one array (``io=NumpyFileIO()``); frames and tables of the same
-        columns make one (``io=ParquetFileIO()`` or ``ArrowFileIO()``). Return `appended`, or nothing. What was appended survives a kill:
-        the next attempt begins with it. Raises PayloadNotRepresentable for a block that does not go with those before.
+        columns make one (``io=ParquetFileIO()`` or ``ArrowFileIO()``). Return `appended`, or nothing. Appended rows survive a kill:
+        the next attempt begins with them. Raises PayloadNotRepresentable for a block that does not fit those before.
         """
         self._node_running("append").appender().append(block)
 
     @property
     def appended(self) -> Any:
-        """Inside `_generate_payload`: the number of rows that are there, those of an attempt that was cut off as well; a whole number.
+        """Inside `_generate_payload`: the number of rows so far, including those of an interrupted attempt; an integer.
 
-        Returned, it stands for the payload that these rows make.
+        As a return value, it means the payload of these rows.
         """
         return self._node_running("appended").appender().rows
 
     @property
     def committed(self) -> KeysView[Any]:
-        """Keys of the items that are there, where `_generate_payload` yields ``(key, payload)``: inside it, to skip the work for them.
+        """Keys of the committed items, if `_generate_payload` yields ``(key, payload)``: inside it, to skip the work for them.
 
-        Elsewhere: those in the store, sealed or not. ``len(node.committed)`` tells how far it is.
+        Elsewhere: those in the store, sealed or not. ``len(node.committed)`` is their number so far.
         """
         if self._node_generation is not None and not self._node_generation.over:
             return self._node_generation.gatherer().keys

@@ -1,4 +1,4 @@
-"""Payloads that a node's own code asks of nodes that are not its direct upstream, such as ``self.model.points.payload``."""
+"""Payloads that a node's own code requests from nodes other than its direct upstream, such as ``self.model.points.payload``."""
 
 # pyright: reportPrivateUsage=false
 
@@ -19,14 +19,14 @@ from persistable.nodes.types import Node
 
 
 class Beyond(BaseException):
-    """A node was asked for upstream that it was sent without: it has to be sent again with all of it.
+    """A node was asked for upstream nodes that it was sent without: it has to be sent again with all of them.
 
-    Not an Exception, or the code that asks could take it for an answer.
+    Not an Exception, so that the code that asks does not handle it.
     """
 
 
 def reached(node: Node) -> list[Any]:
-    """The nodes upstream of those upstream of `node` that its code names, each once. Nothing for what is given payloads, not nodes."""
+    """The nodes beyond the direct upstream of `node` that its code names, each once. Empty if the code gets payloads, not nodes."""
     asked = asked_of(node)
     if not asked:
         return []
@@ -42,7 +42,7 @@ def reached(node: Node) -> list[Any]:
 
 
 def kept(upstream: Node, asked: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """The attributes of `upstream` that hold nodes and are asked for, each with what may be asked of those: a name is not for ever."""
+    """The attributes of `upstream` that hold nodes and are in `asked`, each with the counts left for those nodes: one use is spent."""
     for name in asked:
         attribute = "_node_upstream" if name == "upstream" else name
         value = upstream.__dict__.get(attribute)
@@ -52,7 +52,7 @@ def kept(upstream: Node, asked: Mapping[str, int]) -> Iterator[tuple[str, Mappin
 
 
 def asked_of(node: Node) -> Mapping[str, int]:
-    """The attributes that the code of `node` asks of something else than the node itself, and how often it does."""
+    """The attributes that the code of `node` reads from other objects than the node itself, and how often it does."""
     if node._node_by_payload or not node._node_upstream:
         return {}
     kind: type = node.__class__
@@ -75,7 +75,7 @@ _EVERY = frozenset({"payload", "params", "key", "store", "payload_name"})
 
 
 def _look(member: Any, names: Counter[str], known: set[int]) -> None:
-    """Count what a function asks for, and those of its own module that it uses."""
+    """Count the attributes that a function reads, and those that functions of its module which it uses read."""
     member = member.fget if type(member) is property else member.func if isinstance(member, partial) else member
     function = getattr(member, "__func__", None) or getattr(member, "__wrapped__", None) or member
     if type(function) is not FunctionType or id(function) in known:

@@ -1,4 +1,4 @@
-"""Items on their way into a store: each committed at once, as it is yielded, and what an earlier attempt committed is not written again."""
+"""Writer of yielded items: each is committed as it comes, and items that an earlier attempt committed are not written again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from persistable.stores.base import Store
 from persistable.stores.overlay import BufferedStore
 
 _CONFIRM_EVERY = 1.0
-"""Seconds; the record is written only after a look of its own."""
+"""Seconds between checks of the claim; a record is written only after a check of its own."""
 
 
 class ByContent(NamedTuple):
@@ -35,14 +35,14 @@ class ByContent(NamedTuple):
 def by_content(payload: Any) -> ByContent:
     """Inside a function that yields items: ``yield by_content(payload)`` commits it under the digest of its bytes, 32 hexadecimal digits.
 
-    Content that is there already is not written twice. What the bytes are is the format's business: those of JSON, text, arrays and
+    Content that is stored already is not written twice. The bytes depend on the format: those of JSON, text, arrays and
     tables depend on the value alone, those of a pickle may not.
     """
     return ByContent(payload)
 
 
 class Gathered(payload.InFile):
-    """All items of one generation: they are in the store, and the index of them is still to be written."""
+    """All items of one generation: they are stored, and their index is still to be written."""
 
     __slots__ = ("entries", "folder")
 
@@ -90,7 +90,7 @@ class ItemWriter:
 
     @property
     def keys(self) -> KeysView[Any]:
-        """Keys of all items that are there, those of earlier attempts as well."""
+        """Keys of all committed items, including those of earlier attempts."""
         return self._entries.keys()
 
     def _resume(self) -> None:
@@ -118,7 +118,7 @@ class ItemWriter:
     # taking items
 
     def gather(self, items: Iterator[Any]) -> Gathered | Collected[Any]:
-        """Commit each item as it comes; the value is what is to be sealed, or the payload itself where nothing is to be kept."""
+        """Commit each item as it comes; the value is the items to seal, or the payload itself if there is no claim."""
         if self._generation.claim is None:
             held: Collected[Any] = Collected(None, {}, self._held(items))
             return held
@@ -178,7 +178,7 @@ class ItemWriter:
         self._number += 1
 
     def _confirm(self) -> None:
-        """Raise ClaimLost if another process has taken over: looked at once in a while, not for each of many short items."""
+        """Raise ClaimLost if another process has taken over: checked at intervals, not for each of many short items."""
         now = time.monotonic()
         if now - self._confirmed > _CONFIRM_EVERY:
             self._generation.claim.confirm(self._place.key)
@@ -194,7 +194,7 @@ class ItemWriter:
     # after the seal
 
     def finish(self) -> None:
-        """The record is there: remove the notes, and files that an attempt cut off has left among the items."""
+        """Remove, once the record is stored, the notes and the files that an interrupted attempt has left among the items."""
         partial.forget(self._store, self._place)
         if self._resumed and self._begun is not None:
             known = {file.path for entry in self._entries.values() for file in entry.files}
@@ -202,7 +202,7 @@ class ItemWriter:
 
 
 def _parted(item: Any, io: Any) -> tuple[Any, Any]:
-    """Key and payload of what was yielded."""
+    """Key and payload of a yielded item."""
     if type(item) is ByContent:
         return _digest(io(), item.payload), item.payload
     kind: Any = item.__class__
@@ -220,7 +220,7 @@ def _digest(io: FileIO[Any], value: Any) -> str:
     hasher = blake3()
 
     def update(data: Any) -> None:
-        if memoryview(data).nbytes:  # others cannot be cast
+        if memoryview(data).nbytes:  # empty ones cannot be cast
             hasher.update(memoryview(data).cast("B"))
 
     io.dump(value, cast("Any", Sink(SimpleNamespace(write=update))))

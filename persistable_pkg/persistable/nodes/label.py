@@ -1,6 +1,6 @@
-"""A node in words, for all that a person reads: ``accuracy(fold=0, model=Svm(C=10.0))``."""
+"""Nodes as text, for everything that users read: ``accuracy(fold=0, model=Svm(C=10.0))``."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright may meet types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 # pyright: reportPrivateUsage=false
@@ -29,7 +29,7 @@ _DEEPEST = 3
 _COMPARED = 200
 TIMES = "\N{MULTIPLICATION SIGN}"
 _NONE: Mapping[str, Any] = MappingProxyType({})
-# what XML 1.0 cannot hold, escaped or not; and halves of surrogate pairs, which no encoding can
+# characters that XML 1.0 cannot hold, escaped or not, and halves of surrogate pairs, which no encoding can
 _UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _BREAKS = re.compile(r"\s+")
 
@@ -37,13 +37,13 @@ _BREAKS = re.compile(r"\s+")
 def label(node: Node, columns: int = COLUMNS) -> str:
     """The payload name of `node`, its own params, and the nodes upstream, on one line of at most `columns` columns.
 
-    What is too long is cut, values first; values of secrets, and what looks like one, are masked. Never raises because of a value.
+    Long text is cut, values first; secrets, and values that look like one, are masked. Never raises because of a value.
     """
     return line(redact(_node(node, columns, 0)), columns)
 
 
 def name_node(error: BaseException, node: Node) -> None:
-    """Add a note to `error` that says which node was generated, once."""
+    """Add a note to `error` that names the generated node, once."""
     shown = f"({node.key})"
     if not any(note.startswith("while generating ") and note.endswith(shown) for note in getattr(error, "__notes__", ())):
         error.add_note(f"while generating {label(node)} {shown}")
@@ -87,7 +87,7 @@ def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> 
 def _same(value: Any, other: Any) -> bool:
     try:
         return value is other or (value.__class__ is other.__class__ and bool(value == other))
-    except Exception:  # noqa: BLE001 - as an array is compared, or by whatever code a value brings
+    except Exception:  # noqa: BLE001 - arrays raise here, and so may a comparison by the user's code
         return False
 
 
@@ -96,12 +96,12 @@ def _nodes_of(node: Node, role: str) -> list[Any]:
 
 
 def shown_fields(node: Node) -> dict[str, Any]:
-    """The params of a node that its identity has, by name; those that hold nothing but nodes are left to its roles."""
+    """The params in the identity of a node, by name, without those that hold only nodes: its roles show these."""
     try:
         shown = getattr(node, "_node_shown_params", None)
         found: dict[str, Any] = shown() if shown is not None else _tracked(node)
         return {name: value for name, value in found.items() if not _only_nodes(value)}
-    except Exception:  # noqa: BLE001 - whatever a class of the user's does
+    except Exception:  # noqa: BLE001 - a class of the user's may raise any error
         return {}
 
 
@@ -123,7 +123,7 @@ def _tracked(node: Node) -> dict[str, Any]:
 
 
 def _only_nodes(value: Any) -> bool:
-    """Tell whether there is a node in a value, and beside nodes nothing but what keeps them together."""
+    """Tell whether a value is a node, or a collection with nodes in it and nothing else."""
     kind = value.__class__
     if kind in (list, tuple, dict):
         return bool(value) and all(map(_only_nodes, value.values() if kind is dict else value))
@@ -131,7 +131,7 @@ def _only_nodes(value: Any) -> bool:
 
 
 def _upstream(nodes: list[Any], many: bool, columns: int, depth: int) -> str:
-    """The nodes of one role, `many` if it takes several; those that are the same in all respects but a few params as one."""
+    """The nodes of one role, `many` if it takes several; nodes that differ only in a few params are shown as one."""
     first = nodes[0]
     if depth >= _DEEPEST:
         text = f"{first.payload_name}(…)"
@@ -159,7 +159,7 @@ def _params(fields: dict[str, Any], columns: int, depth: int, last: Mapping[str,
 
 
 def _given(name: str, value: Any, columns: int, depth: int) -> str:
-    """A value under its name, which may tell that it is a credential."""
+    """The text of a value, masked if its name shows that it is a credential."""
     try:
         if value.__class__ is str and given_under(name, value):
             return "***"
@@ -169,7 +169,7 @@ def _given(name: str, value: Any, columns: int, depth: int) -> str:
 
 
 def _value(value: Any, columns: int, depth: int) -> str:
-    """The text of a value: short at no great cost, however large it is."""
+    """The text of a value, cut early so that large values cost little."""
     kind: Any = value.__class__
     if kind is str or kind is bytes:
         return repr(value[: columns + 1])
@@ -196,7 +196,7 @@ def _value(value: Any, columns: int, depth: int) -> str:
 
 
 def _has_usual_repr(kind: Any) -> bool:
-    """Tell whether a params class shows itself by its fields, and not by code of its own."""
+    """Tell whether the ``repr`` of a params class is generated from its fields, not written by its author."""
     own = kind.__repr__
     code = getattr(getattr(own, "__wrapped__", own), "__code__", None)
     file = getattr(code, "co_filename", "")
@@ -204,7 +204,7 @@ def _has_usual_repr(kind: Any) -> bool:
 
 
 def _is_shown(kind: Any, name: str) -> bool:
-    """Tell whether a field is shown, as far as its class says so by ``repr=False``."""
+    """Tell whether a field is shown, which its class can deny by ``repr=False``."""
     for table in ("__dataclass_fields__", "__pydantic_fields__"):
         found = getattr(kind, table, {}).get(name)
         if found is not None:

@@ -1,4 +1,4 @@
-"""A node and all that is upstream of it: walked, and pickled, each without recursion and each node once."""
+"""A node and everything upstream of it: walked, and pickled, without recursion and each node once."""
 
 # pyright: reportPrivateUsage=false
 
@@ -11,7 +11,7 @@ from persistable.nodes.types import Node, NodeBase
 from persistable.records.key import Key
 
 MAX_TABLE = 64
-"""Nodes upstream that are written into a record, at most; farther ones are in the records of those."""
+"""Upstream nodes written into a record, at most; the records of these hold farther ones."""
 
 
 def walk(*targets: Any) -> Iterator[Any]:
@@ -31,11 +31,11 @@ def walk(*targets: Any) -> Iterator[Any]:
 
 
 DEEPEST = 100
-"""Depth in lists, tuples and dicts to which nodes are looked for; params nested deeper are refused."""
+"""Depth in lists, tuples and dicts to which nodes are searched for; params nested deeper are refused."""
 
 
 def nodes_in(value: Any, kind: type = NodeBase, depth: int = DEEPEST) -> Iterable[tuple[str, Any]]:
-    """The nodes in `value`, itself or in lists, tuples and dicts, each with its place: ``""``, ``.0``, ``.best``. kind: of what else."""
+    """The nodes in `value`, itself or in lists, tuples and dicts, each with its place: ``""``, ``.0``, ``.best``. kind: the class."""
     if isinstance(value, kind):
         yield "", value
     elif depth:
@@ -57,7 +57,7 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def spread(value: Any, inside: bool = False) -> Any:
-    """`value`; where it is a family, or the nodes of one, the list of these in its order. `inside`: also each item of a tuple or dict."""
+    """`value`, or, for a family or the nodes of one, the list of these in its order. `inside`: also for each item of a tuple or dict."""
     kind: Any = value.__class__
     if getattr(kind, "_node_is_family", False):
         return list(value.nodes)
@@ -72,15 +72,15 @@ def spread(value: Any, inside: bool = False) -> Any:
 
 
 class _Numbered(int):
-    """Stands for a node in the pickled state of another."""
+    """The number of a node, in its place in the pickled state of another."""
 
     __slots__ = ()
 
 
 def flattened(target: Node) -> list[tuple[Any, dict[str, Any]]]:
-    """Class (or what has it as ``node_class``) and state of every node object in `target`, itself last, each naming those before by number.
+    """Class (or an object with a ``node_class``) and state of each node object in `target`, itself last; each names earlier ones by number.
 
-    `pickle` by itself would recurse out at a few hundred nodes. Objects count, not keys: two of one key may differ in their stores.
+    `pickle` by itself would exceed the recursion limit at a few hundred nodes. Two nodes of one key count twice: their stores may differ.
     """
     numbers: dict[int, int] = {}
     states: list[tuple[Any, dict[str, Any]]] = []
@@ -102,11 +102,11 @@ def flattened(target: Node) -> list[tuple[Any, dict[str, Any]]]:
 
 
 def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
-    """The last of the nodes that `flattened` took apart."""
+    """The target of `flattened`, rebuilt with its nodes from `states`."""
     nodes: list[Any] = []
     for made_by, numbered in states:
         cls: Any = cast("Any", made_by) if isinstance(made_by, type) else made_by.node_class
-        state = swapped(numbered, nodes.__getitem__, _Numbered) if nodes else numbered  # the first names none
+        state = swapped(numbered, nodes.__getitem__, _Numbered) if nodes else numbered  # the first refers to none
         made: Any = object.__new__(cls)
         if hasattr(made, "__setstate__"):
             made.__setstate__(state)
@@ -117,7 +117,7 @@ def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
 
 
 def swapped(value: Any, made_of: Callable[[Any], Any], kind: type = NodeBase) -> Any:
-    """`value` with each node (or each `kind`) in it, itself or in lists, tuples and dicts, replaced by what `made_of` makes of it."""
+    """`value` with each node (or each `kind`) in it, itself or in lists, tuples and dicts, replaced by the result of `made_of`."""
     if isinstance(value, kind):
         return made_of(value)
     container: Any = value.__class__

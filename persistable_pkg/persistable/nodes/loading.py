@@ -44,14 +44,14 @@ def load(
     whole: bool = True,
     part: Callable[[Record], Any] | None = None,
 ) -> tuple[Any, Record] | None:
-    """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign.
+    """The stored payload and its record; None if nothing is stored. Raises PayloadCorrupted, PayloadForeign.
 
-    `whole`: False where the caller has looked already at what has changed upstream. `part`: reads some of the payload instead; no event
-    tells of that.
+    `whole`: False if the caller has checked already for changes upstream. `part`: reads a part of the payload instead; no event is emitted
+    then.
     """
     heard = part is None and events.listened(node._node_logger)
     clock = time.perf_counter() if heard else 0.0
-    record = find_record(store, node.key if node._node_to is None else node.place)  # without a call for nearly all
+    record = find_record(store, node.key if node._node_to is None else node.place)  # mostly without a call
     while record is not None:
         check_code(node, store, record, whole)
         try:
@@ -81,7 +81,7 @@ def load(
 
 
 def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
-    """The payload that `record` is of. Raises PayloadCorrupted, FileNotFoundError."""
+    """The payload of `record`. Raises PayloadCorrupted, FileNotFoundError."""
     verify = verify or extended(store).trust is not None
     if "items" not in record.head:
         return files.read(store, record.key, record.head["files"], io, verify=verify, writable=writable)
@@ -103,14 +103,14 @@ def part(node: Node, store: Store, rows: slice | None, columns: Sequence[str] | 
 
 
 def chunks_of(record: Record) -> Chunks | None:
-    """The digests of chunks of a large payload, where it was written to a store that keeps no local files."""
+    """The digests of chunks of a large payload, if it was written to a store that keeps no local files; else None."""
     return Chunks.from_json(record.to_dict().get("chunks")) if record.size > files.WHOLE else None
 
 
 def format_of(node: Node, record: Record) -> FileIO[Any]:
-    """The format that wrote the payload: the node's own where it is of that kind, so that its options count.
+    """The format that wrote the payload: the node's own if it is of that kind, so that its options apply.
 
-    Else that of the record where a key that the store trusts has signed it, or one made of what the node declares or of safe ones. Raises
+    Else that of the record if a key that the store trusts has signed it, or one made of formats that the node declares or safe ones. Raises
     PayloadUntrusted.
     """
     own: FileIO[Any] = node._node_format()
@@ -126,7 +126,7 @@ def format_of(node: Node, record: Record) -> FileIO[Any]:
 
 
 def refusal(node: Node, record: Record) -> PayloadUntrusted | PayloadCorrupted | None:
-    """The error of a load of `record`, as far as its format tells without reading the payload; None if there is none."""
+    """The error that the format of `record` raises in a load before the payload is read; None if there is none."""
     if record.head["io"] == node._node_format().spec():
         return None
     try:
@@ -137,12 +137,12 @@ def refusal(node: Node, record: Record) -> PayloadUntrusted | PayloadCorrupted |
 
 
 def refused(node: Node, verdict: Verdict) -> PersistableError:
-    """The error of a load, for what is not served."""
+    """The error that a load raises for a refused payload."""
     return verdict.barred if verdict.barred is not None else foreign(node, verdict)
 
 
 def _of_one_kind(spec: Any, declared: dict[str, Any]) -> bool:
-    """Tell whether the declared format reads what one of `spec` has written; that of a user may have moved to another module since."""
+    """Tell whether the declared format reads files written by one of `spec`; a user's format may have moved to another module since."""
     name: Any = spec.get("io") if spec.__class__ is dict else None
     own: str = declared["io"]
     if not isinstance(name, str) or own in _MADE_OF_OTHERS:
@@ -157,9 +157,9 @@ _warned: set[tuple[str, ...]] = set()
 
 
 def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> None:
-    """Warn, once, if the code has changed since or something upstream has; raise PayloadForeign for what another class made.
+    """Warn, once, if the code or something upstream has changed since; raise PayloadForeign if another class made the payload.
 
-    `whole`: False where the caller has looked already at what is upstream.
+    `whole`: False if the caller has checked already for changes upstream.
     """
     made_by = record.head["code"]
     if whole and node._node_upstream and "_looked" not in node.__dict__:
@@ -171,7 +171,7 @@ def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> 
     else:
         verdict = Judge().own(node, record)
     refuse_foreign(node, verdict)
-    if verdict.causes and "_is_leaf" not in node.__dict__:  # else the process that sent the node here has said so
+    if verdict.causes and "_is_leaf" not in node.__dict__:  # else the process that sent the node here has warned
         warn_stale(node, verdict)
 
 
@@ -182,7 +182,7 @@ def looked_at(node: NodeT) -> NodeT:
 
 
 def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
-    """Warn of those of these nodes, which are about to be used, that are stored and stale; raise PayloadForeign as `check_code` does."""
+    """Warn of stale stored payloads among these nodes, which are about to be used; raise PayloadForeign as `check_code` does."""
     for (node, _), verdict in zip(nodes, Judge().stored(nodes), strict=True):
         if verdict is not None and verdict is not FRESH:
             refuse_foreign(node, verdict)
@@ -191,13 +191,13 @@ def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
 
 
 def refuse_foreign(node: Node, verdict: Verdict) -> None:
-    """Raise PayloadForeign for what another class with other code has made."""
+    """Raise PayloadForeign if another class with other code has made the payload."""
     if verdict.foreign:
         raise foreign(node, verdict)
 
 
 def foreign(node: Node, verdict: Verdict) -> PayloadForeign:
-    """The error for what another class with other code has made."""
+    """The error for a payload that another class with other code has made."""
     reference = code.class_reference(node.__class__)
     if verdict.foreign.startswith(f"{reference} of "):
         reference = f"{reference} of {code.project_of(node.__class__)}"
@@ -211,7 +211,7 @@ def foreign(node: Node, verdict: Verdict) -> PayloadForeign:
 
 
 def refuse_strangers(one: Node, other: Node) -> None:
-    """Raise PayloadForeign where two nodes of one key are of classes with different code: what one makes is not what the other asks for."""
+    """Raise PayloadForeign if two nodes of one key are of classes with different code: the payload of one is not that of the other."""
     if code.compare(code_of_node(one), code_of_node(other)).same:
         return
     names = [code.class_reference(node.__class__) for node in (one, other)]
@@ -226,7 +226,7 @@ def refuse_strangers(one: Node, other: Node) -> None:
 
 
 def warn_stale(node: Node, verdict: Verdict) -> None:
-    """Say what has changed, once for each class and cause."""
+    """Warn of the changes, once for each class and cause."""
     if not is_new(node, verdict):
         return
     made = "was made by code that has changed since" if verdict.own else "was made from what has changed since"
@@ -239,7 +239,7 @@ def warn_stale(node: Node, verdict: Verdict) -> None:
 
 
 def is_new(node: Node, verdict: Verdict) -> bool:
-    """Tell whether any of the causes was not said yet of this class; now they are."""
+    """Tell whether any of the causes is new for this class, and mark them all as known."""
     reference = code.class_reference(node.__class__)
     known = len(_warned)
     _warned.update((reference, cause.by, cause.change or str(cause.key)) for cause in verdict.causes)
@@ -247,7 +247,7 @@ def is_new(node: Node, verdict: Verdict) -> bool:
 
 
 def accept_code(node: Node, store: Store, reason: str) -> Record:
-    """Write the code as it is now, the node's own and that upstream, into its record, and the reason why."""
+    """Write the present code, the node's own and that upstream, into its record, with the reason."""
     record = find_record(store, node.place)
     if record is None:
         raise PayloadNotFound(f"nothing is stored under {node.key}, so there is no record to accept code for", key=node.key)

@@ -1,4 +1,4 @@
-"""The stored payload of the same name that a node is nearest to, and the single params in which they differ."""
+"""The stored payload nearest to a node, of the same name, and the single params in which they differ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
 
 SEARCHED = 1000
-"""Records of the same name that are compared at most, where no index of them is there."""
+"""Records of the same name compared at most if there is no index of them."""
 _OF_NAMES, _OF_ONE_NAME = 20, 2
 
 
@@ -34,13 +34,13 @@ class Nearest(NamedTuple):
 
 
 def description_of(node: Node) -> Description:
-    """The description that the key of `node` is of."""
+    """The description from which the key of `node` is made."""
     facts = facts_of(node)
     return Description(str(node.key), facts["version"], facts["params"], facts.get("upstream") or {})
 
 
 def upstream_of(node: Node) -> Callable[[str], Description | None]:
-    """Gives the descriptions of what is upstream of `node`."""
+    """A lookup, by key, of the descriptions of the nodes upstream of `node`."""
     nodes: dict[str, Any] = {}
 
     def find(key: str) -> Description | None:
@@ -59,7 +59,7 @@ def nearest(node: Node, store: Store) -> Nearest | None:
 
 
 def _indexed(node: Node, store: Store) -> Nearest | None:
-    """The nearest by an index of the store, where there is one that is current."""
+    """The nearest by an index of the store; None if there is no current index."""
     import persistable
 
     catalog = persistable.Catalog.known(store)
@@ -67,7 +67,7 @@ def _indexed(node: Node, store: Store) -> Nearest | None:
 
 
 def compared(node: Node, store: Store) -> list[Nearest]:
-    """Some stored relatives of `node`, each with what differs."""
+    """Some stored relatives of `node`, each with its differences."""
     wanted, upstream = description_of(node), upstream_of(node)
     paths = list(islice((path for path in store.list(node.key.name) if path.endswith(SUFFIX)), SEARCHED))
     return [
@@ -78,7 +78,7 @@ def compared(node: Node, store: Store) -> list[Nearest]:
 
 
 def least(found: list[Nearest]) -> Nearest | None:
-    """The one of these that differs in the fewest params; of several, that whose numbers are nearest."""
+    """The one of these that differs in the fewest params; of several, the one whose numbers are nearest."""
     return min(found, key=lambda each: distance(each.differences), default=None)
 
 
@@ -96,7 +96,7 @@ def _apart(values: tuple[Any, Any]) -> float:
 
 
 def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
-    """Stored payloads that a rename or a new param keeps from being found, for nodes that are absent: a few of each name are looked at."""
+    """Hints at stored payloads that a rename or a new param hides from absent nodes; only a few nodes of each name are checked."""
     said: dict[str, None] = {}
     looked: dict[tuple[str, str], int] = {}
     for node, store in nodes:
@@ -118,7 +118,7 @@ def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
 
 
 def not_found(node: Node, store: Store) -> PayloadNotFound:
-    """The error of a load that found nothing."""
+    """The error of a load for which nothing is stored."""
     near = nearest(node, store)
     advice = "; generate() makes it, load_generate() and payload do so when needed"
     if near is None:

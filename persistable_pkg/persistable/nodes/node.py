@@ -1,4 +1,4 @@
-"""`Persistable`: a payload that is generated once, kept, and found again by what it was made from."""
+"""`Persistable`: a payload that is generated once, stored, and found again by its name, params and upstream nodes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
 
 
 class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[PayloadT, ParamsT]):
-    """A payload and what it is made from: a name, params, and the persistables upstream of it.
+    """A payload and its description: a name, params, and the persistables upstream of it.
 
-    Subclass it as ``Persistable[Payload, Params]``, say in `_generate_payload` how the payload is made, and declare upstream nodes as
-    annotations (``points: Points``). Where, how often and by whom it is generated is not your concern then: `payload` loads what is stored,
-    or generates and stores it.
+    Subclass it as ``Persistable[Payload, Params]``, define `_generate_payload`, which makes the payload, and declare upstream nodes as
+    annotations (``points: Points``). `payload` then loads the stored payload, or generates and stores it, once for all processes that
+    share the store.
 
     Parameters:
         persist_data_dir: a folder, URL or `Store`; ``data_dir`` is the same. Without one, each use takes the enclosing
@@ -52,34 +52,34 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             ``persistable.toml``, then ``./persistable-data``.
         params: an instance of the declared params class; or give its fields as keywords.
         tracked_persistable_dependencies: upstream nodes whose roles are their payload names.
-        payload_name: instead of the class's, which is its own name in snake case unless it says otherwise.
+        payload_name: instead of the class's, which is its attribute `payload_name`, else its own name in snake case.
         payload_io: a FileIO instead of the class's `io`.
-        payload_file_suffix: how the name of the payload's file ends, instead of the suffix of its format; no part of identity.
-        verbose: print what happens, and what the node's `logger` is given, to standard error.
-        logger: instead of ``persistable`` for what happens, and of ``persistable.<payload name>`` for what the node's own code says.
+        payload_file_suffix: the end of the name of the payload's file, instead of the suffix of its format; no part of identity.
+        verbose: print events, and messages to the node's `logger`, to standard error.
+        logger: instead of ``persistable`` for events, and of ``persistable.<payload name>`` for messages of the node's own code.
         declared: params by keyword, and upstream nodes by role: nodes, or lists, tuples and dicts of nodes.
 
-    Identity is fixed here: raises UntrackableParam, UnknownParam, MissingUpstream, RoleClash, InvalidName for what cannot be part of one.
-    A node that is given nothing for a role stays open: ``points >> node`` gives a finished one; using an open one raises InputMissing.
+    Identity is fixed here: raises UntrackableParam, UnknownParam, MissingUpstream, RoleClash, InvalidName for a value that is not fit.
+    A node without a node for some role stays open: ``points >> node`` gives a finished one; using an open one raises InputMissing.
     """
 
     version: Any = 1
-    """Part of identity; raise it when the code changes what the payload is."""
+    """Part of identity; raise it when a change of the code changes the payload."""
     io: Any = None
-    """A FileIO, or ``"auto"`` for the one fit for the declared payload type, or None for `PickleFileIO`."""
+    """A FileIO, or ``"auto"`` for the one that fits the declared payload type, or None for `PickleFileIO`."""
     retry: Retry | None = None
     """The number of attempts that a run makes at a generation, and the time between them; None for one attempt."""
     resources: Resources | None = None
     """The amounts that a generation needs of its worker, and the time that it may take; None for nothing in particular."""
     is_persisted: bool = True
-    """False for what is done for its effect, or made again whenever it is asked for."""
+    """False for a node that runs for its effect, or whose payload is made again at each request."""
     is_external: bool = False
     """True if it is an input from elsewhere: never generated nor stored, but read by each node that needs it."""
     _node_needs: str = "all"
     _node_captured: str = ""
-    """The param that holds what its function captured: the code of that is followed from the function."""
+    """The param that holds the variables its function captured: their code is followed from the function."""
     _node_by_payload: bool = False
-    """True if its class says nothing of what it is, but the type of its payload does, as with a step."""
+    """True if the type of its payload tells its kind, and not its class, as for a step."""
     _node_is_node: bool = True
     _node_is_family: bool = False
     _node_declared: ClassVar[Declaration]
@@ -96,11 +96,11 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     payload_name: str
     """The name of the payload, which the key begins with."""
     _node_logger: Any = None
-    """The argument `logger`, True for verbose nodes, in a tuple where it came from another process; else None."""
+    """The argument `logger`, True for verbose nodes, in a tuple if it came from another process; else None."""
     _node_payload: Any = ABSENT
     _node_generation: generation.Generation | None = None
     _node_lent = False
-    """True for a twin that is there for one generation only."""
+    """True for a twin that serves one generation only."""
     _node_upstream: dict[str, Persistable[Any, Any]]
     _node_snapshot: Snapshot
     _node_call: tuple[tuple[Any, ...], dict[str, Any]] | None
@@ -108,11 +108,11 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     _node_to: str | None = None
     _node_store: Store | None
     _node_remembered: Store | None = None
-    """The store of the last run that named one; of no account for a node that names one itself."""
+    """The store of the last run that named one; ignored by a node that names one itself."""
     _node_reader: generation.Generation | None = None
-    """The running generation that this is upstream of, and which reads its payload."""
+    """The running generation downstream of this node, which reads its payload."""
     _node_given_code: Given
-    """The code of a node that was sent here, as it was found where it came from; only such nodes have this and the next three."""
+    """The code of a node that was sent here, as the sender found it; only such nodes have this and the next three."""
     _node_given_facts: dict[str, Any]
     _node_given_table: Any
     _node_given_origin: Any
@@ -121,16 +121,16 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         super().__init_subclass__(**kwargs)
         arguments.remember_names(cls)
         reserved.check(cls, Persistable)
-        if "payload_io" in cls.__dict__:  # the released name of `io`; left there, it would hide the property and decide nothing
+        if "payload_io" in cls.__dict__:  # the released name of `io`; left there, it would hide the property and have no effect
             cls.io = cls.__dict__["payload_io"]
             delattr(cls, "payload_io")
-        if "__init__" in cls.__dict__:  # the record keeps the call, since only the class knows what it means
+        if "__init__" in cls.__dict__:  # the record keeps the call, since only the class can interpret it
             setattr(cls, "__new__", arguments.remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
             setattr(cls, "__signature__", arguments.signature_of(cls.__dict__["__init__"]))  # noqa: B010 - else help shows that of __new__
 
     @classmethod
     def __renamed_from__(cls, name: str) -> None:
-        """Take the payload name that a class of this name has; where the class names its payload, that stays."""
+        """Use the payload name that a class of this name has, unless this class names its payload itself."""
         setattr(cls, FORMER, name)
         if "_node_declared" in cls.__dict__:
             del cls._node_declared
@@ -238,22 +238,22 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     async def aload(self) -> PayloadT:
         """The payload, as `payload` gives it, without blocking the event loop: it is loaded or generated in a thread.
 
-        Nothing is computed twice, however many ask for it at once. A cancelled task does not wait any longer, and what has begun to be
-        generated is stored all the same.
+        Simultaneous requests compute it once. A cancelled task stops waiting, and a payload whose generation has begun is stored all the
+        same.
         """
         return await event_loop.in_thread(lambda: self.payload) if self._node_payload is ABSENT else self.payload
 
     def generate(self, persist: bool = True, **untracked_payload_params: Any) -> Self:
-        """Generate the payload, whether or not one is stored, and persist it unless told otherwise.
+        """Generate the payload, whether or not one is stored, and persist it unless `persist` is False.
 
-        Upstream payloads that are not stored are generated first. If another process commits the same payload while this one waits for its
-        turn, that is taken.
+        Upstream payloads that are not stored are generated first. If another process commits the same payload while this one waits for
+        its claim, that payload is used.
 
         Parameters:
             persist: False to keep the payload in memory only.
             untracked_payload_params: for `_generate_payload` and `_post_generate`, as far as they accept them; no part of identity.
 
-        Raises what the generating code raises, ParamsMutated, UnknownParam for what no hook accepts, PayloadNotRepresentable.
+        Raises the errors of the generating code, ParamsMutated, UnknownParam for keywords that no hook accepts, PayloadNotRepresentable.
         """
         self._node_check_params()
         if untracked_payload_params:
@@ -279,7 +279,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return self
 
     def put(self, payload: PayloadT) -> Self:
-        """Persist `payload` as this node's, made by hand: the record says so, and it is never generated again by itself."""
+        """Persist `payload` as this node's, made by hand: the record says so, and it is never generated again automatically."""
         self._node_check_params()
         payload = returned.as_given(self, payload)
         self._validate_payload(payload)
@@ -290,7 +290,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         """Load the stored payload; never generate.
 
         Parameters:
-            warn_if_validation_fails: warn instead of raising what `_validate_payload` raises.
+            warn_if_validation_fails: warn instead of raising the error of `_validate_payload`.
             verify: compare the bytes with the digest in the record (remembered per process for large unchanged files); False maps at once.
             untracked_payload_params: for `_post_load`, as far as it accepts them.
 
@@ -312,7 +312,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     def load_generate(self, **untracked_payload_params: Any) -> Self:
         """Load the stored payload, or generate it if there is none or it is corrupt.
 
-        untracked_payload_params: as for `load` and `generate`, whichever is done. Raises what these raise, but PayloadNotFound.
+        untracked_payload_params: as for `load` or `generate`, whichever is done. Raises the errors of these, except PayloadNotFound.
         """
         self._node_check_params()
         if untracked_payload_params:
@@ -332,14 +332,14 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return self
 
     def run(self, **options: Any) -> RunResult:
-        """``run(self, **options)``: generate it and all it needs, as far as they are not stored; see `persistable.run`."""
+        """``run(self, **options)``: generate it and all nodes that it needs, unless they are stored; see `persistable.run`."""
         import persistable
 
         return persistable.run(self, **options)
 
     @classmethod
     def over(cls, /, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
-        """The `Family` of such nodes over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
+        """The `Family` of nodes of this class over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
         import persistable
 
         return persistable.Family.grid(cls, args, axes)
@@ -352,7 +352,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return persistable.Family.listed(cls, rows, args, axes)
 
     def reset_payload(self) -> None:
-        """Forget the payload in memory; what is stored stays."""
+        """Drop the payload in memory; the stored one stays."""
         self._node_payload = ABSENT
 
     def validate_payload(self, payload: Any = ABSENT) -> None:
@@ -434,12 +434,12 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return kept
 
     def _node_code_with(self, given: tuple[Thing, ...]) -> CodeOf:
-        """The generating code with what params bring along."""
+        """The generating code, with that of functions and classes among the params."""
         return code_of(type(self), HOOKS, _BASES, given)
 
     @classmethod
     def __sent_along__(cls) -> dict[str, Any]:
-        """The fingerprint of the class's code, to be sent along with its definition: not all that the code uses is sent."""
+        """The fingerprint of the class's code, to be sent along with its definition: not all code that it uses is sent."""
         if not is_sending() or cls._node_by_payload:
             return {}
         sent: Given | None = cls.__dict__.get("_node_sent_code")
@@ -447,7 +447,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return {**kept, "_node_code_kept": None, "_node_sent_code": sent or given_of(code_of(cls, HOOKS, _BASES), cls)}
 
     def _node_generating_function(self) -> Any:
-        """The code that makes the payload."""
+        """The function that makes the payload."""
         return type(self)._generate_payload
 
     def _node_declared_payloads(self) -> list[Any]:
@@ -457,20 +457,20 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return [returned.evaluated(declaration_of(cls).payload_type, names), returned.return_type(cls._generate_payload)]
 
     def _node_look(self) -> str:
-        """The reason why an input from elsewhere is not there; empty where it is."""
+        """The reason why an input from elsewhere is missing; empty if it is there."""
         return ""
 
     @classmethod
     def checked_role(cls, value: Any) -> Any:
-        """`value`, where it is a node that a role annotated with this class takes."""
+        """`value`, if it is a node that a role annotated with this class takes."""
         return roles.admitted(cls, value)
 
     def _node_payload_type(self) -> Any:
-        """The declared type of the payload; None where it is not known."""
+        """The declared type of the payload; None if it is not known."""
         return declaration_of(type(self)).payload_type
 
     def _node_stands_for(self) -> Sequence[Any]:
-        """The nodes of which one's payload will be its own."""
+        """The nodes of which one provides the payload of this node."""
         return ()
 
     def _node_made_by(self) -> Any:
@@ -479,9 +479,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
 
 _BASES = tuple([base for base in Persistable.__mro__ if base.__module__.startswith("persistable.")])
-"""The classes whose code is no part of what a user's class says."""
+"""The classes whose code is not part of a user's class."""
 _WITHOUT: dict[str, Any] = {name: vars(Authored)[name] for name in ("_post_generate", "_post_load")}
-"""The hooks of a class that has none of its own."""
+"""The hooks of a class that overrides none."""
 
 
 def _trim(error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""`optional` and `any_of`: upstream that may fail."""
+"""`optional` and `any_of`: upstream nodes that may fail."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ class _AnyOf(Persistable[Any, None]):
 
 
 def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | Any, Any]:
-    """`node` as an upstream that may fail: its payload, or `default` where it could not be generated.
+    """`node` as an upstream that may fail: its payload, or `default` if it could not be generated.
 
-    What depends on it waits until it has ended either way. A payload made from the default is kept like any other: delete it once `node`
-    works, to have it made from the real one. Of a family: the family of its members, each so.
+    Nodes downstream wait until it has ended either way. A payload made from the default is kept like any other: delete it once `node`
+    works, so that it is made from the real one. For a family: the family of its members, each made optional.
     """
     if is_family(node):
         made: Any = _Optional.over(node=node, default=default if not isinstance(default, list) else [default])
@@ -83,9 +83,9 @@ def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | 
 
 
 def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
-    """The payload of whichever of `nodes` is there first; of several that are there, of the first named. Fails only if all of them do.
+    """The payload of the first of `nodes` that is available; of several available ones, the first named. Fails only if all of them do.
 
-    Of families: the family of what is so made of the members that belong together; ``any_of(*family.nodes)`` is any one of all its members.
+    For families: the family of `any_of` over the members that belong together; ``any_of(*family.nodes)`` is any one of all its members.
     """
     if not nodes:
         raise TypeError("any_of needs at least one node")

@@ -1,8 +1,8 @@
-"""The origin of a payload, as its record keeps it: the code of everything upstream, and the bytes of what was read.
+"""The origin of a payload in its record: the code of everything upstream, and the content of the stored payloads it was made from.
 
-The first line of a record has two digests in ``made_from``: of the code of all that is upstream, and of the content of its direct stored
-upstream. The rest of it says the same at length, so that what differs can be named: ``upstream_code``, an entry for each class or function,
-and ``upstream_content``, of the direct upstream and, as far as their records tell, of what is further up.
+The first line of a record has two digests in ``made_from``: of the code of everything upstream, and of the content of its direct stored
+upstream. The rest of it has the same in full, so that differences can be named: ``upstream_code``, an entry for each class or function, and
+``upstream_content``, of the direct upstream and, as far as their records have it, of nodes further up.
 """
 
 # pyright: reportPrivateUsage=false
@@ -29,7 +29,7 @@ _LENGTH = 16
 
 
 def content_of(head: Head) -> str:
-    """A digest of the payload whose record begins with `head`: of its bytes alone, not of where its files are."""
+    """A digest of the payload whose record begins with `head`: of its bytes alone, not of the paths of its files."""
     files = head["files"]
     if len(files) == 1 and not files[0][0] and "schema" not in head and "items" not in head:
         plain: str = files[0][3][: 2 * _LENGTH]
@@ -41,7 +41,7 @@ def content_of(head: Head) -> str:
 
 
 def code_text(fact: Any) -> str:
-    """`fact` as text that is the same for the same facts."""
+    """The JSON text of `fact`: equal for equal facts."""
     import json
 
     return json.dumps(fact, sort_keys=True, separators=(",", ":"))
@@ -61,9 +61,9 @@ def contents_digest(contents: Mapping[str, str]) -> str:
 
 
 class _Makers:
-    """Kept on a node: what made everything upstream of it. Not a dict itself, in which nodes would be looked for.
+    """The makers of everything upstream of a node, kept on it. Not a dict itself, which would be searched for nodes.
 
-    stores: those that nodes upstream name, by identity.
+    stores: those that upstream nodes name, by ``id``.
     """
 
     __slots__ = ("rows", "stores")
@@ -75,11 +75,11 @@ class _Makers:
 
 _KEPT = "_node_makers"
 _NOBODY = _Makers({})
-"""The makers of any node with nothing upstream: one object, so that what is known of it is found again."""
+"""The makers of any node with nothing upstream: one object for all of these."""
 
 
 def makers(node: Node) -> dict[Any, Any]:
-    """Everything upstream of `node` that has code of its own: one node for each class or function, and each payload name."""
+    """The nodes upstream of `node` that represent its code: one for each class or function and payload name."""
     kept: _Makers | None = node.__dict__.get(_KEPT)
     if kept is not None:
         return kept.rows
@@ -109,7 +109,7 @@ def is_all_in(node: Node, store: Store) -> bool:
 
 
 def _same(upstream: Iterable[Any]) -> _Makers | None:
-    """The facts about what is upstream of one of these, where they hold for all of these too: where many are made by a few functions."""
+    """The makers of one of these nodes if they are those of all, with the nodes' own code, as if few functions make many; else None."""
     found: _Makers | None = None
     for node in upstream:
         known: _Makers = node.__dict__[_KEPT]
@@ -121,13 +121,13 @@ def _same(upstream: Iterable[Any]) -> _Makers | None:
 
 
 def _row_of(node: Node) -> tuple[Any, str]:
-    """The code that makes `node`, as `code_key` tells it, and the name of the payload."""
+    """The code that makes `node`, as `code_key` gives it, and the name of the payload."""
     return _code_key(node), node.payload_name
 
 
 def _code_key(node: Node) -> Any:
     seen = node.__dict__.get("_node_snapshot")
-    return node.__class__ if seen is not None and seen.plain else code_key(node)  # params that bring no code, as nearly always
+    return node.__class__ if seen is not None and seen.plain else code_key(node)  # params without code, as nearly always
 
 
 def _joined(upstream: Iterable[Any]) -> _Makers:
@@ -153,14 +153,14 @@ def _merged(upstream: Iterable[Any]) -> dict[Any, Any]:
 
 
 class UpstreamCode(NamedTuple):
-    """The code of everything upstream. entries: as a record has them, one for each class or function."""
+    """The code of everything upstream. entries: as in a record, one for each class or function."""
 
     digest: str
     entries: list[dict[str, Any]]
 
 
 class CodeFacts(NamedTuple):
-    """The code of a node as it is now. token: see `token_of`. line: it in a first line, before one file. bit: stands for it in a set."""
+    """The code of a node as it is now. token: see `token_of`. line: its text in a first line, before one file. bit: its bit in a set."""
 
     token: str
     line: bytes
@@ -168,7 +168,7 @@ class CodeFacts(NamedTuple):
 
 
 class Today:
-    """The code of nodes as it is now; that of each class or function is looked at once."""
+    """The code of nodes as it is now; that of each class or function is determined once."""
 
     def __init__(self) -> None:
         self._codes: dict[Any, Any] = {}
@@ -188,7 +188,7 @@ class Today:
         return found
 
     def code_facts(self, node: Node) -> CodeFacts:
-        """The code of `node` itself, as records tell of it."""
+        """The facts about the code of `node` itself, as records have them."""
         state = node.__dict__
         if "_node_given_code" in state:
             key: Any = token_of(state["_node_given_code"])
@@ -207,11 +207,11 @@ class Today:
         return found
 
     def token(self, node: Node) -> str:
-        """The token of its code: the quick digest, or where there is none one over its parts."""
+        """The token of the code of `node`: the quick digest, or, if there is none, a digest of its parts."""
         return self.code_facts(node).token
 
     def digest_of(self, bits: int) -> bytes:
-        """The digest over the code of those whose bits are set."""
+        """The digest over the tokens whose bits are set."""
         known = self._digests.get(bits)
         if known is None:
             known = self._digests[bits] = tokens_digest(each.token for each in self._by_token.values() if each.bit & bits).encode()
@@ -225,7 +225,7 @@ class Today:
         return self.digest_of(bits).decode()
 
     def table(self, node: Node) -> UpstreamCode:
-        """The code of everything upstream of `node`, at length."""
+        """The code of everything upstream of `node`, in full."""
         upstream = makers(node).values()
         names = [REFERENCES.found.get(id(each.__class__)) or reference_of(each.__class__) for each in upstream]
         rows = [(name, each.payload_name, self.token(each)) for name, each in zip(names, upstream, strict=True)]
@@ -250,13 +250,13 @@ _TABLES = 200
 
 
 def token_of(found: Any) -> str:
-    """The token of code in a digest over several."""
+    """The token of some code in a digest over several."""
     quick: str = found.quick
     return quick or "parts " + text_digest(code_text(dict(found.parts)))
 
 
 def tokens_digest(tokens: Iterable[str]) -> str:
-    """One digest for the code of several."""
+    """One digest for several tokens."""
     return text_digest("\n".join(sorted(set(tokens))))
 
 
@@ -270,11 +270,11 @@ def fingerprint_of(entry: Mapping[str, Any]) -> code.Fingerprint:
     return code.Fingerprint(entry["python"], entry["quick"], entry["parts"])
 
 
-# what is read
+# payloads that are read
 
 
 def direct(node: Node, store: Store) -> list[tuple[Any, Store]]:
-    """The stored upstream that `node` is made from, each with its store: the nearest, through what is not persisted."""
+    """The nearest persisted nodes upstream of `node`, also behind nodes that are not persisted, each with its store."""
     found: dict[Key, tuple[Any, Store]] = {}
     seen: set[Key] = set()
     stack = [(upstream, upstream._node_store or store) for upstream in node._node_upstream.values()]
@@ -306,7 +306,7 @@ def records_of(nodes: Iterable[tuple[Any, Store]]) -> dict[Key, Record]:
 
 
 def parsed(data: bytes | None, key: Key) -> Record | None:
-    """The record of `key` in `data`; None for none, a damaged one, or another's at the same path."""
+    """The record of `key` in `data`; None if there is none, it is damaged or untrusted, or it is of another key."""
     try:
         return Record.parse(data, key) if data is not None else None
     except (PayloadCorrupted, PayloadUntrusted):
@@ -314,9 +314,9 @@ def parsed(data: bytes | None, key: Key) -> Record | None:
 
 
 class Given(NamedTuple):
-    """Facts for a process about the upstream of a node that it has only stubs of.
+    """Facts about the upstream of a node, for a process that has only stubs of it.
 
-    behind: contents of what is stored behind upstream that is not persisted. today: a digest of the code upstream of each direct upstream.
+    behind: contents of payloads stored behind upstream that is not persisted. today: a digest of the code upstream of each direct upstream.
     """
 
     behind: dict[str, str]
@@ -342,7 +342,7 @@ def given(node: Node, store: Store) -> tuple[UpstreamCode, Given]:
 
 
 def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | None:
-    """The origin of a payload of `node` that is made now; None where nothing is upstream. used: the records of what was loaded for it."""
+    """The origin of a payload of `node` that is made now; None if nothing is upstream. used: the records of payloads loaded for it."""
     if not node._node_upstream:
         return None
     today = Today()
@@ -367,7 +367,7 @@ def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | 
 
 
 def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
-    """The origin of a payload of which a part was made earlier, from upstream that has changed since: both, as nothing else is.
+    """The origin of a payload of which a part was made earlier, from upstream that has changed since: both origins together.
 
     earlier: ``content``, of the direct stored upstream, and ``code``, entries of everything upstream, as they were then.
     """
@@ -381,7 +381,7 @@ def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
 
 
 def origin_now(node: Node, store: Store, before: Record) -> Origin | None:
-    """The origin with all code as it is now, whatever the payloads upstream were made by; `before` is the record that it goes into."""
+    """The origin with all code as it is now, even if other code made the payloads upstream; `before` is the record that it goes into."""
     if not node._node_upstream:
         return None
     records = records_of(direct(node, store))
@@ -394,7 +394,7 @@ def origin_now(node: Node, store: Store, before: Record) -> Origin | None:
 
 
 def _is_fresh(record: Record, token: str, upstream: str) -> bool:
-    """Tell whether it was made by the code as it is now, its own and that upstream."""
+    """Tell whether the payload was made by the code as it is now, its own and that upstream."""
     own, from_ = record.head["code"], record.head.get("made_from")
     return (own is None or own["quick"] == token) and (from_ is None or from_[0] == upstream)
 
@@ -406,7 +406,7 @@ def _entries_of(record: Record, name: str) -> list[dict[str, Any]]:
 
 
 def _with(table: UpstreamCode, old: list[dict[str, Any]]) -> UpstreamCode:
-    """`table`, and code as it was for what is served although it has changed since."""
+    """`table`, with the old code of payloads that are served although it has changed since."""
     entries = list(table.entries)
     for entry in old:
         if not any(entry["class"] == each["class"] and entry["parts"] == each["parts"] for each in entries):
@@ -418,7 +418,7 @@ _further_of: dict[str, dict[str, str]] = {}
 
 
 def _further(records: Mapping[Key, Record], direct_contents: Mapping[str, str]) -> dict[str, str]:
-    """The contents of what is further upstream, as the records of the direct upstream tell; of some, where there are very many."""
+    """The contents of payloads further upstream, from the records of the direct upstream; of some if there are very many."""
     further: dict[str, str] = {}
     for record in records.values():
         if "made_from" not in record.head:
@@ -436,6 +436,6 @@ def _further(records: Mapping[Key, Record], direct_contents: Mapping[str, str]) 
             if known_by_now is None or known_by_now == digest:
                 if key not in direct_contents and len(further) < MAX_TABLE:
                     further[key] = digest
-            else:  # it was made from two of them, so that neither is all it was made from
+            else:  # two versions of it were used, so neither alone is the origin
                 further[key] = f"{known_by_now} {digest}"
     return further

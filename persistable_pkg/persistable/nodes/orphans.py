@@ -1,9 +1,9 @@
-"""Payloads that a rename or a new param has left behind: what is stored under an earlier name, and what keeps it in use.
+"""Payloads that a rename or a new param has left behind: hints at those under an earlier name, and at code that keeps them in use.
 
-Only explanations and printed plans ask. What is read is bounded: `LISTED` paths, and some records of each name.
+Only explanations and printed plans ask. Reading is bounded: `LISTED` paths, and some records of each name.
 """
 
-# Params are values of every type, so pyright may find what it does not know.
+# Params are values of every type, so pyright may meet types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 # pyright: reportPrivateUsage=false
@@ -25,7 +25,7 @@ from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
 
 LISTED = 10_000
-"""Paths of a store that are looked through for other names, at most."""
+"""Paths of a store searched for other names, at most."""
 _NAMES = 100
 _EACH = 20
 
@@ -33,7 +33,7 @@ Differences = Mapping[str, tuple[Any, Any]]
 
 
 def hints(node: Node, compared: Sequence[tuple[Record, Differences]], best: Differences | None, store: Store) -> list[str]:
-    """The reason that keeps the stored payloads that `node` would have found, had nothing been renamed or added.
+    """Hints at stored payloads that `node` would find, had nothing been renamed or added, each with the code that keeps them in use.
 
     compared: the records of its own name, each with its differences (asked for, stored); best: those of the nearest.
     """
@@ -79,7 +79,7 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _default(node: Node, path: str) -> Any:
-    """The default of the param at `path`; `absent` where it has none, or where nobody can tell."""
+    """The default of the param at `path`; `absent` if it has none or that is unknown."""
     *before, name = path.split(".")
     step = getattr(node._node_made_by(), "__wrapped__", None)
     if step is not None and not before:
@@ -109,7 +109,7 @@ def _of_classes(node: Node, compared: Sequence[Any], best: Differences) -> Itera
 
 
 def _class_in(tree: Any) -> str | None:
-    """The name of the class of which the tree of a param is."""
+    """The name of the class in the tree of a param; None if there is none."""
     if not isinstance(tree, dict):
         return None
     if "$object" in tree:
@@ -123,7 +123,7 @@ def _class_in(tree: Any) -> str | None:
 
 
 def _is_there(node: Node, name: str) -> bool:
-    """Tell whether the module of the node's code has a `name` still."""
+    """Tell whether the module of the node's code still has a `name`."""
     return name in vars(sys.modules.get(node.__class__.__module__, object))
 
 
@@ -131,7 +131,7 @@ def _is_there(node: Node, name: str) -> bool:
 
 
 def _of_names(node: Node, store: Store) -> Iterator[str]:
-    """Other names under which what has the params and roles of `node` is stored, by something of its module that is there no more."""
+    """Hints at other names of stored payloads with the params and roles of `node`, made by its own code or a lost part of its module."""
     stored: dict[str, list[str]] = {}
     paths = [path for _, path in zip(range(LISTED), store.list(), strict=False)]
     for path in paths:
@@ -155,7 +155,7 @@ def _of_names(node: Node, store: Store) -> Iterator[str]:
 
 
 def _was_mine(node: Node, mine: str, reference: str) -> bool:
-    """Tell whether `reference` names what the code of `node` may have been called before."""
+    """Tell whether `reference` is the name of the code of `node`, or may be an earlier one, which its module no longer has."""
     if reference == mine:
         return True
     module, _, name = reference.partition(":")
@@ -172,7 +172,7 @@ def _shape(params: Mapping[str, Any], upstream: Iterable[str]) -> tuple[frozense
 
 
 def records(store: Store, paths: Iterable[str]) -> dict[str, Record]:
-    """The records at `paths` that are sound. What a folder is called and what the records in it say need not agree."""
+    """The sound records at `paths`, by path. The name of a folder need not be that in its records."""
     found: dict[str, Record] = {}
     for path, data in store.get_many(list(paths)).items():
         try:

@@ -1,4 +1,4 @@
-"""The generating code of a node: that of its class or function, with the functions and classes that its params bring along."""
+"""The generating code of a node: that of its class or function, and of the functions and classes among its params."""
 
 # pyright: reportPrivateUsage=false
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def code_of_node(node: Node) -> CodeOf | Given:
-    """The generating code: as it was found where the node was sent from, else as it is now."""
+    """The generating code: as its sender found it if the node was sent here, else as it is now."""
     given: Given | None = node.__dict__.get("_node_given_code")
     return given if given is not None else node._node_own_code()
 
 
 def code_key(node: Node) -> Any:
-    """Equal for nodes whose generating code is the same."""
+    """A key of the generating code: equal for nodes whose code is the same."""
     given = given_things(node)
     return (node.__class__, given) if given else node.__class__
 
 
 def given_things(node: Node) -> tuple[Any, ...]:
-    """Functions and classes of the user's own among the params, found at the first look."""
+    """The user's own functions and classes among the params, searched once."""
     kept: Snapshot | None = node.__dict__.get("_node_snapshot")
     if kept is not None and kept.plain:
         return ()
@@ -39,7 +39,7 @@ def given_things(node: Node) -> tuple[Any, ...]:
 
 
 def _tracked(node: Node) -> list[Any]:
-    """The values that are identity, but for those whose code is followed otherwise."""
+    """The param values in the identity, except those whose code is followed elsewhere."""
     kept: Snapshot | None = node.__dict__.get("_node_snapshot")
     rows = kept.rows if kept is not None else ()
     if rows:
@@ -57,16 +57,16 @@ def reference_of(cls: type) -> str:
     if known is not None:
         return known
     reference = class_reference(cls)
-    if cls.__module__ not in MAINS:  # what that is called depends on where its work came from
+    if cls.__module__ not in MAINS:  # the name of a main module depends on the sender of the work
         REFERENCES.set(cls, reference)
     return reference
 
 
 def use_code(node: Node, given: Any) -> None:
-    """Let the generating code of `node` be what `given` says of it: its source may not be readable in this process."""
+    """Set the generating code of `node` to `given`, since its source may not be readable in this process."""
     node.__dict__["_node_given_code"] = given
 
 
 def has_given_code(node: Node) -> bool:
-    """Tell whether its code was found where it was sent from."""
+    """Tell whether the code of `node` was found by its sender."""
     return "_node_given_code" in node.__dict__

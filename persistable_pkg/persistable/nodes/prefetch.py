@@ -22,12 +22,12 @@ from persistable.records.record_cache import records_at
 from persistable.stores.overlay import OverlayStore
 
 AT_ONCE = 500
-"""Nodes whose payloads are fetched, and wait in memory, together."""
+"""Number of nodes whose payloads are fetched together, and held in memory."""
 _KEPT = 4 * AT_ONCE
 
 
 def fetched(nodes: Sequence[Any]) -> list[Any]:
-    """A store to load each node from: its own, of which the records and small payloads of all of them are in memory already."""
+    """A store to load each node from: its own, with the records and small payloads of all of them in memory already."""
     found: list[Any] = [None] * len(nodes)
     for store, numbers in _by_store([(node, node.store) for node in nodes]):
         ready, _ = _fetch(store, [nodes[number] for number in numbers])
@@ -37,13 +37,13 @@ def fetched(nodes: Sequence[Any]) -> list[Any]:
 
 
 MANY = 32
-"""Number of nodes upstream from which it pays to ask for all their records at once."""
+"""Number of upstream nodes from which on it pays to read all their records at once."""
 
 
 class Inputs:
-    """Payloads of very many nodes, of which some hundreds are fetched at once: those that follow the one that is asked for.
+    """Payloads of very many nodes, fetched in batches of some hundreds, each from the requested node on.
 
-    nodes: each with its store, in the order in which they are likely to be asked for, and as often.
+    nodes: each with its store, in the likely order of the requests, once for each request.
     """
 
     def __init__(self, nodes: Sequence[tuple[Any, Any]]) -> None:
@@ -54,12 +54,12 @@ class Inputs:
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Fetch the first ones now, so that a caller that asks for the first of them need not wait for all."""
-        with self._lock, suppress(StoreError):  # it is raised where one is asked for
+        """Fetch the first batch now, so that the first request need not wait for it."""
+        with self._lock, suppress(StoreError):  # it is raised when a payload is requested
             self._fetch(self._nodes[:AT_ONCE])
 
     def load(self, node: Node) -> tuple[Any, Record] | None:
-        """The payload of `node`, read-only, and its record; None for one that needs a closer look."""
+        """The payload of `node`, read-only, and its record; None if only an ordinary load can decide."""
         store, record = self._of(node)
         if record is None:
             return None
@@ -75,7 +75,7 @@ class Inputs:
         return result, record
 
     def _of(self, node: Node) -> tuple[Any, Record | None]:
-        """The store to load it from, and its record."""
+        """The store to load `node` from, and its record."""
         number = self._numbers.get(node.key)
         if number is None:
             return None, None
@@ -86,7 +86,7 @@ class Inputs:
             return self._ready[node.key] if self._wanted[node.key] > 0 else self._ready.pop(node.key)
 
     def _fetch(self, nodes: Sequence[tuple[Any, Any]]) -> None:
-        if len(self._ready) > _KEPT:  # several threads may each ask for what is further on
+        if len(self._ready) > _KEPT:  # several threads may each ask for a later batch
             self._ready.clear()
         for store, numbers in _by_store(nodes):
             ready, records = _fetch(store, [nodes[number][0] for number in numbers])
@@ -97,7 +97,7 @@ class Inputs:
 
 
 def stored_upstream(node: Node, store: Any) -> list[tuple[Any, Any]]:
-    """The nodes right upstream of `node` that are kept in a store, with that store. store: that of those that name none."""
+    """The direct upstream nodes of `node` that are persisted, each with its store. store: that of nodes that name none."""
     upstream = node._node_upstream.values()
     return [(each, each._node_store or store) for each in upstream if each.is_persisted and not each.is_external]
 

@@ -1,4 +1,4 @@
-"""The upstream of a node that is about to be generated: what is not there is generated before, deepest first."""
+"""The upstream of a node that is about to be generated: missing payloads are generated first, from the deepest on."""
 
 # pyright: reportPrivateUsage=false
 
@@ -20,17 +20,17 @@ from persistable.records.record import SUFFIX
 from persistable.stores.base import Store, stat_many
 
 Generate = Callable[[Any, Store, dict[Key, Any] | None], Any]
-"""Generates a node in a store from those payloads; the value is its payload, if it is not persisted."""
+"""Generates a node in a store from the given payloads; the value is its payload, if it is not persisted."""
 Load = Callable[[Any, Store], Any]
-"""Gives the payload of a node in a store, generated if it is not there."""
+"""Loads the payload of a node from a store, or generates it if it is missing."""
 
 
 def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Key, Any]:
-    """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
+    """Generate missing payloads upstream, deepest first and without recursion; the value holds those of nodes that are not persisted."""
     if node._node_needs != "all":
         return _those_that_can_be_had(node, store, load)
     missing = _missing(node, store)
-    if missing:  # before all that work
+    if missing:  # before any work is done
         for each in (node, *[each for each, _ in missing]):
             if each.is_persisted:
                 format_check.check(each)
@@ -47,18 +47,18 @@ def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Ke
         for key in own:
             users[key] -= 1
             if not users[key]:
-                given.pop(key, None)  # the last that needs it has had it
+                given.pop(key, None)  # its last user has got it
     return given
 
 
 def _taken_by(node: Node) -> list[Any]:
-    """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
+    """The nodes, each once, whose payloads are passed to `node` if they are not persisted."""
     found = (*node._node_upstream.values(), *reached(node)) if node._node_needs == "all" else ()
     return list({upstream.key: upstream for upstream in found}.values())
 
 
 def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:
-    """URL of the store and place of those that have a record, where there are at least `MANY`: to ask for all at once pays then."""
+    """Store URL and place of the nodes that have a record, if there are at least `MANY`: one request for all pays then."""
     if len(nodes) < MANY:
         return set()
     by_store: dict[str, tuple[Store, list[Place]]] = {}
@@ -73,7 +73,7 @@ def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]
 
 
 def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
-    """The nodes to generate before `node`, each with its store, in an order in which that can be done."""
+    """The nodes to generate before `node`, each with its store, in a possible order."""
     found: list[tuple[Any, Store]] = []
     done: set[Key] = set()
     stack = [(upstream, upstream._node_store or store, False) for upstream in node._node_upstream.values()]
@@ -94,7 +94,7 @@ def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
 
 
 def _those_that_can_be_had(node: Node, store: Store, load: Load) -> dict[Key, Any]:
-    """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
+    """The payloads upstream of a node that tolerates failures, FAILED for failed ones; if it needs any, up to the first that succeeds."""
     given: dict[Key, Any] = {}
     for upstream in node.upstream.values():
         where = upstream._node_store or store

@@ -30,7 +30,7 @@ from persistable.records.record import FORMAT, Record, members, package_versions
 
 
 def compose(generation: Any, written: Written, result: Any) -> Record:
-    """The record of a payload that `generation` has made and `written`."""
+    """The record of a payload that `generation` has made, with its files in `written`."""
     node = generation.node
     if not node._node_snapshot.plain:
         unwatched.warn_of_files(node)
@@ -103,7 +103,7 @@ def _lineage(node: Node) -> dict[str, Any]:
 
 
 def head_of(node: Node, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
-    """The first line of a record: what a load needs."""
+    """The first line of a record: the facts that a load needs."""
     return {
         "record": FORMAT,
         "key": f"{node.key.name}/{node.key.digest}",
@@ -118,14 +118,14 @@ def head_of(node: Node, io: Any, own: code.CodeOf | code.Given, token: str, file
 _NO_SCHEMA: Any = cast("Any", FileIO).schema
 
 
-# CPU time and memory of one generation: of its whole process where it has that to itself, else of its thread
+# CPU time and memory of one generation: of its whole process if it is alone there, else of its thread
 
 try:
     _getrusage: Any = import_module("resource").getrusage
 except ImportError:  # on Windows
     _getrusage = None
 SHORTEST = 0.001
-"""Seconds. What took less is not measured: that would cost more than it tells."""
+"""Seconds. Shorter generations are not measured, which would cost more than it tells."""
 _SELF, _CHILDREN = 0, -1
 _UNIT = 1 if sys.platform == "darwin" else 1024
 _begun = 0
@@ -144,12 +144,12 @@ def usage_begins(alone: bool) -> Counters:
 
 
 def usage_of_thread(seconds: float) -> Counters:
-    """The counters when this thread had used `seconds` of processor time, as far as it alone is looked at."""
+    """The counters when this thread had used `seconds` of processor time, of this thread alone."""
     return 0, False, None, None, seconds
 
 
 def usage_since(begun: Counters) -> dict[str, Any]:
-    """The usage since then, as records have it; to be called in the same thread."""
+    """The usage since then, as records store it; to be called in the same thread."""
     number, alone, own, children, thread = begun
     if _getrusage is None:
         return {"of": "thread", "cpu_seconds": round(time.thread_time() - thread, 6)}
@@ -169,7 +169,7 @@ _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
 
 
 def class_members_of(node: Node, own: code.CodeOf | code.Given) -> bytes:
-    """The members that are the same for every record of a class, as long as its code is."""
+    """The members that are the same in all records of a class as long as its code stays the same."""
     cls: type = node.__class__
     quick, known = _class_members.get(cls, ("", b""))
     if not quick or quick != own.quick:
@@ -185,9 +185,9 @@ def class_members_of(node: Node, own: code.CodeOf | code.Given) -> bytes:
 
 
 def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
-    """The source that a class of a script, or a step of one, wants to have in its records; nothing for all others.
+    """The source of a class or step of a script that asks for it in its records; empty for all others.
 
-    given: functions and classes among the params of a node, with how they are there.
+    given: functions and classes among the params of a node, as `given_things` finds them.
     """
     if not (getattr(cls, "_node_keeps_source", False) or getattr(cls, "source", False) is True):
         return {}
@@ -211,19 +211,19 @@ def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
 
 
 def commit_of(cls: type) -> Checkout | None:
-    """The git work tree of the code that a class is in."""
+    """The git work tree with the code of a class; None if there is none."""
     sent = code.sent_main()
     return sent.commit if sent is not None and cls.__module__ in MAINS else _commit_in(cls.__module__)
 
 
 def given_of(own: Any, cls: type) -> code.Given:
-    """The facts of some code, which is that of the nodes of `cls`, for another process: not all that the code uses is there."""
+    """The facts about `own`, the code of nodes of `cls`, for another process, in which not all code that it uses is present."""
     found = own.fingerprint()
     return code.Given(found.python, found.quick, found.parts, commit_of(cls), code.project_of(cls))
 
 
 def main_program() -> code.Main:
-    """The main program that work is sent from."""
+    """The main program of the process that sends the work."""
     return code.sent_main() or code.Main(code.main_name(), _commit_in("__main__"), code.project_at("__main__"))
 
 

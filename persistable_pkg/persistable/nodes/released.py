@@ -14,7 +14,7 @@ from persistable.stores.local import LocalStore
 
 
 def released(name: str, find: Callable[[Any], Any]) -> Any:
-    """An attribute that is worked out where a class or a constructor has not set it: either may, as they could before."""
+    """An attribute computed by `find` unless a class or a constructor has set it, as both could in released versions."""
 
     def get(node: Node) -> Any:
         own = node.__dict__.get(name)
@@ -33,7 +33,7 @@ def data_dir(node: Node) -> Path | str:
 
 
 def payload_file_suffix(node: Node) -> str:
-    """The suffix of the payload's file: that of its format, unless the class or the constructor says otherwise."""
+    """The suffix of the payload's file: that of its format, unless the class or the constructor sets another."""
     return node._node_format().suffix
 
 
@@ -49,7 +49,7 @@ def checked_suffix(suffix: str) -> str:
 
 
 def suffix_of(node: Node, usual: str) -> str:
-    """The suffix of a payload file of `node`; `usual` where neither it nor its class has one. Raises InvalidName as `checked_suffix`."""
+    """The suffix of a payload file of `node`; `usual` if neither it nor its class has one. Raises InvalidName as `checked_suffix`."""
     kind: Any = node.__class__
     own = node.__dict__.get("payload_file_suffix") or kind.payload_file_suffix
     if not isinstance(own, str):

@@ -1,4 +1,4 @@
-"""Names that every node has: a class that takes one for something else is refused where it is defined, not where it is used."""
+"""Names that every node has: a class that uses one for something else is refused at its definition, not at its use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OWN = frozenset(
     {*HOOKS, "version", "io", "payload_io", "payload_name", "payload_file_suffix", "params", "retry", "resources"}
     | {"is_persisted", "is_external", "_node_needs", "_node_by_payload", "_node_look"}
 )
-"""Names that a class gives a meaning of its own."""
+"""Names that a class may define."""
 _ASKED = {"_generate_payload": {"persist"}, "_post_generate": {"persist"}, "_post_load": {"verify", "warn_if_validation_fails"}}
 """The keyword arguments of each hook that `generate` and `load` take themselves, so that they would never arrive."""
 

@@ -1,4 +1,4 @@
-"""An attempt that was cut off and is resumed by other code: what is kept of that."""
+"""Resumption of an interrupted attempt by other code: the facts that are kept about it."""
 
 # pyright: reportPrivateUsage=false
 
@@ -14,7 +14,7 @@ from persistable.nodes.types import Node
 
 
 def made_from(generation: Any) -> dict[str, Any] | None:
-    """The origin of `generation`, as it is kept beside what it has made so far; None where nothing is upstream."""
+    """The origin of `generation`, as it is kept beside the rows or items made so far; None if nothing is upstream."""
     found = origin.origin_of(generation.node, generation.store, generation.used)
     if found is None:
         return None
@@ -24,9 +24,9 @@ def made_from(generation: Any) -> dict[str, Any] | None:
 
 
 def going_on(generation: Any, before: code.Fingerprint, earlier: Mapping[str, Any] | None, what: str) -> bool:
-    """Tell whether the code, or what is upstream, has changed since `what` was made: then it is said, and `generation` is made from both.
+    """Tell whether code or upstream has changed since the attempt that is resumed; if so, warn, and keep both in `generation`.
 
-    Its payload is stale from the first. earlier: what `made_from` has said then.
+    Its payload is stale from the start then. what: the rows or items resumed, in words. earlier: the value of `made_from` at that time.
     """
     change = code.compare(before, generation.code)
     mixed = not change.same and change.comparable
@@ -43,7 +43,7 @@ def going_on(generation: Any, before: code.Fingerprint, earlier: Mapping[str, An
 
 
 def _changed(node: Node, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys of what has other bytes now, and the classes of what is not stored and has other code."""
+    """The keys of upstream payloads with other bytes now, and, if some upstream is not stored, the changes of code."""
     before: dict[str, str] = earlier["content"]
     changed = [key for key, content in now["content"].items() if before.get(key, content) != content]
     if all(source.is_persisted or source.is_external for source in node._node_upstream.values()):

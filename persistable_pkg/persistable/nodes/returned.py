@@ -1,4 +1,4 @@
-"""Payloads that are not quite what is declared: nothing, after a forgotten `return`, and numbers of another type."""
+"""Payloads that differ from their declared type: None, after a forgotten `return`, and numbers of another type."""
 
 # pyright: reportPrivateUsage=false
 
@@ -16,7 +16,7 @@ from persistable.nodes.types import Node
 from persistable.params.registry import ClassTable
 
 UNKNOWN = typing.Any
-"""The type that is not declared, or cannot be found out."""
+"""A type that is not declared, or cannot be determined."""
 
 _refused: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 
@@ -37,7 +37,7 @@ def check_nothing(node: Node) -> None:
 
 
 def as_given(node: Node, payload: Any) -> Any:
-    """`payload`, which is put in by hand, as the generating code of `node` would have given it. Raises NothingReturned."""
+    """`payload`, which is put in by hand, as the generating code of `node` would have returned it. Raises NothingReturned."""
     if payload is None:
         refused = refuses_nothing(node)
         if refused:
@@ -51,7 +51,7 @@ def as_given(node: Node, payload: Any) -> Any:
 
 
 def refuses_nothing(node: Node) -> str:
-    """The declared type of the payload of `node`, as it is written, where that does not admit None; else empty."""
+    """The declared type of the payload of `node`, as it is written, if that does not admit None; else empty."""
     cls: Any = node.__class__
     refused = _refused.get(cls)
     if refused is None:
@@ -62,7 +62,7 @@ def refuses_nothing(node: Node) -> str:
 def as_declared(node: Node, result: Any) -> Any:
     """`result`, an int or float that the generating code of `node` returned, as the declared number: ``8.0`` for ``8`` for a float.
 
-    By the rule for params: exactly as much, or left as it is.
+    As for params: converted if that is exact, else left as it is.
     """
     cls: Any = node.__class__
     number = _numbers.found.get(id(cls))
@@ -76,13 +76,13 @@ _numbers = ClassTable()
 
 
 class _Number(NamedTuple):
-    """The number that is declared: ints and floats of the types `kept` stay as they are, `of` makes one of the others."""
+    """The declared kind of number: ints and floats of the types `kept` stay as they are, `of` converts the others."""
 
     kept: frozenset[type]
     of: Callable[[Any], Any]
 
 
-_AS_IT_IS = _Number(frozenset({int, float}), float)  # of any other there is none: it is asked of these two types only
+_AS_IT_IS = _Number(frozenset({int, float}), float)  # all numbers asked about are of these two types
 
 
 def _number(kinds: Iterable[Any]) -> _Number:
@@ -106,12 +106,12 @@ def _number(kinds: Iterable[Any]) -> _Number:
 
 
 def written(kind: Any) -> str:
-    """A declared type as it is spelled."""
+    """The text of a declared type."""
     return kind.__qualname__ if isinstance(kind, type) and not typing.get_args(kind) else repr(kind).replace("typing.", "")
 
 
 def admits_none(kind: Any) -> bool:
-    """Tell whether None is a payload of the declared type `kind`; also where that cannot be told."""
+    """Tell whether None is a payload of the declared type `kind`; True also if that is unknown."""
     if kind is UNKNOWN or kind is None or isinstance(kind, str | typing.ForwardRef):
         return True
     if isinstance(kind, typing.TypeVar):
@@ -145,21 +145,21 @@ def _is_instance(kind: Any) -> bool:
 
 
 def return_type(function: Callable[..., Any]) -> Any:
-    """The declared result of a function; UNKNOWN where there is none, or its names mean nothing where it is defined."""
+    """The declared result of a function; UNKNOWN if there is none, or its names are not defined in its module."""
     try:
         found: Any = inspect.unwrap(function).__annotations__.get("return", UNKNOWN)
-    except (NameError, AttributeError, TypeError):  # annotations are made when they are asked for, on Python 3.14 and later
+    except (NameError, AttributeError, TypeError):  # annotations are evaluated on access, on Python 3.14 and later
         return UNKNOWN
     return evaluated(found, getattr(inspect.unwrap(function), "__globals__", {}))
 
 
 def evaluated(annotation: Any, names: dict[str, Any]) -> Any:
-    """An annotation that may be written as text; UNKNOWN where its names are not among `names`."""
+    """`annotation`, evaluated if it is text; UNKNOWN if that fails, as for names not among `names`."""
     if isinstance(annotation, typing.ForwardRef):
         annotation = annotation.__forward_arg__
     if not isinstance(annotation, str):
         return annotation
     try:
         return evaluated(eval(annotation, {**names}), names)
-    except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+    except Exception:  # noqa: BLE001 - a user's annotation may raise any error
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Roles: which node, or which collection of nodes, a declared role takes."""
+"""Roles: checks of the node, or collection of nodes, that a declared role takes."""
 
 # pyright: reportPrivateUsage=false
 
@@ -18,7 +18,7 @@ from persistable.params.mismatch import Mismatch
 
 
 def check(kind: type, declaration: Declaration, role: str, value: Any) -> None:
-    """Raise WrongUpstream where `value` is not what `role` of the node class `kind` takes."""
+    """Raise WrongUpstream if `role` of the node class `kind` does not take `value`."""
     if role not in declaration.roles:
         return
     if role in declaration.many and value.__class__ not in (list, tuple):
@@ -48,7 +48,7 @@ def of_one(step: str, name: str, node: Node, words: str) -> WrongUpstream:
 
 
 def _of_many(kind: type, declaration: Declaration, role: str, node: Node) -> None:
-    """A single node for a role of several: right where its payload is the collection, which only an undeclared one can be."""
+    """Raise WrongUpstream for a single node, or another value that is no list or tuple, in a role of several nodes."""
     words = declaration.check_of(role).words
     raise WrongUpstream(
         f"{kind.__name__}.{role} takes {words}, not {described(node)}: give a list, [node]; all members of a family by {role}=family, or, "
@@ -60,10 +60,10 @@ def _of_many(kind: type, declaration: Declaration, role: str, node: Node) -> Non
 
 
 def admitted(cls: Any, value: Any) -> Any:
-    """`value` where it is a node that a role of the class `cls` takes. Raises Mismatch.
+    """`value`, if it is a node that a role of the class `cls` takes. Raises Mismatch.
 
     That is a node of the class, of a subclass, or of an earlier definition of it; `optional` and `any_of` of such; and a node that is
-    known by its payload alone (a step's, a source's, a download), where that is declared to be the class's or is not declared.
+    known by its payload alone (a step's, a source's, a download), if that is declared to be the class's or is not declared.
     """
     if isinstance(value, cls):
         return value
@@ -87,7 +87,7 @@ def admitted(cls: Any, value: Any) -> Any:
 
 
 def is_known_by_class(node: Node) -> bool:
-    """Tell whether all nodes of the class of `node` are taken where it is."""
+    """Tell whether a role that takes `node` takes all nodes of its class."""
     kind: Any = node.__class__
     return not (kind._node_by_payload or kind.is_external or node._node_stands_for())
 
@@ -103,7 +103,7 @@ def _instead_of_node(value: Any) -> str:
 
 
 def fits(given: Any, wanted: Any) -> bool:
-    """Tell whether a payload declared as `given` may stand for one declared as `wanted`; True where that cannot be judged."""
+    """Tell whether a payload declared as `given` may replace one declared as `wanted`; True if that cannot be judged."""
     if given == wanted or any(kind is None or kind is Any or isinstance(kind, str | typing.TypeVar) for kind in (given, wanted)):
         return True
     for kind, others in ((given, wanted), (wanted, given)):
@@ -139,7 +139,7 @@ def described(value: Any) -> str:
 
 
 def not_a_node(kind: type, role: str, value: Any) -> MissingUpstream:
-    """The error for what is no node where one is needed."""
+    """The error for a value that is no node in a role that needs one."""
     hint = _instead_of_node(value)
     made: Any = value
     if isinstance(value, type) and issubclass(value, NodeBase):
@@ -173,7 +173,7 @@ def vanishing(kind: type, name: str, accepted: list[str]) -> UnknownParam:
 
 
 def refuse_open(taker: str, role: str, nodes: Iterable[tuple[str, Any]]) -> None:
-    """Raise InputMissing for one of `nodes`, each with its place, that is still open itself."""
+    """Raise InputMissing if one of `nodes`, each with its place, is still open itself."""
     for _, node in nodes:
         missing = list(node.__dict__.get("_node_open") or ())
         if missing:

@@ -1,4 +1,4 @@
-"""A payload that is appended to while it is generated, larger than memory if need be."""
+"""Writer of a payload that grows by rows while it is generated, and may be larger than memory."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _SEALED, _CODE = "sealed", "code.json"
 
 
 class Appended(int):
-    """The number of rows that are there. Returned from a generating function, it stands for the payload that they make."""
+    """The number of rows so far. As the return value of a generating function, it means the payload of these rows."""
 
 
 class AppendedFile(files.InFile):
-    """The whole file. It stays where it is until the commit, so that dying before costs no row."""
+    """The complete file. It stays at its path until the commit, so that a kill before that costs no row."""
 
     __slots__ = ()
     kept = True
 
 
 class RowWriter:
-    """Takes the rows of one generation; `folder` outlives a killed attempt."""
+    """Takes the rows of one generation; `folder` survives a killed attempt."""
 
     def __init__(self, generation: Any, io: FileIO[Any], folder: Path) -> None:
         self._folder = folder
@@ -52,7 +52,7 @@ class RowWriter:
         if self._token is not None:
             _go_on(generation, folder, growing.rows)
         self.used = growing.rows > 0
-        """True once anything was appended, be it a block without rows."""
+        """True once a block was appended, even one without rows."""
 
     @property
     def rows(self) -> Appended:
@@ -72,7 +72,7 @@ class RowWriter:
         self.used = True
 
     def whole(self) -> AppendedFile:
-        """The file that all rows make."""
+        """Seal the file of all rows, and return it."""
         with self._room():
             file = AppendedFile(self._growing.seal())
         if self._token is not None:
@@ -88,14 +88,14 @@ class RowWriter:
 
 
 def _go_on(generation: Any, folder: Path, rows: int) -> None:
-    """Note whose code appends, and where rows of an attempt that was cut off are there, whether it has changed since."""
+    """Note the code that appends, after a comparison with that of an interrupted attempt, if that has left rows."""
     note = folder / _CODE
     if rows:
         try:
             noted = json.loads(note.read_bytes())
             before, earlier = code.Fingerprint.from_json(noted), noted.get("made_from")
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return  # it cannot be told
+            return  # unknown
         if not going_on(generation, before, earlier, f"{rows} rows"):
             return
     own = generation.code
@@ -106,13 +106,13 @@ def _go_on(generation: Any, folder: Path, rows: int) -> None:
 
 
 def _forget_sealed(generation: Any, folder: Path) -> None:
-    """Remove what an attempt left that was killed after its commit: it is not to be resumed."""
+    """Remove the rows of an attempt that was killed after its commit, so that they are not resumed."""
     mark = folder / _SEALED
     if not mark.exists():
         return
     found = access.peek(generation.store, generation.node.place)
     token = sound(mark.read_bytes().removesuffix(b"\n"))
-    if token is None or (isinstance(found, Record) and found.attempt_token.encode() == token):  # or damaged: it cannot be told
+    if token is None or (isinstance(found, Record) and found.attempt_token.encode() == token):  # a damaged mark does not tell
         shutil.rmtree(folder)
     else:
         mark.unlink()

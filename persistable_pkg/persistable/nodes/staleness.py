@@ -1,8 +1,8 @@
 """Staleness: stored payloads compared with the code and the upstream as they are now, judged for many at once.
 
-A payload is stale if its own code has changed; if the code of something upstream has, that is not stored itself (else its record and bytes
-tell); if something stored upstream has other bytes than it was made from; or if that is stale itself. All of it is learnt from the
-records of the stored upstream, read in one call of each store.
+A payload is stale if its own code has changed; if the code of an upstream node has that is not stored itself (a stored one is judged by its
+record and bytes); if something stored upstream has other bytes than it was made from; or if that is stale itself. All of this is judged by
+the records of the stored upstream, read in one call of each store.
 """
 
 # pyright: reportPrivateUsage=false
@@ -35,10 +35,10 @@ from persistable.stores.base import Store
 
 
 class Cause(NamedTuple):
-    """One thing that has changed since a payload was made.
+    """One change since a payload was made.
 
-    key: of the node whose code has changed, or that was stored anew with other bytes. by: its class or function. change: which parts of the
-    code have changed, in words; empty where it is the bytes. now: what stands for the code, or the bytes, as they are now.
+    key: of the node whose code has changed, or that was stored anew with other bytes. by: its class or function. change: the parts of
+    the code that have changed, in words; empty if the bytes have. now: the token of the code, or digest of the bytes, as they are now.
     """
 
     key: Key
@@ -48,7 +48,7 @@ class Cause(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """The cause as a record keeps what was accepted."""
+        """The text of the cause in a record that accepts it."""
         return f"{self.key} {self.now}"
 
     def describe(self) -> str:
@@ -58,12 +58,11 @@ class Cause(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The verdict on a stored payload; it is stale where there are causes.
+    """The verdict on a stored payload; it is stale if there are causes.
 
-    own: what has changed in its own code, in words. follows: whether all of it is that something stored upstream is stale. foreign: the
-    class that made it, where that is another one with other code. unknown: what could not be compared, and of what was put in by hand what
-    has changed upstream since, in words. barred: why it is not read, or would not be stored,
-    by its format.
+    own: the change of its own code, in words. follows: whether the only cause is that something stored upstream is stale. foreign: the
+    class that made it, if that is another one with other code. unknown: in words, the code that could not be compared, and, for a payload
+    put in by hand, the changes upstream since. barred: the error for which it is not read, or would not be stored, by its format.
     """
 
     causes: tuple[Cause, ...] = ()
@@ -75,12 +74,12 @@ class Verdict(NamedTuple):
 
     @property
     def refused(self) -> bool:
-        """Tell whether it is not served at all."""
+        """Tell whether the payload is not served at all."""
         return bool(self.foreign) or self.barred is not None
 
     @property
     def stale(self) -> bool:
-        """Tell whether it is."""
+        """Tell whether the payload is stale."""
         return bool(self.causes) and not self.foreign
 
     def describe(self) -> str:
@@ -101,7 +100,7 @@ BY_HAND = "put in by hand, so it stays as it is, although upstream has changed s
 
 
 def judged(node: Node, store: Store, record: Record, judge: Judge | None = None) -> Verdict:
-    """The verdict on one payload. judge: one that has judged nothing yet."""
+    """The verdict on one payload. judge: an unused one."""
     if not node._node_upstream:
         made_by = record.head["code"]
         if made_by is None or (made_by["quick"] and made_by["quick"] == code_of_node(node).quick):
@@ -113,7 +112,7 @@ def judged(node: Node, store: Store, record: Record, judge: Judge | None = None)
         return FRESH
     judge = judge or Judge()
     verdict = judge.judge_all([(node, store, record)])[0]
-    if judge._stores.keys() != {id(store)}:  # another object of it may have its upstream elsewhere
+    if judge._stores.keys() != {id(store)}:  # another object of the node may have its upstream elsewhere
         return verdict
     if verdict is FRESH and sum(len(paths) for _, paths, _ in judge.read) <= _MOST_LINES:
         if len(_found_fresh) >= _MOST_FRESH:
@@ -125,9 +124,9 @@ def judged(node: Node, store: Store, record: Record, judge: Judge | None = None)
 
 
 class _Fresh:
-    """The facts of a payload that was found fresh, for any object that describes it: it still is while all of that is as it was.
+    """The facts of a payload that was found fresh, for any node object that describes it: it is fresh while all of them are unchanged.
 
-    The first line of a record tells one commit from any other, and holds all of what made from that is judged by.
+    The first line of a record differs between commits, and holds all facts by which payloads made from its payload are judged.
     """
 
     __slots__ = ("_lines", "_own", "_store", "_tokens")
@@ -139,7 +138,7 @@ class _Fresh:
         self._lines = [(at, paths, {path: data[: data.find(b"\n") + 1] for path, data in found.items()}) for at, paths, found in judge.read]
 
     def is_unchanged(self, node: Node, store: Store, record: Record) -> bool:
-        """Tell whether it is all as it was."""
+        """Tell whether all the facts are unchanged."""
         if self._store is not store or not record.to_bytes().startswith(self._own):
             return False
         if self._tokens != [token_of(code_of_node(each)) for each in (node, *makers(node).values())]:
@@ -157,7 +156,7 @@ def first_line(data: bytes) -> bytes:
 
 
 _found_fresh: dict[tuple[Key, str | None], _Fresh] = {}
-"""The payloads that were found fresh, by key, and path of their own."""
+"""The payloads that were found fresh, by key and custom path."""
 _MOST_FRESH = 32
 _MOST_LINES = 1000
 
@@ -165,7 +164,7 @@ _MOST_LINES = 1000
 _DIGEST = 32
 _BEGINNING = b'{"record":1,"key":"'
 _FILE_DIGEST = 64
-"""Characters of the digest of a file, of which the first half stands for the content of a payload of one file."""
+"""Characters of the digest of a file; the first half is the content digest of a payload of one file."""
 
 
 class _Head(NamedTuple):
@@ -189,8 +188,8 @@ class _Head(NamedTuple):
 class _Unit:
     """One node in one store.
 
-    data: its record as it was read, sound or not; None where nothing is stored. content: of its payload, known once it is judged.
-    code: its own as it is now. codes: of everything upstream, as bits of `Today`; whole: with its own.
+    data: its record as it was read, sound or not; None if nothing is stored. content: digest of its payload, known once it is judged.
+    code: its own as it is now. codes: that of everything upstream, as bits of `Today`; whole: with its own.
     """
 
     __slots__ = ("_head", "code", "codes", "content", "data", "node", "sources", "store", "verdict", "whole")
@@ -208,11 +207,11 @@ class _Unit:
         self._head: _Head | None = None
 
     def found(self, record: Record) -> None:
-        """Note that `record` is stored."""
+        """Use `record` as the stored one."""
         self.data, self._head, self.verdict = record.to_bytes(), _Head.of(record), None
 
     def head(self) -> _Head | None:
-        """The facts in its record; None where that is damaged, and counts as nothing from then on."""
+        """The facts in its record; None if it is damaged: then it is treated as absent."""
         if self._head is None:
             record = parsed(self.data, self.node.key)
             if record is None:
@@ -227,7 +226,7 @@ _NONE: list[_Unit] = []
 
 
 def _stranger(node: Node, record: Record) -> str:
-    """The maker of a record, where that is another class, or one of that name in another project; else ""."""
+    """The maker of a record, if that is another class, or one of the same name in another project; else ""."""
     if not code.is_same_place(record.class_reference, code.class_reference(node.__class__)):
         return record.class_reference
     given = node.__dict__.get("_node_given_code")
@@ -236,7 +235,7 @@ def _stranger(node: Node, record: Record) -> str:
 
 
 class Judge:
-    """Judges payloads, a few or many at a time; what was read, of code and of records, is not read again."""
+    """Judge of payloads, a few or many at a time; code and records are read only once."""
 
     def __init__(self) -> None:
         self._today = Today()
@@ -248,7 +247,7 @@ class Judge:
         """Each request to a store, and its answer."""
 
     def token(self, node: Node) -> str:
-        """The token of the code of a node, as it was when it was first looked at."""
+        """The token of the code of a node, as it was when it was first read."""
         return self._today.token(node)
 
     def judge(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
@@ -258,7 +257,7 @@ class Judge:
         return self.judge_all(asked)
 
     def judge_all(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
-        """Judge all of these, also what was found fresh before."""
+        """Judge all of these payloads, even those found fresh before."""
         units: list[_Unit | None] = []
         deep: list[_Unit] = []
         for node, store, record in asked:
@@ -278,13 +277,13 @@ class Judge:
         ]
 
     def stored(self, nodes: Sequence[tuple[Any, Store]]) -> list[Verdict | None]:
-        """The verdicts on these nodes; None for one of which no sound record is stored. Their records are read here."""
+        """The verdicts on these nodes; None for one without a sound stored record. Their records are read here."""
         units = [self._unit(node, store) for node, store in nodes]
         self._verdicts(self._order(units))
         return [unit.verdict for unit in units]
 
     def expected(self, node: Node, store: Store) -> tuple[str, list[Any] | None] | None:
-        """The facts of its record about its code, and as ``made_from``, where nothing has changed; None where something upstream has."""
+        """The token of its code, and the ``made_from`` of its record, if made now; None if something stored upstream is stale."""
         if not node._node_upstream:
             return self._today.token(node), None
         unit = self._unit(node, store)
@@ -295,7 +294,7 @@ class Judge:
             return None
         return self._today.token(node), [self._today.upstream(node), contents_digest(_contents(stored))]
 
-    # the nodes upstream, and what is stored of them
+    # the nodes upstream, and their records
 
     def _unit(self, node: Node, store: Store) -> _Unit:
         kept = self._stores.get(id(store))
@@ -308,13 +307,13 @@ class Judge:
         return unit
 
     def _order(self, units: list[_Unit]) -> list[_Unit]:
-        """These and everything upstream of them, upstream first."""
+        """These units and everything upstream of them, upstream first."""
         order: list[_Unit] = []
         entered: set[_Unit] = set()
         stack: list[_Unit | None] = [*units]
         while stack:
             unit = stack.pop()
-            if unit is None:  # all that is upstream of the next one is there
+            if unit is None:  # everything upstream of the next one is in `order`
                 order.append(cast("_Unit", stack.pop()))
                 continue
             if unit in entered:
@@ -350,9 +349,9 @@ class Judge:
             for unit, data in zip(some, map(found.get, paths), strict=True):
                 unit.data = data
                 if data is not None and (unit.node._node_to is not None or not data.startswith(_BEGINNING)):
-                    unit.head()  # payloads may take turns there
+                    unit.head()  # payloads may take turns at one path
 
-    # what is to be said
+    # verdicts
 
     def own(self, node: Node, record: Record) -> Verdict:
         """The verdict on the payload's own code alone."""
@@ -362,7 +361,7 @@ class Judge:
         return self._compared(node, record)
 
     def _compared(self, node: Node, record: Record) -> Verdict:
-        """The verdict of `own` where the quick digests differ."""
+        """The verdict of `own` if the quick digests differ."""
         own, before = self._today.code(node), _fingerprint(record)
         change = code.compare(before, own)
         if change.same and (change.comparable or _is_shown_same(before, own)):
@@ -393,10 +392,10 @@ class Judge:
                 unit.verdict = FRESH if is_expected(unit, facts, unit.data) else self._verdict(unit)
 
     def _is_expected(self, unit: _Unit, facts: CodeFacts, data: bytes) -> bool:
-        """Tell whether its record says what it says where nothing has changed, and so for everything upstream.
+        """Tell whether the record is as if nothing had changed, and those of everything upstream as well.
 
-        In nearly every record that is seen by the places in its first line. Whether the record is sound is asked only of one that is not
-        as expected: a flipped bit never makes it so.
+        For nearly every record that is decided by fixed places in its first line. Only a record that is not as expected is checked for
+        damage: a flipped bit never makes one as expected.
         """
         code = contents = b""
         end = data.find(b"\n")
@@ -410,7 +409,7 @@ class Judge:
         else:
             rest = b'"]],'
         files, after = data.find(facts.line, 0, end), end - len(rest)
-        if files > 0 and data.startswith(rest, after) and data.count(b"[", files, after) == 2:  # one file, and nothing after it but that
+        if files > 0 and data.startswith(rest, after) and data.count(b"[", files, after) == 2:  # one file, and only `rest` after it
             unit.content = data[after - _FILE_DIGEST : after - _FILE_DIGEST + _DIGEST].decode("latin-1")
             return True
         head = unit.head()
@@ -419,7 +418,7 @@ class Judge:
         return not unit.sources or (head.code, head.contents) == (code.decode(), contents.decode())
 
     def _contents_of(self, unit: _Unit) -> str | None:
-        """The contents of the direct stored upstream as text; None where any of that is not fresh."""
+        """The contents of the direct stored upstream as text; None if any of it is not fresh."""
         sources = unit.sources or _NONE
         if len(sources) > 1 or sources[0].data is None:
             for source in sources:
@@ -435,7 +434,7 @@ class Judge:
         return said[0] if len(said) == 1 else "\n".join(sorted(set(said)))
 
     def _verdict(self, unit: _Unit) -> Verdict | None:
-        """The verdict on a payload that is not as `_is_expected` would have it; None where its record is damaged."""
+        """The verdict on a payload whose record is not as `_is_expected` requires; None if the record is damaged."""
         node, head = unit.node, unit.head()
         if head is None:
             return None
@@ -447,10 +446,10 @@ class Judge:
         upstream = self._upstream(unit, head)
         if upstream is FRESH:
             return own
-        if upstream.causes and head.record.by_hand:  # not from what is upstream, so it is not stale
+        if upstream.causes and head.record.by_hand:  # not made from upstream, so it is not stale
             return own._replace(unknown=(*own.unknown, f"{BY_HAND} {upstream.describe()}"))
         causes = tuple(dict.fromkeys((*own.causes, *upstream.causes)))
-        # another project's, of other code upstream, is not this one's of earlier times
+        # one of another project, with other code upstream, is no earlier version of this payload
         stranger = _stranger(node, head.record) if any(cause.change for cause in causes) else ""
         foreign = stranger if stranger != head.record.class_reference else ""
         return Verdict(
@@ -496,7 +495,7 @@ class Judge:
         return Verdict(tuple(dict.fromkeys((*causes, *inherited))), "", not causes and bool(inherited), "", unknown)
 
     def _changed(self, exposed: list[_Unit], entries: list[dict[str, Any]]) -> tuple[list[Cause], tuple[str, ...]]:
-        """The changes of the code of these since the payload was made."""
+        """The changes of the code of these units since the payload was made, and notes on code that cannot be compared."""
         causes: list[Cause] = []
         unknown: dict[str, None] = {}
         done: set[Any] = set()
@@ -510,7 +509,7 @@ class Judge:
             of_it = [entry for entry in named if entry["class"] == reference]
             old = [entry for entry in of_it or named if entry.get("old")]
             if not old and any(token_of(fingerprint_of(entry)) == token for entry in of_it or named):
-                continue  # one class has several where params bring code
+                continue  # one class has several if there is code among its params
             for entry in old or of_it or named:
                 before = fingerprint_of(entry)
                 change = code.compare(before, self._today.code(node))
@@ -526,7 +525,7 @@ def _contents(units: Iterable[_Unit]) -> dict[str, str]:
 
 
 def _frontier(unit: _Unit) -> tuple[list[_Unit], list[_Unit]]:
-    """The nearest stored units upstream, and those between that are not stored."""
+    """The nearest stored units upstream, and the units in between, which are not stored."""
     sources = unit.sources or []
     if all(source.data is not None for source in sources):
         return sources if len(sources) < 2 else list(dict.fromkeys(sources)), []

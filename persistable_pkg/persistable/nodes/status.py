@@ -34,7 +34,7 @@ class Status(Enum):
     FAILED = "failed"
     """The last attempt raised; asking for the payload tries again."""
     BLOCKED = "blocked"
-    """Neither stored nor to be made: something upstream failed."""
+    """Not stored, and cannot be generated: something upstream failed."""
     CORRUPT = "corrupt"
     """The record or a file it names is damaged or gone; asking for the payload generates it again."""
     STALE = "stale"
@@ -49,9 +49,9 @@ class Status(Enum):
 class State(NamedTuple):
     """The state of one payload in a store.
 
-    stored: a committed record, and files of the sizes it names. token: of the record, sound or not, None where there is none. why: in
-    words. size: of what is stored, in bytes. verdict: on what is stored. failure: of the last attempt, if it is recorded. attempts: those
-    that failed.
+    stored: whether it has a committed record, and files of the sizes that this names. token: of the record, sound or not, None if there is
+    none. why: the reason, in words. size: of the stored payload, in bytes. verdict: on the stored payload. failure: of the last attempt, if
+    it is recorded. attempts: number of failed ones.
     """
 
     status: Status
@@ -76,13 +76,13 @@ def states_of(nodes: Sequence[Any], store: Store | None = None) -> list[State]:
         if where is None and store is None and (default is None or node._node_remembered is not None):
             where = node.store
             if node._node_remembered is None:
-                default = where  # found once, where it is needed at all
+                default = where  # found once, if it is needed at all
         asked.append((node, cast("Store", where or default)))
     return states_in(asked)
 
 
 def states_in(asked: Sequence[tuple[Any, Store]]) -> list[State]:
-    """The states of these nodes in their stores; of what is absent also whether it is being generated, or something upstream has failed."""
+    """The states of these nodes in their stores; for absent ones also whether one is being generated, or something upstream has failed."""
     judge = cache(Judge)
     known: dict[tuple[str, Place], State] = {}
     urls: dict[int, tuple[str, Store]] = {}
@@ -117,7 +117,7 @@ def states_in(asked: Sequence[tuple[Any, Store]]) -> list[State]:
 
 
 def blocking(node: Node, store: Store) -> list[Key]:
-    """The recorded failures that stand between `node` and its payload, nearest first."""
+    """The keys of the nodes upstream whose recorded failures block `node`, nearest first."""
     failed: list[Key] = []
     seen: set[Key] = set()
     queue = [(upstream, upstream._node_store or store) for upstream in node.upstream.values()]
@@ -136,10 +136,10 @@ PORTION = 5000
 
 
 def look_up(asked: Sequence[tuple[Any, Store]], judge: Callable[[], Judge] | None = None, running: bool = False) -> list[State]:
-    """The states of these nodes in their stores, each store asked for the records of thousands at once, and for nothing upstream.
+    """The states of these nodes in their stores, with thousands of records read at once, and without the states of nodes upstream.
 
-    Sizes are compared, digests are not: `load` does that. judge: gives that of earlier looks of the same plan, where anything is stored.
-    running: whether to tell what is being generated from what is absent.
+    Sizes are compared, digests are not: `load` does that. judge: returns that of earlier calls for the plan; called if anything is stored.
+    running: whether to tell payloads that are being generated from absent ones.
     """
     judge = judge or cache(Judge)
     by_store: dict[str, tuple[Store, list[int]]] = {}
@@ -182,7 +182,7 @@ def _look_in(store: Store, nodes: list[Any], judge: Callable[[], Judge], running
 
 
 def _judged(found: State, node: Node, verdict: Verdict, wrong: PayloadUntrusted | PayloadCorrupted | None) -> State:
-    """Return the state after judgement. verdict: on the code and what is upstream. wrong: why its format is refused; None if it is not."""
+    """Return the state after judgement. verdict: on the code and the upstream. wrong: the error that refuses its format, or None."""
     if isinstance(wrong, PayloadCorrupted):
         return found._replace(status=Status.CORRUPT, stored=False, why=str(wrong))
     if wrong is not None:
@@ -198,16 +198,16 @@ def _judged(found: State, node: Node, verdict: Verdict, wrong: PayloadUntrusted 
 
 
 class _Read:
-    """The records at some places, read together; the sizes of all their files are asked for at once."""
+    """The records at some places, read together; the sizes of all their files are read at once."""
 
     def __init__(self, store: Store, places: Sequence[Place]) -> None:
-        # without a call for each that is stored under its key: there are thousands
+        # no call for each place that is a key: there are thousands
         self.bases = ["/".join(place) if place.__class__ is Key else place.path for place in places]
         paths = [base + SUFFIX for base in self.bases]
         self.records = Read(store, paths) if getattr(store, "batches", False) else None
         data = self.records.data if self.records is not None else store.get_many(paths)
         self.any = bool(data)
-        """True where there is any record."""
+        """True if there is any record."""
         if len(data) < len(paths) and getattr(store, "format_seen", None) is None:
             store_format.before_reading(store)
         self._store = store
@@ -226,7 +226,7 @@ class _Read:
             return access.UNTRUSTED
 
     def of(self, place: Place) -> tuple[Record | access.Unusable | None, str | None]:
-        """The record at `place`, damaged or untrusted, None for nothing or that of another; and what is wrong with its files."""
+        """The record at `place`, or DAMAGED or UNTRUSTED, or None if this payload has none; and the defect of its files, or None."""
         record = self._records.get(place)
         if not isinstance(record, Record):
             return record, None
@@ -234,13 +234,13 @@ class _Read:
             return record, missing_item(self._store, record)
         wrong = access.missing_file(self._store, record)
         if wrong is not None and isinstance(place, Placed):
-            if commit.complete(self._store, place, record):  # of who was killed between the record and the move of its file
+            if commit.complete(self._store, place, record):  # of a process killed between the record and the move of its file
                 return record, None
-            return None, None  # the file there is another than was written
+            return None, None  # the file there is not the one that was written
         return record, wrong
 
     def record(self, place: Place) -> Record:
-        """The record at `place`, where there is one."""
+        """The record at `place`, which must be a sound one."""
         record = self._records[place]
         assert isinstance(record, Record)
         return record
@@ -253,7 +253,7 @@ class _Read:
         return True
 
     def state(self, place: Place) -> State:
-        """The state of the payload of the record, before it is judged."""
+        """The state of the payload at `place`, before it is judged."""
         record, wrong = self.of(place)
         if record is None:
             return _ABSENT

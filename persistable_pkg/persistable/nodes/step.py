@@ -46,15 +46,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 _EMPTY = inspect.Parameter.empty
-_ONE = frozenset({"str", "bytes", "bool", "int", "float", "complex"})  # types that the items of a node never are together
+_ONE = frozenset({"str", "bytes", "bool", "int", "float", "complex"})  # types that a collection of items never is
 _POSITIONAL, _EITHER = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD, _STARRED, _DOUBLE = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 CAPTURED = "closure_variables"
-"""The param of a step that holds what its function captured from functions around it."""
+"""The param of a step that holds the variables its function captured from enclosing functions."""
 
 
 class Step(Generic[P, R]):
-    """A function, called as ever, and a maker of nodes: ``fn(...)`` computes, ``fn.step(...)`` describes."""
+    """A function that is called as before, and also makes nodes: ``fn(...)`` computes, ``fn.step(...)`` describes."""
 
     _is_shared: ClassVar[bool] = True
     _is_step: ClassVar[bool] = True
@@ -76,12 +76,12 @@ class Step(Generic[P, R]):
         self._made: _Maker | None = None
         self.known: Known | None = None
         self.sent_code: Given | None = None
-        """The code as the process found it that sent the step here, where not all that its source names is there."""
+        """The code as the process that sent the step here found it: here not all names in its source exist. None if it was not sent."""
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
 
     def __renamed_from__(self, name: str) -> None:
-        """Take the payload name `name`, unless ``@step(name=...)`` says which."""
+        """Use `name` as the payload name, unless ``@step(name=...)`` sets one."""
         if not self._options.get("name"):
             self.payload_name, self._made = check_payload_name(name), None
 
@@ -103,17 +103,17 @@ class Step(Generic[P, R]):
 
     @overload  # a function without a return annotation, of which nothing is known
     def step(self: Step[P, NoReturn], /, *args: Any, **kwargs: Any) -> StepNode[Any]: ...
-    @overload  # what yields items has all of them as its payload
+    @overload  # a function that yields items has all of them as its payload
     def step(self: Step[P, Iterator[tuple[Any, T]]], /, *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
     @overload
     def step(self: Step[P, Generator[tuple[Any, T], Any, Any]], /, *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
     @overload
     def step(self, /, *args: Any, **kwargs: Any) -> StepNode[R]: ...
     def step(self, /, *args: Any, **kwargs: Any) -> StepNode[Any]:
-        """The node of this call: nodes among the arguments, also inside lists, tuples and dicts, are upstream, the rest is params.
+        """The node of this call: nodes among the arguments, also inside lists, tuples and dicts, are upstream, the others are params.
 
-        Defaults are filled in. With required arguments left out it is an `OpenNode`, for ``>>`` to fill. Raises UnknownParam, listing what
-        the function takes, and UntrackableParam for what cannot be part of an identity.
+        Defaults are filled in. With required arguments left out it is an `OpenNode`, for ``>>`` to fill. Raises UnknownParam, with the
+        parameters of the function, and UntrackableParam for a value that cannot be part of an identity.
         """
         try:
             node: StepNode[Any] = self.maker.node(self.maker.bind(args, kwargs))
@@ -123,7 +123,7 @@ class Step(Generic[P, R]):
         return node
 
     def over(self, /, *args: Any, **axes: Any) -> persistable.Family[R]:
-        """The `Family` of such nodes over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
+        """The `Family` of nodes of this step over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
         import persistable
 
         return persistable.Family.grid(self, args, axes)
@@ -136,7 +136,7 @@ class Step(Generic[P, R]):
 
     @property
     def maker(self) -> _Maker:
-        """The maker of nodes from arguments; worked out at the first use."""
+        """The maker of nodes from arguments; made at the first use."""
         if self._made is None:
             self._made = _Maker(self, self._options)
         return self._made
@@ -176,9 +176,9 @@ def step_of(node: Node) -> Step[..., Any] | None:
 
 
 class Known(NamedTuple):
-    """The meaning of a function's annotations; where it is copied to another process, the names in them are not there.
+    """The meaning of a function's annotations, for another process that gets a copy of it without the names in them.
 
-    markers: by parameter, where there are any. result: the declared type of what it returns, None where it is not known.
+    markers: by parameter, for those that have any. result: the declared type of its result, None if it is not known.
     """
 
     markers: dict[str, Markers]
@@ -192,9 +192,9 @@ def _step_again(function: Callable[..., Any], options: dict[str, Any], known: Kn
 
 
 def by_value(thing: Any) -> bytes:
-    """`thing` as a pickle for another process: steps in it that cannot be imported go by value, also to where their script has been run.
+    """`thing` as a pickle for another process: steps in it that cannot be imported go by value, even if that process has run their script.
 
-    So all that is sent is of one kind, and what it uses of the script is there once.
+    So everything sent is of one kind, and each object of the script that it uses exists once.
     """
     from persistable.fileio.pickle_scripts import by_value as dumped
 
@@ -203,7 +203,7 @@ def by_value(thing: Any) -> bytes:
 
 
 def _step_of(data: bytes, module: str, qualname: str, main: str) -> Step[..., Any]:
-    """The step of that name where this process has it, else what `data` says."""
+    """The step of that name if this process has it with the same code, else the one in `data`."""
     parts = pickle.loads(data)
     found: Any = sys.modules.get(module) if main == main_name() else None
     for name in qualname.split("."):
@@ -218,7 +218,7 @@ class StepNode(Persistable[R, Any]):
     _node_by_payload = True
     _node_captured = CAPTURED
     _node_step: Step[..., Any]
-    """The step of the node: an attribute of the class, but for open nodes."""
+    """The step of the node: an attribute of the class, except for open nodes."""
     _node_arguments: dict[str, Any]
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -236,7 +236,7 @@ class StepNode(Persistable[R, Any]):
 
     @property
     def step(self) -> Step[..., R]:
-        """The function this is a node of."""
+        """The step whose call this node describes."""
         return self._node_step
 
     def _generate_payload(self, *_: Any, **untracked: Any) -> R:
@@ -268,7 +268,7 @@ class StepNode(Persistable[R, Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        state.pop("params", None)  # their class is made here, and made again there
+        state.pop("params", None)  # their class is made here, and made again by the receiver
         state.pop("_node_snapshot", None)
         return state
 
@@ -293,7 +293,7 @@ class OpenNode(StepNode[Any]):
     """A step call that leaves required inputs open: no key and no payload before `>>`, or `fill`, has filled them."""
 
     def fill(self, /, **inputs: Any) -> Any:
-        """The node with these arguments filled in; still an `OpenNode` where others remain."""
+        """The node with these arguments filled in; still an `OpenNode` if others remain."""
         return self.replace(**inputs)
 
     def _node_made_by(self) -> Any:
@@ -301,7 +301,7 @@ class OpenNode(StepNode[Any]):
 
 
 class _Maker:
-    """Makes the nodes of one step: what its signature says, read once."""
+    """The maker of the nodes of one step, which reads its signature once."""
 
     def __init__(self, step: Step[..., Any], options: dict[str, Any]) -> None:
         self.step = step
@@ -320,7 +320,7 @@ class _Maker:
         self.untracked = frozenset(name for name, markers in self.markers.items() if markers.untracked)
         self._names: dict[str, Any] | None = None
         self.checks = self._all_checks() if step.known is None else {}
-        """Checks of arguments by parameter, where there is anything to check; those that come from another process were checked there."""
+        """Checks of arguments by parameter; none for a step from another process, in which its arguments were checked."""
         self._params_classes: dict[frozenset[str], type] = {}
         self._function = cast("FunctionType", self.function)
         self._definition = definition(self._function) if options.get("name") is None else ""
@@ -334,7 +334,7 @@ class _Maker:
 
     @cached_property
     def result(self) -> Any:
-        """The type that the function declares to return; None where none is known."""
+        """The declared type of the function's result; None if it is not known."""
         if self.step.known is not None:
             return self.step.known.result
         annotation = self.function.__annotations__.get("return")
@@ -371,7 +371,7 @@ class _Maker:
         return found
 
     def _check(self, arguments: dict[str, Any]) -> None:
-        """Put for each argument the value of its declared type that it is. Raises MistypedParam."""
+        """Convert each argument to its declared type, in place. Raises MistypedParam."""
         for name, check in self.checks.items():
             value = arguments.get(name, _EMPTY)
             if type(value) in check.exact or value is _EMPTY:
@@ -383,21 +383,21 @@ class _Maker:
             try:
                 arguments[name] = check.convert(value)
             except RecursionError:
-                continue  # it contains itself, which is said where it is encoded
+                continue  # it contains itself, which raises when it is encoded
             except Mismatch as mismatch:
                 if name == self._double and mismatch.at:
                     name = mismatch.at.pop(0)[0]  # noqa: PLW2901 - which is how it was given
                 raise mismatch.error(f"{self.name}.{name}") from None
 
     def check_for(self, name: str) -> Check | None:
-        """The check of the argument `name`; None where there is none."""
+        """The check of the argument `name`; None if there is none."""
         found = self.checks.get(name)
         return found if found is not None and name not in (self._starred, self._double) else None
 
     # arguments
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Arguments by parameter name, as far as they are given."""
+        """The given arguments by parameter name."""
         given: dict[str, Any] = dict(zip(self._by_position, args, strict=False))
         extra = args[len(self._by_position) :]
         if extra and self._starred is None:
@@ -440,7 +440,7 @@ class _Maker:
                 )
 
     def changes(self, arguments: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-        """Changes of `arguments`, `named` as in a call: what ``**kwargs`` takes is changed in there. Raises UnknownParam."""
+        """Changes of `arguments` by parameter, `named` as in a call: those for ``**kwargs`` are merged into it. Raises UnknownParam."""
         others = {name: value for name, value in named.items() if name not in self.parameters}
         if not others or self._double is None:
             self.check_names(others)
@@ -461,7 +461,7 @@ class _Maker:
     # nodes
 
     def node(self, given: dict[str, Any], store: Any = None) -> Any:
-        """The node of these arguments, open where required ones are missing."""
+        """The node of these arguments, open if required ones are missing."""
         arguments: dict[str, Any] = {}
         missing: list[str] = []
         for name in self.parameters:
@@ -487,7 +487,7 @@ class _Maker:
         try:
             node._node_identify()
         except InputMissing:
-            for name, value in arguments.items():  # which of them it is, is looked for only now
+            for name, value in arguments.items():  # the open one among them is searched only now
                 roles.refuse_open(self.step.__name__, name, nodes_in(value))
             raise
         return node
@@ -499,7 +499,7 @@ class _Maker:
         )
 
     def params(self, arguments: dict[str, Any], judged: bool = True) -> Any:
-        """The arguments that are no nodes, and what the function captured from functions around it, `judged` where nodes are made."""
+        """The params: arguments that are no nodes, and captured variables. judged: whether these need names, as when nodes are made."""
         plain = {name: value for name, value in arguments.items() if not isinstance(value, Persistable)}
         found = self._captured(judged) if self._carries else {}
         if found:
@@ -522,7 +522,7 @@ class _Maker:
         return found
 
     def check_captured(self, before: dict[str, Any], key: Any) -> None:
-        """Raise ParamsMutated where a captured variable has been bound to something else since the node was made."""
+        """Raise ParamsMutated if a captured variable has been bound to another value since the node was made."""
         now = self._captured(False) if self._carries else {}
         for name, value in before.items():
             if name not in now or now[name] is value or isinstance(value, Named | FunctionType | type):
@@ -536,13 +536,13 @@ class _Maker:
                 )
 
     def _assigned(self) -> set[str]:
-        """Captured variables that the function assigns itself: state, not what it was given."""
+        """Captured variables that the function assigns itself: state, not inputs."""
         import dis
 
         return {str(each.argval) for each in dis.get_instructions(self.function) if each.opname == "STORE_DEREF"}
 
     def filled(self, value: Any) -> Any:
-        """`value` with the payload of each node in place of it."""
+        """`value` with the payload of each node, and the resource of each connection, in place of it."""
         if isinstance(value, Persistable):
             return value.payload  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         kind: Any = value.__class__
@@ -654,19 +654,19 @@ def step(
 
 
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Make a function usable as a node: ``fn(...)`` stays what it was, ``fn.step(...)`` describes the call as a `Persistable`.
+    """Make a function usable as a node: ``fn(...)`` stays a plain call, ``fn.step(...)`` describes the call as a `Persistable`.
 
     Parameters:
         name: the payload name; the function's by default.
-        version: part of identity; raise it when the code changes what the payload is.
-        io: a FileIO, or ``"auto"`` for the one fit for the return annotation; `PickleFileIO` by default.
-        persist: False for what is done for its effect: it runs each time it is asked for, and its payload is never stored.
+        version: part of identity; raise it when a change of the code changes the payload.
+        io: a FileIO, or ``"auto"`` for the one that fits the return annotation; `PickleFileIO` by default.
+        persist: False for a function that runs for its effect: it runs at each request, and its payload is never stored.
         retry, resources: how `run` treats its nodes.
-        merge: makes one argument of a list of payloads, where a list of nodes is joined to the step by ``>>``.
-        source: keep the source of a function of a script or notebook in its records, with what it uses of that, so that its nodes can be
-            had back elsewhere.
+        merge: makes one argument of a list of payloads, if a list of nodes is joined to the step by ``>>``.
+        source: keep the source of a function of a script or notebook in its records, with the code that it uses there, so that its nodes
+            can be made again elsewhere.
 
-    `Annotated` markers in the signature mean what they mean in a params class. Variables captured from a function around it are part of
+    `Annotated` markers in the signature mean the same as in a params class. Variables captured from an enclosing function are part of
     identity.
     """
     if function is not None:

@@ -1,4 +1,4 @@
-"""The stored part of a node: its payload, record and status there, and its items as they come."""
+"""Access of a node to its store: to parts of its payload, its record and status, and its items as they are committed."""
 
 # pyright: reportPrivateUsage=false
 
@@ -25,7 +25,7 @@ PayloadT = TypeVar("PayloadT")
 
 
 def _check_part(rows: Any, columns: Any) -> None:
-    """Raise TypeError or ValueError for what takes no part of anything: a reader would say so of the file."""
+    """Raise TypeError or ValueError for invalid rows or columns: a reader would report them as errors of the file."""
     if rows is not None and not isinstance(rows, slice):
         raise TypeError(f"rows of part() is {rows!r:.60}; give a slice, such as slice(0, 10)")
     if isinstance(columns, str):
@@ -37,12 +37,12 @@ def _check_part(rows: Any, columns: Any) -> None:
 
 
 class Stored(Generic[PayloadT]):
-    """A node as far as a store has it."""
+    """The methods and properties of a node that use its store."""
 
     def part(self: Node, rows: slice | None = None, columns: Sequence[str] | None = None) -> PayloadT:
         """Some rows and columns of the payload, without reading the others; generated first, if it is not stored.
 
-        For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: where it keeps files or answers to ranges,
+        For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: if it keeps files or answers range requests,
         little else is read. Raises PayloadCorrupted, and FormatError for other formats.
         """
         _check_part(rows, columns)
@@ -56,9 +56,9 @@ class Stored(Generic[PayloadT]):
     def follow(self: Node, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
         """``(key, payload)`` of each item, as soon as it is committed, by another thread or process.
 
-        Ends when all have come and are sealed; begins with those that are there. Nothing is generated here. Raises UpstreamFailed when the
-        generation fails, WorkerDied when its process is gone without having finished, and TimedOut after `timeout` seconds without any
-        news (None: never).
+        Begins with the committed ones, and ends when all are sealed. Nothing is generated here. Raises UpstreamFailed when the generation
+        fails, WorkerDied when its process has ended without finishing, and TimedOut after `timeout` seconds without a new item (None:
+        never).
         """
         from persistable.nodes.follow import follow
 
@@ -68,7 +68,7 @@ class Stored(Generic[PayloadT]):
     def members(self: Node) -> persistable.Family[Any]:
         """The items that a generating function yields, as a family. ``summary.over(node.members)`` has one node for each.
 
-        Before they are sealed only those are members that are committed when they are listed; `run` of anything made from it
+        Before they are sealed, the members are the items committed at the time of the listing; `run` of anything made from it
         generates this node first.
         """
         import persistable
@@ -95,7 +95,7 @@ class Stored(Generic[PayloadT]):
 
     @property
     def record(self: Node) -> Record | None:
-        """The committed record; None where nothing is stored. Raises PayloadCorrupted for a damaged one."""
+        """The committed record; None if nothing is stored. Raises PayloadCorrupted for a damaged one."""
         return access.find_record(self._node_use(), self.place)
 
     @property
@@ -126,5 +126,5 @@ class Stored(Generic[PayloadT]):
         return explain(self, self._node_use())
 
     def accept_code(self: Node, reason: str) -> Record:
-        """Record that the code changed in nothing that matters: the stored payload is no longer stale. `reason` is kept in the record."""
+        """Record that changes of the code do not matter: the stored payload is no longer stale. `reason` is kept in the record."""
         return loading.accept_code(self, self._node_use(), reason)

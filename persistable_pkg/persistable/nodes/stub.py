@@ -1,4 +1,4 @@
-"""Stubs: a node as it is sent to where it is generated, without what is upstream of it."""
+"""Stubs: nodes as they are sent to the process that generates them, without their upstream."""
 
 # pyright: reportPrivateUsage=false
 
@@ -20,9 +20,9 @@ _fingerprints: dict[Any, tuple[Any, Given]] = {}
 
 
 def stub(node: Node, stores: Callable[[Any], Any], whole: bool = False) -> Any:
-    """`node` with stubs in place of its upstream: what it takes to generate it where everything upstream is stored.
+    """`node` with stubs in place of its upstream: enough to generate it if everything upstream is stored.
 
-    It carries the facts that only the whole lineage tells, and the fingerprint of its code, which may not be readable elsewhere. `stores`
+    It carries the facts that need the whole lineage, and the fingerprint of its code, which may not be readable elsewhere. `stores`
     gives the store of each upstream node. `whole`: with its whole lineage instead of stubs.
     """
     twin = bound_to(node, stores(node))
@@ -46,7 +46,7 @@ def stub(node: Node, stores: Callable[[Any], Any], whole: bool = False) -> Any:
 
 
 def _leaf(node: Node, store: Any, asked: Mapping[str, int]) -> Any:
-    """`node` without what is upstream of it, but for what is `asked` for: enough to load its payload."""
+    """`node` without its upstream, except for nodes that are `asked` for: enough to load its payload."""
     twin = bound_to(node, store)
     state: dict[str, Any] = twin.__dict__
     keeps = {name for name, _ in kept(node, asked)} if asked else ()
@@ -68,7 +68,7 @@ def _leaf(node: Node, store: Any, asked: Mapping[str, int]) -> Any:
 
 def _fingerprint(node: Node) -> Given:
     code = code_of_node(node)
-    if isinstance(code, Given):  # it came from elsewhere itself, or its definition did
+    if isinstance(code, Given):  # the node was sent here itself, or its definition was
         return code
     key = code_key(node)
     known = _fingerprints.get(key)

@@ -39,7 +39,7 @@ class _Field(NamedTuple):
         return b"" if value == self.pin else self.key + value
 
     def column(self, values: Sequence[Any]) -> list[bytes] | None:
-        """The bytes of many values; None where one of them is not plain."""
+        """The bytes of many values; None if one of them is not plain."""
         key, pin, scalars = self.key, self.pin, encoding.SCALARS
         try:
             raw = [scalars[type(value)](value) for value in values]
@@ -63,9 +63,9 @@ _NO_STATE: Mapping[str, Any] = MappingProxyType({})
 
 
 class NodeTemplate:
-    """Stamps digests and nodes of one kind.
+    """A maker of digests and nodes of one kind.
 
-    A node that the model holds in several places, or under several roles, is one node in each node that is stamped, too.
+    A node that the model holds in several places, or under several roles, is one node in each node that is made, too.
 
     Parameters:
         model: one of the nodes.
@@ -85,13 +85,13 @@ class NodeTemplate:
         own = {"key", "_node_upstream", *(("params", "_node_snapshot") if fields else ())}
         state: dict[str, Any] = {name: value for name, value in model.__dict__.items() if name not in own}
         self._same = {name: value for name, value in state.items() if not _is_copied(value)}
-        # containers are copied even where they hold no node: what is changed in one node may not change another
+        # containers are copied even if they hold no node: a change in one node must not change another
         self._copied = {
             name: swapped(value, lambda node: role_of.get(id(node), _NO_ROLE)) for name, value in state.items() if _is_copied(value)
         }
 
     def digests(self, fields: Mapping[str, Sequence[Any]], upstream: Mapping[str, Sequence[bytes]], number: int) -> list[str] | None:
-        """The digests of `number` nodes; None where a value is no plain one, so that only a node tells what becomes of it.
+        """The digests of `number` nodes; None if a value is not plain, so that only making a node gives its digest.
 
         Parameters:
             fields: for each param that varies, its values in these nodes.
@@ -113,7 +113,7 @@ class NodeTemplate:
         return [blake3(b"".join(pieces)).hexdigest(DIGEST_BYTES) for pieces in zip(*whole, strict=True)]
 
     def digest(self, fields: Mapping[str, Any]) -> str:
-        """The digest of one node, of these values, plain or not. Raises UntrackableParam for what cannot be part of an identity."""
+        """The digest of one node of these values, plain or not. Raises UntrackableParam for a value that cannot be part of an identity."""
         return self._digest({field.name: field.encoded(fields[field.name]) for field in self._fields}, {})
 
     def _digest(self, raw: Mapping[str, bytes], nodes: Mapping[str, Any]) -> str:
@@ -153,7 +153,7 @@ class NodeTemplate:
         return params
 
     def makes(self, model: Node) -> bool:
-        """Tell whether `node` makes the like of `model`: every node in it has a role, and the key is the same."""
+        """Tell whether `node` makes nodes like `model`: every node in it has a role, and the key is the same."""
         if any(role is _NO_ROLE for _, role in nodes_in(self._copied, _Role)):
             return False
         fields = {field.name: getattr(self._params, field.name) for field in self._fields}
@@ -161,7 +161,7 @@ class NodeTemplate:
 
 
 def _parts_of(model: Node, fields: Collection[str], roles: Collection[str]) -> list[Part]:
-    """The canonical bytes of the nodes, and between them what varies."""
+    """The canonical bytes of the nodes, and between them the params and roles that vary."""
     parts: list[Part] = [beginning(model.payload_name, model.version)]
     rows = tracked_rows(model.params.__class__) if fields else None
     if rows is None:
@@ -188,7 +188,7 @@ def _is_copied(value: Any) -> bool:
 
 
 def is_plain_class(cls: type[Any], *hooks: str) -> bool:
-    """Tell whether no code of the user's decides what the nodes of `cls` are; `hooks`: more members it may not define."""
+    """Tell whether no code of the user's decides the identity and state of the nodes of `cls`; `hooks`: more members it may not define."""
     own = {name for base in cls.__mro__[: cls.__mro__.index(Persistable)] for name in base.__dict__}
     return own.isdisjoint({*_DECIDING, *hooks}) and isinstance(cls.version, int)
 
@@ -211,7 +211,7 @@ def has_plain_fields(params: Any, fields: Collection[str]) -> bool:
         or kind.__new__ is not object.__new__
     ):
         return False
-    generated = kind.__init__.__code__.co_filename == "<string>"  # by dataclasses, and so without a surprise
+    generated = kind.__init__.__code__.co_filename == "<string>"  # by dataclasses, and so without side effects
     if not generated or not (kind.__dataclass_params__.frozen or kind.__setattr__ is object.__setattr__):
         return False
     known = kind.__dataclass_fields__

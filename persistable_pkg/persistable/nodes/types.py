@@ -1,4 +1,4 @@
-"""`Node`: the type of a node, and functions for the little that the other packages ask of one and that has no public name."""
+"""`Node`: the type of a node, and functions for the few facts about one that other packages need and that have no public name."""
 
 # pyright: reportPrivateUsage=false
 
@@ -40,17 +40,17 @@ ABSENT: Final = Instead.ABSENT
 FAILED: Final = Instead.FAILED
 """Mark of a node upstream that failed: there will be no payload."""
 GONE: Final = Instead.GONE
-"""Mark of a payload that was waited for, and is not there: to be tried again."""
+"""Mark of a payload that was waited for and is missing: to be tried again."""
 UNREAD: Final = Instead.UNREAD
 """Mark of a payload that has just been committed, and may be larger than memory."""
 
 
 class NodeBase:
-    """The class that every node is of; modules that `Persistable` is made of know a node by it."""
+    """The base class of every node; modules that `Persistable` is made of recognize a node by it."""
 
 
 class Node(Protocol):
-    """A node: `Persistable`, of any payload and params. What begins with an underscore is for the modules of `persistable.nodes`."""
+    """A node: `Persistable`, of any payload and params. Names that begin with an underscore are for `persistable.nodes`."""
 
     key: Key
     payload_name: str
@@ -127,23 +127,23 @@ class Node(Protocol):
 
 
 own_store: Callable[[Any], Store | None] = attrgetter("_node_store")
-"""The store that a node or family names itself; None where it is in the enclosing or the default one."""
+"""The store that a node or family names itself; None if it uses the enclosing or the default one."""
 upstream_of: Callable[[Node], Mapping[str, Node]] = attrgetter("_node_upstream")
-"""Role to node, for the library: `Node.upstream` is what the node's own code is given while it runs."""
+"""The upstream nodes by role, for the library: `Node.upstream` is for the node's own code while it runs."""
 given_logger: Callable[[Node], Any] = attrgetter("_node_logger")
 """The `logger` that a node was made with; None for that of the library."""
 needs_of: Callable[[Node], str] = attrgetter("_node_needs")
-"""The upstream payloads that a node needs: ``"all"``, ``"any"``, or those that are there (``"optional"``)."""
+"""The upstream payloads that a node needs: ``"all"``, ``"any"``, or those that do not fail (``"optional"``)."""
 is_by_payload: Callable[[Node], bool] = attrgetter("_node_by_payload")
-"""Tell whether the class of a node says nothing of what it is, but the type of its payload does."""
+"""Tell whether the type of a node's payload tells its kind, and not its class."""
 open_inputs_of: Callable[[Node], tuple[str, ...]] = attrgetter("_node_open")
 """The names of the inputs that a node still lacks."""
 check_unchanged: Callable[[Node], None] = methodcaller("_node_check_params")
 """Raise ParamsMutated if params of a node have been changed since it was made."""
 validates: Callable[[Node], bool] = methodcaller("_node_validates")
-"""Tell whether a node has anything to judge its payload by."""
+"""Tell whether the class of a node overrides `_validate_payload`."""
 why_absent: Callable[[Node], str] = methodcaller("_node_look")
-"""The reason why an input from elsewhere is not there; empty where it is."""
+"""The reason why an input from elsewhere is missing; empty if it is there."""
 
 
 def holds_payload(node: Node) -> bool:
@@ -152,7 +152,7 @@ def holds_payload(node: Node) -> bool:
 
 
 def hold(node: Node, payload: Any) -> None:
-    """Let `node` have `payload` in memory."""
+    """Set the payload that `node` holds in memory."""
     node._node_payload = payload
 
 

@@ -1,4 +1,4 @@
-"""Say, once in a process, which changes nobody will notice: of code without a fingerprint, and of files that params only name."""
+"""Warn, once in a process, of changes that are not noticed: of code without a fingerprint, and of files that params only name."""
 
 # pyright: reportPrivateUsage=false
 
@@ -17,7 +17,7 @@ _said: set[tuple[str, tuple[str, ...]]] = set()
 
 
 def warn(node: Node, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
-    """Warn where the generating code of `node` reaches what cannot be compared. Reads the parts of `own`."""
+    """Warn if the generating code of `node` uses code that cannot be compared. Reads the parts of `own`."""
     unknown = own.unknown
     if unknown and _is_new(node, unknown):
         warnings.warn(
@@ -35,7 +35,7 @@ def _is_new(node: Node, what: tuple[str, ...]) -> bool:
 
 
 def warn_of_files(node: Node) -> None:
-    """Warn where a param of `node` is the path of a file that is there: the path is part of the key, and what the file holds is not."""
+    """Warn if a param of `node` is the path of an existing file: the path is part of the key, and the content of the file is not."""
     for field, value, _ in node._node_snapshot.rows:
         if isinstance(value, PurePath) and os.path.isfile(value) and _is_new(node, (field,)):
             warnings.warn(
