@@ -1,4 +1,4 @@
-"""This host and its processes: the facts by which one is told from all others, as far as the platform tells them."""
+"""This host and its processes: the facts that identify them, as far as the platform reports them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def fields_of(pid: int) -> list[str]:
 
 
 def started(pid: int) -> str:
-    """Return when a process was started, in its system's own measure; an empty text if there is none, or it has ended."""
+    """Return the start time of a process, in its system's own measure; an empty text if there is none, or it has ended."""
     fields = fields_of(pid)
     return "" if not fields or fields[0] in "ZX" else fields[19]
 
 
 def _boot() -> list[str]:
-    """The name of this boot by sysctl, where there is one; else when it was."""
+    """The name of this boot by sysctl, where there is one; else its time."""
     for name in (b"kern.bootsessionuuid", b"kern.boot_id"):  # macOS, FreeBSD
         if value := _sysctl(name):
             return [value.rstrip(b"\0").decode("ascii", "replace")]
@@ -46,7 +46,7 @@ def _boot() -> list[str]:
 
 
 def _sysctl(name: bytes) -> bytes:
-    """The value of that name; nothing where there is none, or no sysctl."""
+    """The value of that name; empty where there is none, or no sysctl."""
     import ctypes
 
     try:

@@ -1,4 +1,4 @@
-"""Find the record and the failure of one node in a store, and remove what belongs to them."""
+"""Find the record and the failure of one node in a store, and remove both with the files of the payload."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from persistable.stores.base import Store, extended
 
 
 class Unusable(Enum):
-    """The reason why a record that is there is not to be used; it stands in its place."""
+    """The reason why an existing record is not to be used; returned in its place."""
 
     DAMAGED = "damaged"
     UNTRUSTED = "untrusted"
@@ -31,17 +31,17 @@ class Unusable(Enum):
 DAMAGED: Final = Unusable.DAMAGED
 UNTRUSTED: Final = Unusable.UNTRUSTED
 Token = str | Unusable | None
-"""The state of a payload: the token of the attempt that made it, why its record is not used, None where there is none."""
+"""The state of a payload: the token of the attempt that made it, the reason why its record is not used, or None without a record."""
 
 
 def find_record(store: Store, place: Place) -> Record | None:
     """The committed record at `place`. Raises PayloadCorrupted for one that is damaged, PayloadUntrusted for one that the store does not
-    trust, StoreTooNew where nothing here can be read.
+    trust, StoreTooNew for a store or record of a later format.
 
-    Where several payloads take turns at one path, None while it is another's, or the file there is not the one that was written.
+    At a path that several payloads share, None while the record is another's, or the file there is not the one that was written.
     """
     try:
-        # without a call where it lies under its key: each is felt in a hit
+        # no property call for a Key: each slows down a hit
         data = store.get(f"{place.name}/{place.digest}{SUFFIX}" if place.__class__ is Key else place.path + SUFFIX)
     except FileNotFoundError:
         if getattr(store, "format_seen", None) is None:
@@ -51,12 +51,12 @@ def find_record(store: Store, place: Place) -> Record | None:
         try:
             return Record.parse(data, place, store)
         except (StoreTooNew, PayloadCorrupted):
-            pass  # said, or mended, there
+            pass  # healed there, or raised again
     return parsed(store, place, data)
 
 
 def parsed(store: Store, place: Place, data: bytes) -> Record | None:
-    """The record in `data`, which was read at `place`, as `find_record` gives it."""
+    """The record in `data`, which was read at `place`, as `find_record` returns it."""
     record = named(store, place, data)
     if record is None or isinstance(place, Key):
         return record
@@ -68,7 +68,7 @@ def parsed(store: Store, place: Place, data: bytes) -> Record | None:
 
 
 def named(store: Store, place: Place, data: bytes) -> Record | None:
-    """The record in `data`, whatever has become of the files that it names, see `parsed`."""
+    """The record in `data`, without a check of the files that it names, see `parsed`."""
     key = place.key
     own = key if place.__class__ is Key or data.startswith(b'{"record":1,"key":"%b"' % key.path.encode()) else None
     try:
@@ -80,7 +80,7 @@ def named(store: Store, place: Place, data: bytes) -> Record | None:
         own = key if place.__class__ is Key else None
         if not extended(store).heal(place.path + SUFFIX, partial(_is_record, own)):
             raise
-        return find_record(store, place)  # of which there is a sound copy
+        return find_record(store, place)  # it has a sound copy
     return record if own is not None or record.key == key else None
 
 
@@ -93,7 +93,7 @@ def _is_record(key: Key | None, file: Any) -> bool:
 
 
 def peek(store: Store, place: Place) -> Record | Unusable | None:
-    """The record, or that it is damaged or untrusted, or None, which is what it mostly is when this is asked."""
+    """The record, or the reason why it is not to be used, or None. Fast for None, the usual case."""
     path = f"{place.name}/{place.digest}{SUFFIX}" if place.__class__ is Key else place.path + SUFFIX
     try:
         return find_record(store, place) if store.exists(path) else None
@@ -120,12 +120,12 @@ def failure_in(data: bytes, place: Place) -> Failure | None:
 
 
 def is_there(store: Store, place: Place) -> bool:
-    """Tell whether there is a record of it, sound or not."""
+    """Tell whether there is a record at `place`, sound or not."""
     return store.exists(place.path + SUFFIX) and (place.__class__ is Key or peek(store, place) is not None)
 
 
 def missing_file(store: Store, record: Record) -> str | None:
-    """The fault of the files that `record` names, judged by their sizes; None if nothing is."""
+    """The fault of the files that `record` names, by their sizes, in words; None if there is none."""
     for file in record.head["files"]:
         _, path, size, _ = file
         found = store.stat(path)
@@ -139,7 +139,7 @@ def missing_file(store: Store, record: Record) -> str | None:
 
 
 def delete(store: Store, place: Place) -> bool:
-    """Remove record, payload and failure; the record first, so that a reader sees all or nothing. What is another's at that path stays."""
+    """Remove record, payload and failure; the record first, so that a reader sees all or nothing. Another payload's files there stay."""
     found = peek(store, place)
     begun = find_partial(store, place) is not None and discard_partial(store, place)
     if found is None and place.__class__ is Placed:
@@ -152,13 +152,13 @@ def delete(store: Store, place: Place) -> bool:
 
 
 def files_of(store: Store, place: Place, found: Record | Unusable) -> list[str]:
-    """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
+    """The payload files at `place`: those its record names, or, if that is damaged, those named after the key."""
     if isinstance(found, Record):
         folder = items.folder_of(found)
         files = [path for path in named_paths(found) if _is_of(place, path)]
         return [*files, *(store.list(folder) if folder is not None and _is_of(place, folder) else ())]
     if isinstance(place, Placed):
-        return []  # whose the file there is cannot be told
+        return []  # the owner of the file there is unknown
     key = place
     mine = f"{key.path}."
     others = (SUFFIX, FAILED_SUFFIX, ".beat")
@@ -166,14 +166,14 @@ def files_of(store: Store, place: Place, found: Record | Unusable) -> list[str]:
 
 
 def named_paths(record: Record) -> list[str]:
-    """The paths of the files that a record names: those of its payload, but for items, and that of its output."""
+    """The paths of the files that a record names: those of its payload, without items, and that of its output."""
     paths = [file.path for file in record.files]
     output = record.output_path
     return paths if output is None else [*paths, output]
 
 
 def _is_of(place: Place, path: str) -> bool:
-    """Tell whether a file is where those of the payload at `place` are; a record that names another's is not believed."""
+    """Tell whether `path` belongs to the payload at `place`; a record that names files of another payload is not trusted."""
     if isinstance(place, Placed):
         return path in (place.to, place.path) or path.startswith((f"{place.to}/", f"{place.path}."))
     return path.startswith(f"{place.path}.")

@@ -1,4 +1,4 @@
-"""Sizes, durations and ages as people write them: ``"10 GB"``, ``"30d"``; and what a generation used of the machine."""
+"""Sizes, durations and ages as people write them: ``"10 GB"``, ``"30d"``; and the resource usage of a generation, in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from datetime import time as clock
 from typing import Any
 
-_SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*((?i:s|min|h|d|w|y)|m)\s*")  # no M, which may be meant as months
+_SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*((?i:s|min|h|d|w|y)|m)\s*")  # no M, which could mean months
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(i?)b?\s*", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
 
@@ -25,7 +25,7 @@ def size_in_words(size: float) -> str:
 
 def duration_in_words(seconds: float) -> str:
     """``12 ms``, ``3.4 s``, ``5 min``, ``2 h``, ``3 d``."""
-    # limits are those above which it would be rounded up to the next unit
+    # each limit is the value from which rounding would give the next unit
     if seconds < 0.0009995:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.9995:

@@ -1,4 +1,4 @@
-"""Presence of very many payloads: a call or two of the store for thousands, and next to nothing parsed."""
+"""Presence of very many payloads: one or two calls of the store for thousands of them, and almost no parsing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEXT = rb'"[^"]*+"'
 
 @lru_cache(maxsize=32)
 def _line(io: bytes) -> re.Pattern[bytes]:
-    """The first line of nearly every record of the format `io`: of a payload that is one file, and nothing more."""
+    """A pattern of the first line of nearly every record of the format `io`: of a payload in one file, without other members."""
     return re.compile(
         rb'\{"record":1,"key":%b,"token":%b,"io":%b,"class":%b,"code":\{"python":%b,"quick":"([^"]*+)"\},'
         % (_TEXT, _TEXT, re.escape(io), _TEXT, _TEXT)
@@ -35,7 +35,7 @@ class Head(NamedTuple):
     size: int
     digest: str
     data: bytes | None
-    """The bytes at `path`, where it came with the record."""
+    """The bytes at `path`, if they were read with the record."""
 
 
 def heads(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, Head]:
@@ -62,14 +62,14 @@ def _heads(read: Read, bases: Sequence[str], format_: bytes) -> dict[str, Head]:
 
 
 def failed_attempts(store: Store, bases: Sequence[str]) -> dict[str, int]:
-    """The numbers of the last attempts at those of the `bases` whose failure is recorded. bases: paths of keys."""
+    """The number of the last attempt at each of the `bases` whose failure is recorded. bases: paths of keys."""
     found = records_at(store, [base + FAILED_SUFFIX for base in bases])
     failures = {path.removesuffix(FAILED_SUFFIX): data for path, data in found.items()}
     return {base: Failure.parse(data, Key.parse(base)).attempt for base, data in failures.items()}
 
 
 def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
-    """The bytes of a record where nothing has changed since, as `heads` and `present` give it; None where that cannot be told for all."""
+    """The bytes that `heads` and `present` give for records that are up to date; None where they are unknown, or not the same for all."""
     if told is None or not told[0]:
         return None
     quick, made_from = told
@@ -82,9 +82,9 @@ def format_in_records(io: FileIO[Any]) -> bytes:
 
 
 def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, bytes]:
-    """The `bases` with a sound record and a file of the size that it names, and what they were made by and from, see `made_by`.
+    """The `bases` with a sound record and a file of the recorded size, each with the bytes that say what it was made by, see `made_by`.
 
-    One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
+    A payload that is left out may exist all the same: it needs a closer look, as do records of another format than `format_`.
     """
     read = _read(store, bases)
     found = _heads(read, bases, format_)

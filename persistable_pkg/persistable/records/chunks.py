@@ -1,7 +1,7 @@
-"""Digests of the chunks of a large file, so that what is read of it in part is verified without the rest.
+"""Digests of the chunks of a large file, so that a part of it is verified without reading the rest.
 
-A chunk is a megabyte, or where there were more than `MOST` of them twice as many, and so on: its digest is then that of the digests of
-its two halves.
+A chunk is a megabyte. Where there would be more than `MOST` chunks, their size is doubled until there are not: the digest of a chunk is
+then that of the digests of its two halves.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ MOST = 2048
 
 
 class Chunks(NamedTuple):
-    """size: of a chunk, in bytes. digests: of each, the last of which may be shorter."""
+    """size: of a chunk, in bytes. digests: of each chunk, the last of which may be shorter."""
 
     size: int
     digests: list[str]
 
     def are_of(self, size: int) -> bool:
-        """Tell whether there are as many as a file of `size` bytes has."""
+        """Tell whether there are as many chunks as a file of `size` bytes has."""
         return len(self.digests) == -(-size // self.size)
 
     def to_json(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Chunks(NamedTuple):
 
 
 class Chunker:
-    """Digests the chunks of a file whose bytes are given to it in order."""
+    """Digests the chunks of a file, whose bytes it receives in order."""
 
     def __init__(self) -> None:
         self._leaf: Any = blake3()
@@ -51,7 +51,7 @@ class Chunker:
         self._digests: list[str] = []
 
     def update(self, data: memoryview) -> None:
-        """Take the next bytes of the file."""
+        """Digest the next bytes of the file."""
         while data.nbytes:
             piece = data[: self._remaining]
             self._leaf.update(piece)
@@ -65,7 +65,7 @@ class Chunker:
         self._leaf, self._remaining = blake3(), LEAF
 
     def chunks(self) -> Chunks:
-        """The digests of all that was given."""
+        """The digests of all bytes received."""
         if self._remaining < LEAF:
             self._end()
         size, digests = LEAF, self._digests
@@ -75,7 +75,7 @@ class Chunker:
 
 
 def _halved(digests: list[str]) -> list[str]:
-    """The digests of pairs; one that is left over stays as it is."""
+    """The digests of pairs; a last one without a pair stays as it is."""
     return [
         blake3(bytes.fromhex(digests[at] + digests[at + 1])).hexdigest(length=16) if at + 1 < len(digests) else digests[at]
         for at in range(0, len(digests), 2)
@@ -92,7 +92,7 @@ def digest_of(chunk: bytes) -> str:
 
 
 def checked(file: BinaryIO, chunks: Chunks, size: int, damaged: Callable[[int, str, str], Exception]) -> BinaryIO:
-    """`file`, of `size` bytes, for reading; each chunk is compared before any of it is given, else what `damaged` gives is raised."""
+    """A reader of `file`, of `size` bytes, that compares each chunk before it returns a byte of it, or raises the error of `damaged`."""
     return cast(BinaryIO, io.BufferedReader(_Checked(file, chunks, size, damaged), 1 << 16))
 
 
@@ -114,7 +114,7 @@ class _Checked(SeekableReader):
         return piece.nbytes
 
     def _read(self, number: int) -> bytes:
-        """A chunk, compared; the last one is kept, since much is read in small pieces."""
+        """A chunk, compared; the last one is kept, since callers read in small pieces."""
         if number != self._held:
             begin = number * self._chunks.size
             self._file.seek(begin)

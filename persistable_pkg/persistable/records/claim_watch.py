@@ -1,4 +1,4 @@
-"""The claims of others, seen by those who do not hold them: whoever waits, asks for a status, or clears up."""
+"""The claims of other processes, as seen by a process that waits, asks for a status, or clears up."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from persistable.stores.base import Store, extended, stat_many
 
 SUFFIX = ".claim"
 _GRACE = 1.0
-"""Seconds for which a claim that nobody seems to have is left alone."""
+"""Seconds for which a claim without a visible owner is left alone."""
 _MOMENT = 0.05
 
 
 def holder_of(store: Store, base: str) -> dict[str, Any] | None:
-    """Facts about whoever holds the claim on `base`; None if nobody does, or its owner is known to be dead."""
+    """Facts about the holder of the claim on `base`; None if there is none, or its owner is known to be dead."""
     holder, _ = highest(store, base)
     return None if holder is None or owners.is_dead(holder) or owners.is_damaged(holder) else owners.facts_of(holder)
 
 
 def by_whom(store: Store, base: str) -> str:
-    """The holder of the claim on `base` in words, and what becomes of the claim where nobody here can see whether they live."""
+    """The holder of the claim on `base` in words, and the time of a takeover where it is unknown whether the holder is alive."""
     holder = holder_of(store, base) or {}
     if "pid" not in holder:
         return "it is being generated"
@@ -34,7 +34,7 @@ def by_whom(store: Store, base: str) -> str:
 
 
 def forget_dead(store: Any, bases: Iterable[str]) -> None:
-    """Remove the claims on `bases` whose owners are known to be dead, and which nobody has taken over; in two calls."""
+    """Remove the claims on `bases` that are damaged or whose owners are known to be dead, unless taken over; all in a few calls."""
     paths = {path_of(base, 1): path_of(base, 2) for base in bases}
     held = store.get_many(paths)
     taken_over = stat_many(store, [paths[path] for path in held])
@@ -44,13 +44,13 @@ def forget_dead(store: Any, bases: Iterable[str]) -> None:
 
 
 def claimed_among(store: Store, bases: Iterable[str]) -> set[str]:
-    """The `bases` with a claim of a first or second epoch, in one call: those of which it is worth asking `holder_of`."""
+    """The `bases` with a claim of the first or second epoch, in one call: the candidates for `holder_of`."""
     paths = {path_of(base, epoch): base for base in bases for epoch in (1, 2)}
     return {paths[path] for path in store.get_many(paths)}
 
 
 def poll_of(store: Store) -> float:
-    """Seconds between two looks at what somebody else does in this store, for one who has waited long."""
+    """Seconds between two looks at the work of another process in this store, after a long wait."""
     return extended(extended(store).primary_store).poll
 
 
@@ -58,9 +58,9 @@ Sight = Literal["free", "held", "gone"]
 
 
 class ClaimWatch:
-    """Watches the claim on `base` for somebody who waits: while its holder is the same, one request a look.
+    """Watches the claim on `base` for a waiting process: while its holder is the same, one request a look.
 
-    holder: the highest claim that was seen, epoch: which that is.
+    holder: the highest claim that was seen. epoch: the number of that claim.
     """
 
     def __init__(self, store: Store, base: str) -> None:
@@ -74,16 +74,16 @@ class ClaimWatch:
         self._just_asked = False
 
     def pauses(self) -> Pauses:
-        """The pauses between two looks at it."""
+        """The pauses between two looks at the claim."""
         return Pauses(poll_of(self._store), self.ttl)
 
     @property
     def path(self) -> str:
-        """The claim that `look` would read next."""
+        """The path of the claim that `look` reads next."""
         return path_of(self._base, self.epoch)
 
     def look(self, found: bytes | None = None) -> Sight:
-        """Tell whether somebody holds it who is not gone, as far as what was seen by now tells. `found`: what is at `path`, if known."""
+        """Tell whether the claim is free, held, or left by a gone owner, by all looks so far. `found`: the content at `path`, if known."""
         if self.holder is None or not self._is_same(found):
             self.holder, self.epoch = highest(self._store, self._base)
             if self.holder is None:
@@ -114,7 +114,7 @@ class ClaimWatch:
 
     def _is_gone(self, holder: bytes) -> bool:
         still = now() - self._since
-        if owners.is_damaged(holder):  # or, where a file is seen before its bytes are in it, only just made
+        if owners.is_damaged(holder):  # or only just made, where a file is visible before its bytes
             return still > min(_GRACE, self.ttl)
         if holder == owners.mine():  # left behind by this very process, unless it has only just been made
             return still > _GRACE and is_left(self._store, self._base, holder)
@@ -127,7 +127,7 @@ class ClaimWatch:
 
 
 class Pauses:
-    """Pauses between looks at what somebody else does: longer and longer, each drawn at random, so that not all who wait ask at once."""
+    """Pauses between looks at the work of another process: they grow, and each is random, so that not all waiting processes ask at once."""
 
     def __init__(self, longest: float, ttl: float) -> None:
         self._longest = min(longest, ttl / 8)
@@ -137,21 +137,21 @@ class Pauses:
         time.sleep(self.next())
 
     def next(self) -> float:
-        """Seconds of the next."""
+        """Return the next pause in seconds; the one after it is longer."""
         pause = self._next
         self._next = min(pause * 1.5, self._longest)
-        import random  # only who waits needs it
+        import random  # only a waiting process needs it
 
         return pause * random.uniform(0.75, 1.25)
 
 
 def is_left(store: Store, base: str, owner: bytes) -> bool:
-    """Tell whether the claim of `owner` on `base` was left behind by this very process, which uses none there."""
+    """Tell whether the claim of `owner` on `base` was left behind by this very process, in which no call uses it."""
     return owner == owners.mine() and not any(claim.is_on(store, base) for claim in list(active))
 
 
 def stays_damaged(store: Store, base: str, epoch: int, owner: bytes) -> bool:
-    """Tell whether a damaged claim is still so in a moment: some file systems show a file before its bytes are in it."""
+    """Tell whether a damaged claim is still damaged after a moment: some file systems show a file before its bytes are in it."""
     if not owners.is_damaged(owner):
         return False
     time.sleep(_MOMENT)

@@ -1,16 +1,16 @@
-"""One at a time: `Lock` among the threads of a process, `Claim` among processes, by exclusive create in the store that will hold a payload.
+"""Mutual exclusion: `Lock` among the threads of a process, `Claim` among processes, by exclusive create in the store of the payload.
 
 A claim is a small file that names its owner: host, process and process start. It is never rewritten. A claim whose owner is gone is taken
-over by exclusively creating the next one in a row, ``.claim``, ``.claim.2``, ``.claim.3``: the highest is the valid one, and letting go
-removes the row from the lowest up, so that an owner who slept through a takeover finds its own file gone or outnumbered, and commits
+over by exclusively creating the next one in a row, ``.claim``, ``.claim.2``, ``.claim.3``: the highest is the valid one. A release
+removes the row from the lowest up, so that an owner suspended during a takeover finds its own file gone or outnumbered, and commits
 nothing.
 
-Whether an owner is gone is seen at once for processes of this host. Otherwise, and for stopped processes, it is judged by a heartbeat, a
-counter in a file of its own: whoever waits measures with its own clock how long the counter stands still, so that clocks of different hosts
-are never compared.
+For processes of this host it is known at once whether an owner is gone. For others, and for stopped processes, a heartbeat decides, a
+counter in a file of its own: a waiting process measures with its own clock how long the counter stands still, so that clocks of different
+hosts are never compared.
 
 A thread that waits for a lock while it has one itself may wait in a circle: a node whose code asks for its own payload, or two whose code
-asks for each other's. Nobody would ever go on, so the one that would close the circle gets a `LineageCycle`.
+asks for each other's. They would wait forever, so the thread that would close the circle gets a `LineageCycle`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from persistable.stores.base import BaseStore, Bytes, Store, extended, stat_many
 
 _PRIMARY_ITSELF = BaseStore.primary_store
 _TRIES = 60
-"""Times that the heartbeat tries to release what was left behind."""
+"""Times that the heartbeat tries to release a claim that was left behind."""
 
 
 class _Held:
-    """The part of a claim on one key or on several that tells how long it is held, and by whom."""
+    """The state of a claim on one key or on several: whether it is held, since when, and by which call."""
 
     __slots__ = ("_beat_at", "_beating", "_holder", "_over", "_since", "_store", "_tries", "held", "ttl")
 
@@ -47,7 +47,7 @@ class _Held:
     _since: float
     _beat_at: float
     held: bool
-    """True once it is known to be had; before, it is only being asked for."""
+    """True once it is known to be held; before, it is only being requested."""
     ttl: float
     """Seconds a heartbeat may stand still."""
 
@@ -65,20 +65,20 @@ class _Held:
         return now() - self._since
 
     def is_over(self) -> bool:
-        """Tell whether nobody can use it any more."""
+        """Tell whether no call can use it any more."""
         return self._over or (self._holder is not None and has_ended(self._holder))
 
     def _is_mine(self, content: bytes | None) -> bool:
         return content == owners.mine() or (content is not None and self.held and owners.was_mine(content))
 
     def drop(self) -> None:
-        """Note that there is nothing to release any more."""
+        """Note that nothing is left to release."""
         active.discard(self)
         self._holder = None
 
 
 class Claim(_Held):
-    """The right to generate one key. Held until `release`, or until nothing runs any more that could use it."""
+    """The right to generate one key. Held until `release`, or until no running call can use it."""
 
     __slots__ = ("_base", "beats", "epoch", "waited")
 
@@ -92,24 +92,24 @@ class Claim(_Held):
         )
         self._base = base
         self.epoch = 1
-        """More where it was left behind by somebody, who may have left more."""
+        """The number of the claim in its row; more than 1 where claims that were left behind have been taken over."""
         self._holder = holder
         self._since = self._beat_at = now()
         self._over = False
         self._tries = 0
         self.held = False
         self.waited = False
-        """True if somebody else held it first."""
+        """True if another claim was there first."""
         self.beats = 0
         self._beating = threading.Lock()
-        active.add(self)  # before there is a file: an interrupt may come at any time, and what it leaves is seen to
+        active.add(self)  # before there is a file: an interrupt may come at any time, and the heartbeat clears up after it
         if heartbeat.thread is None or not heartbeat.thread.is_alive():
             heartbeat.start()
 
     def try_epoch(self, epoch: int, predecessor: bytes | None) -> bool:
-        """Create the file of that epoch; whether the claim is held now."""
+        """Create the file of that epoch, and return whether the claim is held now."""
         self.epoch = epoch
-        if epoch == 1:  # as `_create`, without a call: it is felt in a miss
+        if epoch == 1:  # as `_create`, but without a call, which would slow down a miss
             path = self._base + SUFFIX
             created = self._store.create(path, owners.written or owners.mine())
             self.held = created and not self._store.exists(path + ".2")
@@ -127,7 +127,7 @@ class Claim(_Held):
             raise lost_to_others(key)
 
     def is_lost(self) -> bool:
-        """Tell whether another process has taken over. Cheap for short generations: nobody may take over before the TTL."""
+        """Tell whether another process has taken over. Cheap for short generations: no process may take over before the TTL."""
         return now() - self._since > self.ttl / 4 and not self._mine()
 
     def _mine(self) -> bool:
@@ -135,7 +135,7 @@ class Claim(_Held):
         return self._is_mine(content) and not self._store.exists(path_of(self._base, self.epoch + 1))
 
     def beat(self) -> None:
-        """Show that the owner lives, if it still is the owner."""
+        """Advance the heartbeat, if this process is still the owner."""
         with self._beating:
             if self in active and self.held and not self._over and self._mine():
                 self.beats += 1
@@ -143,13 +143,13 @@ class Claim(_Held):
                 self._store.put(self._base + ".beat", b"%d" % self.beats)
 
     def is_on(self, store: Store, base: str) -> bool:
-        """Tell whether it is held, and a claim on `base` that somebody uses."""
+        """Tell whether it is a held claim on `base` that a running call may use."""
         return self.held and self._base == base and not self.is_over() and self._store.url == store.url
 
     def release(self) -> None:
-        """Release it. Never raises an error: a claim left behind is given up later, or taken over."""
-        self._over = True  # should an interrupt come: the heartbeat finishes
-        beating_is_over = self._beating.acquire(timeout=self.ttl / 4)  # or a beat under way would come after, and stay
+        """Release it. Never raises an error: a claim that could not be released is given up later, or taken over."""
+        self._over = True  # after an interrupt, the heartbeat finishes the release
+        beating_is_over = self._beating.acquire(timeout=self.ttl / 4)  # or a beat under way would write its file later
         try:
             if self.held and (now() - self._since <= self.ttl / 4 or self._mine()):
                 if self.epoch == 1 and not self.beats:
@@ -162,10 +162,10 @@ class Claim(_Held):
             if beating_is_over:
                 self._beating.release()
         active.discard(self)
-        self._holder = None  # as `drop`, without a call
+        self._holder = None  # as `drop`, but without a call
 
     def give_up(self) -> None:
-        """Release what was left behind, once nobody else in this process has a claim on the same."""
+        """Release a claim that was left behind, or only forget it if another claim of this process on the same key is in use."""
         self._over = True
         self._tries += 1
         try:
@@ -174,7 +174,7 @@ class Claim(_Held):
             elif self._mine():
                 self._clear()
                 self.drop()
-            elif extended(self._store).definite or self._tries > _TRIES:  # else a request under way may still make it
+            elif extended(self._store).definite or self._tries > _TRIES:  # else a request under way may still create it
                 self.drop()
         except OSError:
             if self._tries > _TRIES:
@@ -183,18 +183,18 @@ class Claim(_Held):
     def _clear(self) -> None:
         for epoch in range(1, self.epoch + 1):
             self._store.delete(path_of(self._base, epoch))
-        if self.beats or self.epoch > 1:  # those before may have beaten
+        if self.beats or self.epoch > 1:  # claims before it may have written it
             self._store.delete(self._base + ".beat")
 
 
 class Claims(_Held):
-    """The right to generate several keys: taken at once, given back in parts. What others hold is not waited for.
+    """The right to generate several keys: claimed together, released in parts. Keys that others hold are left out, without waiting.
 
-    bases: those that are held. new: those of them of which nothing else was there then, as far as the store tells.
+    bases: the keys that are held. new: those of them without any other file at that time, as far as the store reports it.
     """
 
     def __init__(self, store: Any, bases: Iterable[str], holder: FrameType | None = None) -> None:
-        """Claim what nobody has claimed of `bases`."""
+        """Claim those of `bases` that have no claim."""
         store_format.before_writing(store)
         self._store = store
         self.ttl = ttl_of(store)
@@ -209,7 +209,7 @@ class Claims(_Held):
         active.add(self)
         claims = dict.fromkeys([path_of(base, 1) for base in self.bases], owners.mine())
         created, fresh = extended(store).create_fresh(claims)
-        # a later epoch there was left by an owner killed while letting go: it decides
+        # a later epoch there was left by an owner that was killed during a release: it decides
         doubtful = created - fresh
         succeeded = stat_many(store, [f"{path}.2" for path in doubtful]) if doubtful else {}
         outnumbered = [path for path in created if f"{path}.2" in succeeded]
@@ -225,7 +225,7 @@ class Claims(_Held):
             raise lost_to_others(key)
 
     def lost(self, bases: set[str]) -> set[str]:
-        """The `bases` that others have taken over. Cheap while claims are young: nobody may take over before the TTL."""
+        """The `bases` that others have taken over. Cheap while claims are young: no process may take over before the TTL."""
         return set() if self.age() <= self.ttl / 4 else self._not_mine(bases)
 
     def _not_mine(self, bases: set[str]) -> set[str]:
@@ -233,7 +233,7 @@ class Claims(_Held):
         return {base for base in bases if not self._is_mine(found.get(path_of(base, 1))) or path_of(base, 2) in found}
 
     def beat(self) -> None:
-        """Show that the owner lives."""
+        """Advance the heartbeats of all keys that are still held."""
         with self._beating:
             self._beat_at = now()
             mine = self.bases - self.lost(self.bases)
@@ -241,12 +241,12 @@ class Claims(_Held):
             self._store.put_many({base + ".beat": b"%d" % self._beats[base] for base in mine})
 
     def is_on(self, store: Store, base: str) -> bool:
-        """Tell whether it is held, and a claim on `base` that somebody uses."""
+        """Tell whether it is a held claim on `base` that a running call may use."""
         return self.held and base in self.bases and not self.is_over() and self._store.url == store.url
 
     def give_back(self, bases: set[str], *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        """Put and delete what `BaseStore.change_many` would, and release `bases`, all in one call of the store."""
-        with self._beating:  # a beat under way would come after, and stay
+        """Put and delete files as `BaseStore.change_many` does, and release `bases`, all in one call of the store."""
+        with self._beating:  # a beat under way would write its file later
             kept = bases - self.lost(bases)
             mine = [path_of(base, 1) for base in kept] + [base + ".beat" for base in kept if base in self._beats]
             extended(self._store).change_many(*stages, delete=[*delete, *mine])
@@ -255,7 +255,7 @@ class Claims(_Held):
             self.drop()
 
     def release(self) -> None:
-        """Release all that is left. Never raises an error: a claim left behind is given up later, or taken over."""
+        """Release all keys that are left. Never raises an error: claims that could not be released are given up later, or taken over."""
         self._over = True
         try:
             self.give_back(set(self.bases))
@@ -264,7 +264,7 @@ class Claims(_Held):
         self.drop()
 
     def give_up(self) -> None:
-        """Release what was left behind, once nobody else in this process has a claim on the same."""
+        """Release claims that were left behind, except where another claim of this process on the same key is in use."""
         self._over = True
         self._tries += 1
         try:
@@ -279,12 +279,12 @@ class Claims(_Held):
 
 
 def here() -> FrameType:
-    """The frame of the caller, to be given as `holder` of a claim: that counts as used while the call runs, and not longer."""
+    """Return the frame of the caller, to pass it as `holder` of a claim: the claim counts as used while the call runs, and no longer."""
     return sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
 
 
 def has_ended(call: FrameType) -> bool:
-    """Tell whether a call is over, however it ended; its local variables go then, if a traceback still had them."""
+    """Tell whether a call has ended, in any way; its local variables are then cleared, if a traceback still had them."""
     try:
         call.clear()
     except RuntimeError:  # it runs
@@ -295,7 +295,7 @@ def has_ended(call: FrameType) -> bool:
 class Elsewhere(Exception):
     """Raised instead of generating, where another process generates the payload or has done so.
 
-    what: ``"held"`` where somebody generates it now, ``"stored"`` where it has been committed meanwhile, ``"failed"`` where it has failed.
+    what: ``"held"`` if it is being generated now, ``"stored"`` if it has been committed meanwhile, ``"failed"`` if that has failed.
     """
 
     def __init__(self, what: Literal["held", "stored", "failed"]) -> None:
@@ -311,11 +311,11 @@ def acquire(
     waits: bool = True,
     waiting: Callable[[], Wait] | None = None,
 ) -> Claim | None:
-    """The claim on `base`, as soon as nobody else holds it.
+    """Wait for the claim on `base` and return it, once no other process holds it.
 
-    None once `done()` says, after somebody else has let go, that it is no longer needed. `holder`: the call that uses the claim, see
-    `here`; what an interrupt leaves of the claim is given up when that is over. `waits`: False to raise Elsewhere while somebody else holds
-    it. `waiting` gives what is asked between two looks at it, once somebody else holds it.
+    None once `done()` says, after another process has released it, that it is no longer needed. `holder`: the call that uses the claim, see
+    `here`; remains of the claim after an interrupt are given up when that call has ended. `waits`: False to raise Elsewhere while another
+    process holds it. `waiting` makes the object to be called between two looks at it, once another process holds it.
     """
     claim = Claim(store, base, holder)
     try:
@@ -327,12 +327,12 @@ def acquire(
         claim.drop()
         raise
     except BaseException:
-        claim._over = True  # the heartbeat sees to what there may be of it  # pyright: ignore[reportPrivateUsage]
+        claim._over = True  # the heartbeat clears up any part of it  # pyright: ignore[reportPrivateUsage]
         raise
 
 
 class Wait(Protocol):
-    """One wait for a claim: `look` is called between two looks at it, `close` at the end."""
+    """One wait for a claim: `look` is called between two looks at the claim, `close` at the end."""
 
     def look(self) -> None: ...
 
@@ -358,16 +358,16 @@ def _wait_for(claim: Claim, watch: ClaimWatch, done: Callable[[], bool], waits: 
             if done():
                 claim.drop()
                 return None
-            if not seen:  # refused, and yet nobody is seen to hold it: some file systems show late what others have done
+            if not seen:  # refused, although no holder is visible: some file systems show changes of others late
                 pauses.sleep()
             if claim.try_epoch(1, None):
                 return claim
 
 
 def take_over(store: Store, base: str, holder: FrameType | None = None, *, silent: bool = False) -> Claim | None:
-    """The claim on `base`, if nobody has it or its owner is known to be gone; None otherwise. Does not wait.
+    """Take the claim on `base`, if it is free or its owner is known to be gone; return None otherwise. Does not wait.
 
-    silent: the caller has seen that its owner has shown no life for far longer than a heartbeat may stand still.
+    silent: the caller has seen no sign of life of its owner for far longer than a heartbeat may stand still.
     """
     claim = Claim(store, base, holder)
     try:
@@ -391,16 +391,16 @@ def _create(store: Store, base: str, epoch: int, predecessor: bytes | None) -> b
     path = path_of(base, epoch)
     if not store.create(path, owners.mine()):
         return False
-    # a later one was left by an owner killed while releasing, or is about to be released: it decides;
-    # and the one that was to be succeeded may have been succeeded already
+    # a later epoch was left by an owner that was killed during a release, or is about to be released: it decides;
+    # and the predecessor may have been succeeded already
     if store.exists(path_of(base, epoch + 1)) or (epoch > 1 and content_of(store, path_of(base, epoch - 1)) != predecessor):
-        store.delete(path)  # or it would stay, and name a process that lives
+        store.delete(path)  # or it would stay, and name a process that is alive
         return False
     return True
 
 
 def lost_to_others(key: Key) -> ClaimLost:
-    """The error of who has lost its claim."""
+    """Return the error for a process that has lost its claim."""
     return ClaimLost(
         f"another process took over the generation of {key} while this one did not answer for longer than the TTL of claims; "
         "nothing was committed here, load its payload",
@@ -412,7 +412,7 @@ def lost_to_others(key: Key) -> ClaimLost:
 
 _Location = tuple[str, Place]
 _LOOK = 0.5
-"""Seconds after which a waiter looks whether the one that has the lock has lost it by an interrupt."""
+"""Seconds after which a waiting thread checks whether an interrupt has ended the call with the lock."""
 
 _locks: dict[_Location, Lock] = {}
 _waiting: set[Lock] = set()
@@ -421,10 +421,10 @@ _innermost: ContextVar[Lock | None] = ContextVar("persistable_lock", default=Non
 
 
 class Lock:
-    """The right of one thread of this process to generate at `place`, had as soon as this is made, until `release`.
+    """The right of one thread of this process to generate at `place`, acquired when this is made, until `release`.
 
-    `alone`: False where several may at the same time. `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where
-    waiting would never end.
+    `alone`: False where several may at the same time. `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where the
+    wait would never end.
     """
 
     __slots__ = ("_above", "_alone", "_call", "_ended", "_location", "_outer", "_waits")
@@ -443,7 +443,7 @@ class Lock:
         self._outer = _innermost.set(self)
 
     def release(self) -> None:
-        """Release it: one that waits for it can have it."""
+        """Release it, and wake the threads that wait for it."""
         _innermost.reset(self._outer)
         if self._alone:
             with _guard:
@@ -473,11 +473,11 @@ class Lock:
             _waiting.discard(self)
 
     def _is_over(self) -> bool:
-        """Tell whether an interrupt has ended the call that has it, without its leave."""
+        """Tell whether an interrupt has ended the call that has it, without a release."""
         return self._call is None or has_ended(self._call)
 
     def _upward(self) -> Iterator[Lock]:
-        """The locks within which it was asked for, nearest first."""
+        """The locks that enclose the request for it, nearest first."""
         above = self._above
         while above is not None:
             if not above._is_over():
@@ -485,7 +485,7 @@ class Lock:
             above = above._above
 
     def _refuse_circle(self, spot: _Location) -> None:
-        """Raise LineageCycle if what is at `spot` waits for something that has to wait for this one."""
+        """Raise LineageCycle if the holder of `spot` waits, perhaps through others, for a lock that encloses this one."""
         mine = {above._location for above in self._upward()}
         blocked: dict[_Location, list[_Location]] = {spot: []}
         pending = [spot]
@@ -503,7 +503,7 @@ class Lock:
 
 
 def above() -> list[_Location]:
-    """Store and place of all that is being generated around here, outermost first."""
+    """Store and place of each generation that encloses the current call, outermost first."""
     innermost = _innermost.get()
     if innermost is None:
         return []
@@ -517,7 +517,7 @@ def _circle(places: list[Place], closing: _Location) -> LineageCycle:
 
 
 def circle(nodes: list[str]) -> LineageCycle:
-    """The error of nodes that ask for each other's payloads while they generate their own; the first is the last."""
+    """Return the error for nodes that ask for each other's payloads while they generate their own; the last node is the first again."""
     return LineageCycle(
         f"{nodes[0]} needs its own payload to be generated: {' -> '.join(nodes)}, each asked for by the code of the one before; "
         "hand in what it needs as upstream, or compute it without the node",

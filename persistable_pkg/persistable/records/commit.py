@@ -1,11 +1,11 @@
-"""The moment at which a record takes its place: from then on nothing that it names is deleted, whatever happened to the call.
+"""The commit of a record: once the record is in its place, no file that it names is deleted, even if the call raised.
 
-A call that puts a record may end in an interrupt or an error although the record stands: the signal came after the rename, the answer of a
-server was lost, or a request goes on by itself in a library's own thread. So the record is read back. Where it stands, the commit has
-succeeded; where it surely does not and never will, the new files go; in doubt all files stay, of the old payload and of the new.
+A call that puts a record may end in an interrupt or an error although the record is there: the signal came after the rename, the answer
+of a server was lost, or a request continues in a library's own thread. So the record is read back. If it is there, the commit has
+succeeded; if it surely is not and never will be, the new files are deleted; in doubt all files stay, of the old payload and of the new.
 
-A payload at a custom path is written elsewhere first, and moved there once its record stands: the record is the commit here
-too. Dying in between costs nothing, for whoever looks for the payload next moves it, under the claim.
+A payload at a custom path is written elsewhere first, and moved there once its record is in place: the record is the commit here
+too. A crash in between loses nothing, as the next process that looks for the payload moves it, under the claim.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from persistable.stores.custom_path import beside as written_at
 
 _LOOKS, _PAUSE = 3, 0.2
 doubtful: set[str] = set()
-"""Tokens of attempts of this process of which nobody knows whether their records stand, or will."""
+"""Tokens of attempts of this process whose records may or may not be in the store, now or later."""
 
 
 class Commit:
-    """A record on its way to its place.
+    """The commit of one record.
 
-    may_stand: whether files that it names must stay. interrupt: what cut the call short that put it, although it stands; to be raised once
-    all is finished.
+    may_stand: whether files that it names must stay. interrupt: the exception that ended the call to put it, although it is there;
+    to be raised once all is finished.
     """
 
     def __init__(self, store: Store, place: Place) -> None:
@@ -42,7 +42,7 @@ class Commit:
         self.interrupt: BaseException | None = None
 
     def put(self, record: Record, *, first: bool = False) -> None:
-        """Put it. Raises where it does not stand, or nobody can tell. `first`: ClaimLost where another is there by then."""
+        """Put it. Raises where it is not there afterwards, or this is unknown. `first`: raises ClaimLost if another is there by then."""
         place, data = self._place, record.data
         path = (f"{place.name}/{place.digest}" if place.__class__ is Key else place.path) + SUFFIX
         self.may_stand, refused = True, False
@@ -53,9 +53,9 @@ class Commit:
                 self._store.put(path, data)
         except BaseException as error:
             if self._is_there(path, data, error):
-                self.interrupt = None if isinstance(error, OSError) else error  # an OSError: its answer was lost, and nothing else
+                self.interrupt = None if isinstance(error, OSError) else error  # an OSError: only its answer was lost
                 with suppress(StoreError):
-                    self._store.put(path, data)  # of several layers, some may have been left out
+                    self._store.put(path, data)  # some of several layers may have been left out
             else:
                 if self.may_stand:
                     doubtful.add(record.attempt_token)
@@ -77,7 +77,7 @@ class Commit:
 
 
 def _read_back(store: Store, path: str, looks: int) -> bytes | None:
-    """The record committed at `path`: of several layers, what the one says that decides."""
+    """The bytes of the record committed at `path`, of several layers that in the deciding one; None where there is none."""
     for look in range(looks):
         try:
             return extended(store).deciding_store.get(path)
@@ -91,15 +91,15 @@ def _read_back(store: Store, path: str, looks: int) -> bytes | None:
 
 
 def is_definite(store: Store) -> bool:
-    """Tell whether a call of it that has ended, however, has no effect later on."""
+    """Tell whether a call of the store that has ended, in any way, has no effect later on."""
     whole = extended(store)
-    return all(extended(each).definite for each in (whole.deciding_store, whole.primary_store))  # it may have been sent to both
+    return all(extended(each).definite for each in (whole.deciding_store, whole.primary_store))  # the record may have been sent to both
 
 
 def remove(store: Store, paths: Iterable[str]) -> None:
-    """Delete what no record names, as far as that can be done: what is left is garbage that nobody reads.
+    """Delete files that no record names, as far as possible: a file that stays is garbage that no call reads.
 
-    Files of payloads that are in use (Windows) are tried again when the next is removed from that store.
+    Files of payloads in use (Windows) are tried again at the next removal from that store.
     """
     refused = _refused.pop(store.url, set())
     for path in {*refused, *paths}:
@@ -115,25 +115,25 @@ def remove(store: Store, paths: Iterable[str]) -> None:
 _refused: dict[str, set[str]] = {}
 _MOST_REFUSED = 1000
 _OF_ATTEMPT = re.compile(r"/[0-9a-f]{32}\.[0-9a-f]{8}[./]")
-"""Part of the paths that no later attempt writes."""
+"""The part of a path that no later attempt writes."""
 
 
 # payloads at custom paths
 
 
 def beside(place: Placed, token: str) -> str:
-    """The path of what the attempt `token` writes for `place`; its folder and name are those of the place, so that formats know it."""
+    """The path at which the attempt `token` writes the payload of `place`; folder and name are those of the place, as formats expect."""
     return written_at(place.to, token)
 
 
 def facts_in_place(files: Iterable[FileFact], place: Placed, token: str) -> tuple[FileFact, ...]:
-    """The facts for the record about files that were written `beside`: where they are going to be."""
+    """The facts for the record about files that were written `beside`, with their final paths."""
     start = beside(place, token)
     return tuple([file._replace(path=place.to + file.path.removeprefix(start)) for file in files])
 
 
 def move_in_place(store: Store, place: Placed, record: Record) -> bool:
-    """Move what was written `beside` to where its record, which stands, names it. False where that is somebody else's record by now."""
+    """Move files written `beside` to the paths that their committed record names. False if another record is there by now."""
     if _read_back(store, place.path + SUFFIX, _LOOKS) != record.to_bytes():
         return False
     move(store, place.to, record.attempt_token, [(file.path, file.size) for file in record.files])
@@ -147,9 +147,9 @@ def move_in_place(store: Store, place: Placed, record: Record) -> bool:
 
 
 def complete(store: Store, place: Placed, record: Record, *, claimed: bool = False) -> bool:
-    """Finish a commit that was cut off between the record and the move. Does nothing while somebody generates there.
+    """Finish a commit that was cut off between the record and the move. Does nothing while another process generates there.
 
-    `claimed`: the caller has the claim. True if the payload is where the record names it now.
+    `claimed`: the caller has the claim. True if the payload has been moved to the paths that the record names.
     """
     if not record.files:
         return False
@@ -171,17 +171,17 @@ def complete(store: Store, place: Placed, record: Record, *, claimed: bool = Fal
 
 
 def complete_any(store: Store, place: Placed) -> None:
-    """Complete what is there, see `complete`, under a claim, and without knowing what it is."""
+    """Complete the payload at `place`, of any key, see `complete`, for a caller with the claim."""
     try:
         record = Record.parse(store.get(place.path + SUFFIX))
     except (FileNotFoundError, PayloadCorrupted, PayloadUntrusted):
         return
-    with suppress(StoreError):  # what may not be replaced now is read where it was written
+    with suppress(StoreError):  # a payload that may not be replaced now is read where it was written
         complete(store, place, record, claimed=True)
 
 
 def as_written(store: Store, place: Placed, record: Record) -> Record:
-    """The record, naming the files that could not be moved where they are: what they would replace is in use, or may not be replaced."""
+    """The record with the present paths of files that could not be moved: the files in their place are in use, or may not be replaced."""
     start = beside(place, record.attempt_token)
     files = [file._replace(path=start + file.path.removeprefix(place.to)) for file in record.files]
     there = stat_many(store, [file.path for file in files])

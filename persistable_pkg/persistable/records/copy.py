@@ -1,4 +1,4 @@
-"""Payloads and their records from one store to another: verified on the way, the record last."""
+"""Copies of payloads and their records in another store: verified on the way, the record last."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Copied(NamedTuple):
     key: Key
     """The key of the payload."""
     size: int
-    """The bytes that were copied."""
+    """The number of bytes copied."""
     there: bool
     """True if it was there already."""
 
 
 def in_the_way(found: Iterable[Listed], target: Store) -> Iterator[Listed]:
-    """The payloads whose path in `target` has a file that is not theirs: another payload's, an edited one, or one put there by hand."""
+    """The payloads whose path in `target` has a file that is not theirs: of another payload, edited, or put there by hand."""
     for entry in found:
         if not isinstance(entry.place, Placed) or entry.record is None or access.peek(target, entry.place) is not None:
             continue
@@ -42,15 +42,15 @@ def in_the_way(found: Iterable[Listed], target: Store) -> Iterator[Listed]:
 def copy(
     found: Iterable[Listed], source: Store, target: Store, *, sign: bool = False, replace: bool = False, bare: bool = False
 ) -> Iterator[Copied]:
-    """Copy payloads with their records from `source` to `target`, one after the other, telling of each when it is committed.
+    """Copy payloads with their records from `source` to `target`, one after the other, and yield each once it is committed.
 
-    What `target` has, sound, is not copied again, whoever made it, unless it is to `replace` that; what is `in_the_way` is written over.
+    A payload that `target` has, sound, is not copied again unless `replace` is true; a file `in_the_way` is overwritten.
     bare: of a payload of which `source` has no file at all, the record alone is copied. Raises PayloadCorrupted where the
-    bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where somebody generates
+    bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where a process generates
     at the same readable path of `target` at this moment.
 
-    A record keeps its signature, byte for byte. Raises PayloadUntrusted for one that `source` or `target` does not trust, unless it is to
-    `sign` what `target` does not trust, by its own key: whoever does that vouches for it.
+    A record keeps its signature, byte for byte. Raises PayloadUntrusted for one that `source` or `target` does not trust, unless `sign` is
+    true and only `target` does not: it is then signed by the key of `target`, so that the caller vouches for it.
     """
     store_format.before_writing(target)
     for entry in found:
@@ -76,9 +76,9 @@ def copy(
 
 
 def for_store(record: Record, store: Store, sign: bool) -> Record:
-    """`record` as `store` takes it: itself, unless it is to `sign` one that is not signed by anybody who is trusted there.
+    """`record` in the form that `store` accepts: itself, or, with `sign`, signed anew if no key that the store trusts has signed it.
 
-    That is then signed by the key of the store, in place of what signature it had. Raises PayloadUntrusted for one that the store would
+    The new signature is by the key of the store and replaces the old one. Raises PayloadUntrusted for a record that the store would
     not read.
     """
     whole = extended(store)
@@ -169,7 +169,7 @@ def _copy_file(record: Record, file: FileFact, source: Store, target: Store, pat
 
 
 def copy_output(record: Record, source: Store, target: Store) -> None:
-    """Copy the output of a payload, where there is any: a record is sound without."""
+    """Copy the output of a payload, where there is any: a record is sound without it."""
     path = record.output_path
     if path is not None:
         with suppress(FileNotFoundError):

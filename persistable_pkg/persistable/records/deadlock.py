@@ -1,7 +1,7 @@
 """Circles of processes: each generates a node whose code asks for a payload that another of them generates, and all wait.
 
-Whoever waits for a claim from inside a generation notes, after a second, next to the claims that it holds what it waits for. Following
-these notes from what it waits for, a process that comes back to what it holds itself gives up, with a `LineageCycle`. A note counts only
+A process that waits for a claim from inside a generation notes, after a second, next to the claims that it holds, the key that it waits
+for. It then follows such notes from that key on: if they lead to a claim of its own, it gives up with a `LineageCycle`. A note counts only
 while the claim beside it is of the process that wrote it.
 """
 
@@ -33,7 +33,7 @@ class Waiting:
         self._held: list[str] | None = None
 
     def look(self) -> None:
-        """Raise LineageCycle if those that hold it wait for what is held here."""
+        """Raise LineageCycle if the process that holds the claim waits, perhaps through others, for a claim held here."""
         if time.monotonic() < self._next:
             return
         if self._held is None:
@@ -57,7 +57,7 @@ class Waiting:
                 raise claims.circle([_name(base) for base in [after, *held[held.index(after) + 1 :], *path]])
 
     def _awaited(self, base: str) -> str | None:
-        """The key that the process that holds the claim on `base` waits for."""
+        """The key that the holder of the claim on `base` waits for, as a path; None where it does not wait."""
         try:
             note: Any = json.loads(self._store.get(base + SUFFIX))
             token, awaited = note["token"], note["for"]

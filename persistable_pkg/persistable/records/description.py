@@ -1,4 +1,4 @@
-"""The description that a key stands for: name, version, params and upstream; and the single params in which two differ."""
+"""The description of which a key is the digest: name, version, params and upstream; and the params in which two descriptions differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistable.records.record import Record
 
 
 class Description(NamedTuple):
-    """The description that a key is of. params: their tree. upstream: role to the key there, as text."""
+    """The description of a key. params: their tree. upstream: role to the key there, as text."""
 
     key: str
     version: Any
@@ -24,17 +24,17 @@ class Description(NamedTuple):
 
 
 Find = Callable[[str], Description | None]
-"""Gives the description of a key; None where it is not known."""
+"""Return the description of a key; None where it is not known."""
 
 
 def described(record: Record) -> Description:
-    """The description that a record is of."""
+    """The description in a record."""
     facts = record.facts()
     return Description(facts["key"], facts["version"], facts["params"], facts.get("upstream") or {})
 
 
 def in_lineage(record: Record) -> Find:
-    """Gives what the record itself tells of what is upstream of it."""
+    """Return a function that finds the descriptions of upstream nodes in the record itself."""
 
     def find(key: str) -> Description | None:
         row = record.lineage.get(key)
@@ -46,7 +46,7 @@ def in_lineage(record: Record) -> Find:
 def leaves(asked: Description, stored: Description, find_asked: Find, find_stored: Find) -> dict[str, tuple[Any, Any]]:
     """The single params in which two descriptions differ: dotted path to both values, `absent` where one has none.
 
-    What is upstream comes under its role: ``points.n``. Where nobody knows in which params an upstream differs, it is the keys that do.
+    Params of upstream nodes come under their role: ``points.n``. Where the params of an upstream node are unknown, its keys are compared.
     """
     found: dict[str, tuple[Any, Any]] = {}
     seen: set[tuple[str, str]] = set()

@@ -1,4 +1,4 @@
-"""`Failure`: the failure of the last attempt at a payload, in a file of its own beside where its record would be."""
+"""`Failure`: the failure of the last attempt at a payload, in a file of its own next to the place of its record."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Failure(NamedTuple):
 
     @staticmethod
     def key_in(data: bytes) -> str | None:
-        """Return the key that the failure in `data` is of; None where it cannot be read."""
+        """Return the key of the payload whose failure is in `data`; None where it cannot be read."""
         key: Any = _object_in(data).get("key")
         return key if isinstance(key, str) else None
 
     @classmethod
     def parse(cls, data: bytes, key: Key) -> Failure:
-        """The failure in `data`; one that cannot be read is still a failure, with nothing known."""
+        """Parse the failure in `data`; one that cannot be read is still a failure, with unknown facts."""
         facts = _object_in(data)
         texts, numbers = ("error", "message", "traceback", "host"), ("started", "seconds")
         sound = all(isinstance(facts.get(name), str) for name in texts) and all(type(facts.get(name)) in (int, float) for name in numbers)

@@ -1,4 +1,4 @@
-"""A payload's bytes on their way into a store and out of it: hashed while written, verified while read, mapped where possible."""
+"""The bytes of payloads in stores: hashed while written, verified while read, mapped where possible."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from persistable.stores.remote_errors import room_in
 
 Result = TypeVar("Result")
 SMALL = 1 << 20
-"""Up to this many bytes a payload is written and read in one call; above, it is streamed or mapped (a map holds a descriptor)."""
+"""Largest payload, in bytes, that is written and read in one call; larger ones are streamed or mapped (a map holds a descriptor)."""
 WHOLE = 1 << 26
-"""Up to this many bytes a file of a store that is elsewhere is fetched whole, and verified, where only a part of it is asked for."""
+"""Largest file, in bytes, that is fetched from another machine as a whole, and verified, where only a part of it is asked for."""
 _SLICE = 1 << 24
 _CACHED = 1 << 22
-"""Bytes that are read and hashed in turn: few enough to be in the processor's cache when they are hashed."""
+"""Bytes that are read and hashed in turn: few enough to stay in the processor's cache until they are hashed."""
 _LARGE = 1 << 25
 
 
 class Written(NamedTuple):
-    """The result of a write: the facts for the record, and the bytes themselves where they were few enough to keep."""
+    """The result of a write: the facts for the record, and the bytes themselves if they were few enough to keep."""
 
     files: tuple[FileFact, ...]
     data: bytes | None
     chunks: Chunks | None = None
-    """Digests of the chunks of one file that is large and not on this machine."""
+    """Digests of the chunks of a single file that is large and not on this machine."""
     copy: BinaryIO | None = None
-    """The bytes of such a file in a temporary one, so that they are read back without being fetched."""
+    """The bytes of such a file in a temporary one, so that they are read back without a fetch."""
 
 
 def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
-    """Write `payload` at `path`. Nobody reads it until a record names it."""
+    """Write `payload` at `path`. No reader sees it until a record names it."""
     if isinstance(payload, InFile):
         return payload.commit(store, path, io)
     kind = payload.__class__
@@ -95,7 +95,7 @@ _NO_CHECK: Any = cast("Any", FileIO).check
 
 
 class _Writer(streams.RawIOBase):
-    """A write-only stream into a store that hashes what passes. A small payload is kept and committed in one call."""
+    """A write-only stream into a store that hashes all bytes. A small payload is kept in memory and committed in one call."""
 
     def __init__(self, store: Store, path: str, copied: bool = False) -> None:
         self._store = store
@@ -121,14 +121,14 @@ class _Writer(streams.RawIOBase):
         return digest
 
     def put(self) -> Written:
-        """Put what was kept into the store, in one call."""
+        """Put the bytes that were kept into the store, in one call."""
         self.data = data = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
         self._store.put(self._path, data)
         self._kept.clear()
         return Written((FileFact("", self._path, len(data), blake3(data).hexdigest()),), data)
 
     def written(self) -> Written:
-        """The entry of the file in the record."""
+        """The result of the write, for the record."""
         chunks = self._chunker.chunks() if self._chunker is not None and self.size > WHOLE else None
         return Written((FileFact("", self._path, self.size, self.hexdigest()),), self.data, chunks, self._copy)
 
@@ -179,7 +179,7 @@ class _Writer(streams.RawIOBase):
             self._keep(view)
 
     def _keep(self, view: memoryview) -> None:
-        """Go on with the copy; without one where there is no room for it."""
+        """Add to the copy; drop it where there is no room for it."""
         assert self._copy is not None
         try:
             write_all(self._copy, view)
@@ -199,7 +199,7 @@ class _Writer(streams.RawIOBase):
 
 
 def _reserve(file: Any, size: int) -> None:
-    """Ask the file system for `size` more bytes at once: writing them then takes two thirds of the time, and a full disk shows."""
+    """Ask the file system for `size` more bytes at once: the write then takes two thirds of the time, and a full disk is noticed."""
     if sys.platform != "linux":
         return
     try:
@@ -217,7 +217,7 @@ def _reserve(file: Any, size: int) -> None:
 
 
 class Allocated:
-    """Arrays filled in place in a payload's own uncommitted file, which is moved into the store when the payload is one made of them."""
+    """Arrays filled in place in a payload's own uncommitted file, which is moved into the store when the payload consists of them."""
 
     def __init__(self, store: Store, path: str, io: FileIO[Any]) -> None:
         local = store.local_path(path)
@@ -229,7 +229,7 @@ class Allocated:
 
     @property
     def in_place(self) -> bool:
-        """Tell whether store and format can do it at all."""
+        """Tell whether store and format support it."""
         return self._file is not None
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -258,17 +258,17 @@ class Allocated:
 
 
 class InFile:
-    """A result of `_generate_payload` instead of the payload: the file that it is in already, as its format would have written it.
+    """A result of `_generate_payload` in place of the payload: a file that contains it already, as its format would have written it.
 
     For a format of several files `path` is the folder that holds them. A large file is moved into a store on the same file system, and
-    streamed into others; no file is ever in memory whole. The payload is what the format then reads.
+    streamed into others; no file is ever in memory as a whole. The payload is then read from the file by its format.
     """
 
     __slots__ = ("path",)
     kept: ClassVar[bool] = False
-    """True if the file is still needed where it is, until somebody removes it: then it is linked or copied, not moved."""
+    """True if the file must stay in its place until its owner removes it: then it is linked or copied, not moved."""
     copied: ClassVar[bool] = False
-    """True if the file is somebody's, who may write to it: then it is always copied."""
+    """True if the file has an owner who may write to it: then it is always copied."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -277,7 +277,7 @@ class InFile:
         return f"InFile({str(self.path)!r})"
 
     def load(self, io: FileIO[Any]) -> Any:
-        """The payload, without any store; the file is gone afterwards, a folder goes at the end of the process."""
+        """Load the payload, without any store; the file is removed afterwards, a folder at the end of the process."""
         if not isinstance(io, PartsFileIO):
             loaded = io.load(self.path)
             self.path.unlink()
@@ -307,7 +307,7 @@ class InFile:
 
 
 class CopiedFile(InFile):
-    """A file that stays where it is, and whoever owns it may write to it."""
+    """A file that stays in its place, and whose owner may write to it."""
 
     __slots__ = ()
     kept = True
@@ -330,13 +330,13 @@ def _take_file(store: Store, source: Path, path: str, kept: bool = False, copied
 
 
 def _adopt(store: BaseStore, source: Path, path: str, kept: bool) -> FileFact | None:
-    """Make the file `source` that at `path`, or, where it is to be `kept`, that as well; None where only a copy will do.
+    """Make the file `source` the one at `path`, or, if `kept`, both by a link; None where only a copy is possible.
 
-    Nobody may write to it any more.
+    No process may write to it any more.
     """
     found = source.lstat()
     if not kept and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
-        return None  # under its other name somebody could still write to it
+        return None  # a process could still write to it under its other name
     own = store.new_file(path)
     try:
         source.chmod(own.stat().st_mode)
@@ -378,7 +378,7 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
 
 
 def read_back(store: Store, key: Key, written: Written, io: FileIO[Any], writable: bool) -> Any:
-    """The payload that was just written, as `read` gives it, of a copy on this machine where there is one."""
+    """The payload that was just written, as `read` returns it, from a copy on this machine where there is one."""
     if written.copy is None:
         return read(store, key, written.files, io, verify=False, writable=writable)
     with written.copy as copy, _reading(key, io):
@@ -388,7 +388,7 @@ def read_back(store: Store, key: Key, written: Written, io: FileIO[Any], writabl
 
 
 def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
-    """The result of `attempt`, tried again where the store had a damaged copy of these files and a sound one."""
+    """Return the result of `attempt`, tried again if the store had a damaged copy of these files and a sound one."""
     try:
         return attempt()
     except PayloadCorrupted:
@@ -398,8 +398,8 @@ def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[
 
 
 def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
-    """Tell whether the store, having several copies of these files, has dropped damaged ones of which it has sound ones too."""
-    dropped = [extended(store).heal(path, partial(_is, size, digest)) for _, path, size, digest in files]  # of every file
+    """Drop damaged copies of these files of which the store has sound ones too, and tell whether there were any."""
+    dropped = [extended(store).heal(path, partial(_is, size, digest)) for _, path, size, digest in files]  # for each file
     return any(dropped)
 
 
@@ -435,8 +435,8 @@ def read_part(
 ) -> Any:
     """Some rows and columns of the payload in `files`. Raises as `read` does, and FormatError.
 
-    The file is compared with its digest as `read` does it. Where it lies elsewhere and is large, of its bytes only the chunks are read and
-    compared that are needed; without digests of these, it is read and compared as a whole, once for a process.
+    The file is compared with its digest as `read` does it. Of a large file on another machine only the needed chunks are read and
+    compared; without digests of these, it is read and compared as a whole, once for a process.
     """
     verify = verify or extended(store).trust is not None
     if isinstance(io, PartsFileIO):
@@ -463,7 +463,7 @@ def read_part(
 
 
 def _verify_afar(store: Store, key: Key, fact: FileFact, found: Stat) -> None:
-    """Read and compare it as a whole, unless that was done."""
+    """Read and compare the file as a whole, unless that was done before."""
     place = (store.url, fact.path, fact.digest)
     if _verified.get(place) != found:
         fetch(store, key, fact, None)
@@ -491,7 +491,7 @@ def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
 
 
 def _say_of(error: FormatError, key: Key, io: FileIO[Any]) -> None:
-    """Make the error of a parser name the payload of `key`. Raises PayloadCorrupted for bytes that mean nothing here."""
+    """Make the error of a parser name the payload of `key`. Raises PayloadCorrupted for bytes that cannot be read here."""
     if isinstance(error, MalformedFile):
         raise PayloadCorrupted(
             f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
@@ -528,9 +528,9 @@ def _opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
 
 
 def at_hand(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], folder: Path) -> Path:
-    """The committed bytes on this machine, verified: their file, or the folder of a format of several.
+    """The path of the committed bytes on this machine, verified: their file, or the folder of a format of several files.
 
-    In place where the store keeps local files: look, do not touch. Else fetched into `folder`. Raises as `read` does.
+    In place where the store keeps local files, which must not be changed. Else fetched into `folder`. Raises as `read` does.
     """
     if isinstance(io, PartsFileIO):
         return _or_healed(store, facts, lambda: _StoredParts(store, key, tuple(facts), verify=True).folder())
@@ -560,7 +560,7 @@ def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: 
         from persistable.fileio.trust import is_safe
 
         if not is_safe(io):
-            held = streams.BytesIO()  # not mapped, nor read twice: whoever changes the file now is too late
+            held = streams.BytesIO()  # not mapped, nor read twice: later changes of the file have no effect
             fetch(store, key, fact, held)
             return io.loads(held.getbuffer() if writable else held.getbuffer().toreadonly())
     with _local_file(store, key, fact, verify, maps=_maps(io)) as file:
@@ -568,7 +568,7 @@ def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: 
 
 
 def _maps(io: FileIO[Any]) -> bool:
-    """Tell whether a payload of this format is given out as a map of its file, where that may be mapped."""
+    """Tell whether a payload of this format is returned as a map of its file, where that may be mapped."""
     return bool(io.maps and getattr(io, "mmap", True))
 
 
@@ -596,7 +596,7 @@ def _may_map(store: Store, descriptor: int) -> bool:
 def _local_file(store: Store, key: Key, fact: FileFact, verify: bool, maps: bool = False) -> Generator[BinaryIO]:
     """The payload's bytes as an open local file, verified: in place, or fetched into a temporary one. `maps`: it is to be mapped."""
     local = store.local_path(fact.path)
-    if local is None or not local.exists():  # of layers, another than the one that is a folder may have it
+    if local is None or not local.exists():  # a layer other than the one that is a folder may have it
         import tempfile
 
         with tempfile.TemporaryFile(prefix="persistable-") as file:
@@ -627,7 +627,7 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any, mapped: bool = Fal
 
 
 def _digest(raw: Any, length: int, mapped: bool) -> tuple[int, str]:
-    """Size and digest of an open file. Only what is given out as a map is mapped for it: a file that is cut meanwhile ends the process."""
+    """Size and digest of an open file. It is mapped only if the payload is a map too: a file truncated meanwhile ends the process."""
     hasher, size = blake3(max_threads=max_threads()), 0
     if mapped and (whole := private_map(raw.fileno(), length, writable=False)) is not None:
         with whole:
@@ -713,7 +713,7 @@ class _StoredParts:
         return file
 
     def folder(self) -> Path:
-        """The path on this machine. As `_check_names` has seen to it, that is one folder, and they are below it."""
+        """The path on this machine. `_check_names` has ensured that it is one folder with all parts below it."""
         root = Path()
         for name, fact in self._facts.items():
             local = self._store.local_path(fact.path)
@@ -739,7 +739,7 @@ class _StoredParts:
 
 
 def folder_of_this_process() -> Path:
-    """Make a folder on this machine that is there until the process ends: a Path cannot say when it is no longer wanted."""
+    """Make a folder on this machine that exists until the process ends: a Path does not show when it is no longer needed."""
     import atexit
     import shutil
     import tempfile

@@ -1,4 +1,4 @@
-"""The heartbeat of claims: one thread for the process while something is claimed, which also releases what interrupts leave."""
+"""The heartbeat of claims: one thread of the process while it has claims, which also releases claims left by interrupts."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Beating(Protocol):
 
 
 active: set[Beating] = set()
-"""All that this process has claimed, or asks for."""
+"""All claims that this process holds or requests."""
 thread: threading.Thread | None = None
 _guard = threading.Lock()
 
 
 def start() -> None:
-    """Start the thread where there is none."""
+    """Start the thread unless it runs."""
     global thread
     with _guard:
         if thread is None or not thread.is_alive():

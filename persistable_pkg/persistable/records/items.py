@@ -1,7 +1,7 @@
-"""`Collected`: a payload of many items by key, each stored by itself and loaded when it is asked for.
+"""`Collected`: a payload of many items by key, each stored by itself and loaded when it is accessed.
 
-Items lie in a folder of their own, one file each (or a folder, for formats of several files). The payload that the record of the node names
-is the index: one line an item, in order, with its key and what a record says of a payload's files. It is written last, and seals the whole.
+Items are in a folder of their own, one file each (or a folder, for formats of several files). The payload that the record of the node names
+is the index: one line an item, in order, with its key and the facts that a record has about files. It is written last, and seals the items.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SHOWN = 5
 
 
 def checked(key: Any) -> Any:
-    """`key` as items have it: text, a whole number, or a tuple of such; numpy's as Python's. Raises InvalidName for any other."""
+    """`key` in the form of items: text, a whole number, or a tuple of such; numpy's as Python's. Raises InvalidName for any other."""
     if type(key) is str or type(key) is int:
         return key
     if isinstance(key, tuple):
@@ -51,9 +51,9 @@ def checked(key: Any) -> Any:
 
 
 def stem(key: Any) -> str:
-    """The names of an item's files: the key itself where it is a plain name, else what is plain of it and a digest.
+    """The stem of the names of an item's files: the key itself if it is a plain name, else its plain characters and a digest.
 
-    No two keys share one, on no file system: there are no capitals, and what is not plain differs in its digest.
+    No two keys share one, on any file system: there are no capitals, and keys that are not plain differ in their digests.
     """
     if type(key) is int and 0 <= key < 10**18:
         return str(key)
@@ -66,7 +66,7 @@ def stem(key: Any) -> str:
 def _is_safe(name: str) -> bool:
     try:
         check_path(f"{name}.x")
-    except InvalidName:  # what Windows takes for a device
+    except InvalidName:  # a name of a device on Windows
         return False
     return True
 
@@ -85,7 +85,7 @@ def _from_json(key: Any) -> Any:
 
 
 class Entry(NamedTuple):
-    """One item: its key, its files, and what its format could not put into them (None for most formats)."""
+    """One item: its key, its files, and the facts that its format could not put into them (None for most formats)."""
 
     key: Any
     files: tuple[FileFact, ...]
@@ -104,7 +104,7 @@ class Entry(NamedTuple):
     @classmethod
     def of(cls, facts: list[Any], folder: str) -> Entry:
         """The entry of a parsed line."""
-        key, files, schema, *_ = facts  # and what later versions say more
+        key, files, schema, *_ = facts  # and facts that later versions add
         named = [FileFact(part, f"{folder}/{path}", size, digest) for part, path, size, digest, *_ in files]
         return cls(_from_json(key), tuple(named), schema)
 
@@ -116,9 +116,9 @@ def checked_line(entry: Entry, folder: str) -> bytes:
 
 
 def entry_in(data: bytes, folder: str) -> Entry | None:
-    """The line that `checked_line` made `data` of; None where it is damaged."""
+    """The entry in the line `data`, which `checked_line` wrote; None where it is damaged."""
     line, _, check = data.partition(b"\n")
-    if check[:9] != b"%08x\n" % crc32(line):  # a store that signs has put a line after it
+    if check[:9] != b"%08x\n" % crc32(line):  # a store that signs adds a line after it
         return None
     try:
         entry = Entry.of(json.loads(line), folder)
@@ -130,7 +130,7 @@ def entry_in(data: bytes, folder: str) -> Entry | None:
 
 
 def parsed_index(data: bytes | bytearray, folder: str) -> dict[Any, Entry]:
-    """Key to entry, in order. Raises ValueError for what is no index."""
+    """Key to entry, in order. Raises ValueError for data that is no index."""
     lines = data.decode().splitlines()
     entries = [Entry.of(facts, folder) for facts in json.loads(f"[{','.join(lines)}]")]
     return {entry.key: entry for entry in entries}
@@ -143,7 +143,7 @@ def folder_of(record: Record) -> str | None:
 
 
 def read_index(store: Store, record: Record, verify: bool = True) -> dict[Any, Entry]:
-    """Key to entry, of the sealed items that `record` is of. Raises PayloadCorrupted, FileNotFoundError."""
+    """Key to entry, of the sealed items of `record`. Raises PayloadCorrupted, FileNotFoundError."""
     folder = folder_of(record)
     assert folder is not None
     (fact,) = record.files
@@ -162,16 +162,16 @@ def read_index(store: Store, record: Record, verify: bool = True) -> dict[Any, E
 
 
 def item_files(store: Store, record: Record) -> list[FileFact]:
-    """The files of all items that `record` is of; none for a record of one payload. Raises as `read_index`."""
+    """The files of all items of `record`; none for a record of one payload. Raises as `read_index`."""
     if folder_of(record) is None:
         return []
     return [file for entry in read_index(store, record).values() for file in entry.files]
 
 
 def missing_item(store: Store, record: Record) -> str | None:
-    """The fault of the items that `record` is of, in words; None if nothing is, and for a record of one payload.
+    """The fault of the items of `record`, in words; None if there is none, and for a record of one payload.
 
-    One listing tells which are gone. Sizes are compared as well where they are at hand: in a database, or on this machine.
+    One listing shows missing files. Sizes are compared as well where that is cheap: in a database, or on this machine.
     """
     folder = folder_of(record)
     if folder is None:
@@ -227,8 +227,8 @@ class Source(NamedTuple):
 class Collected(Mapping[Any, T], Generic[T]):
     """The payload of a node that yields ``(key, payload)``: a mapping from key to payload, in the order in which they came.
 
-    Items are loaded when they are asked for, each time anew: hold what you use. Looking at keys, lengths and `sizes` loads nothing. Two of
-    them are equal if they have equal keys, in the same order, with equal payloads. Asking for a key that is not there raises
+    Items are loaded at each access, anew: keep those you use. Looking at keys, lengths and `sizes` loads nothing. Two of
+    them are equal if they have equal keys, in the same order, with equal payloads. Access to a key that is not there raises
     UnknownMember, which is a KeyError.
     """
 
@@ -242,7 +242,7 @@ class Collected(Mapping[Any, T], Generic[T]):
 
     @classmethod
     def of(cls, items: Mapping[Any, T]) -> Collected[T]:
-        """One whose items are in memory: what is not persisted has this."""
+        """Make a mapping of items in memory, as nodes that are not persisted have it."""
         return cls(None, {}, {checked(key): Original(value, key) for key, value in items.items()})
 
     def __getitem__(self, key: Any) -> T:
@@ -266,7 +266,7 @@ class Collected(Mapping[Any, T], Generic[T]):
     def __contains__(self, key: object) -> bool:
         try:
             return key in (self._entries if self._held is None else self._held)
-        except TypeError:  # what cannot be hashed is no key
+        except TypeError:  # an unhashable object is no key
             return False
 
     def __len__(self) -> int:
@@ -277,12 +277,12 @@ class Collected(Mapping[Any, T], Generic[T]):
 
     @property
     def entries(self) -> Mapping[Any, Entry]:
-        """Key to the location of the item, of which size and digest; empty where items are in memory."""
+        """Key to the entry of the item, with the paths, sizes and digests of its files; empty where items are in memory."""
         return self._entries
 
     @property
     def sizes(self) -> dict[Any, int]:
-        """Key to bytes, as stored."""
+        """Key to size in bytes, as stored."""
         return {key: entry.size for key, entry in self._entries.items()}
 
     def __eq__(self, other: object) -> bool:

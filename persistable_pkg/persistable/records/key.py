@@ -1,4 +1,4 @@
-"""A key: the name of a payload and the digest of everything that decides what it is.
+"""A key: the name of a payload and the digest of everything that determines the payload.
 
 The digest is BLAKE3, 128 bits, of: the scheme, the payload name, its version, its own canonical params, and the digest of each upstream
 node under its role. ``docs/design/identity.md`` says how each is encoded.
@@ -46,7 +46,7 @@ class Key(NamedTuple):
         return self
 
     def file(self, token: str, suffix: str) -> str:
-        """The path at which the attempt `token` puts its payload."""
+        """The path at which the attempt `token` stores its payload."""
         return f"{self.name}/{self.digest}.{token}{suffix}"
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Key(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A payload at a custom path, `to`. Its record lies apart, and tells whether the file there is this payload."""
+    """A payload at a custom path, `to`. Its record is stored apart, and shows whether the file there is this payload."""
 
     name: str
     digest: str
@@ -78,7 +78,7 @@ class Placed(NamedTuple):
         return f"{PLACED}/{self.to}"
 
     def file(self, token: str, suffix: str) -> str:
-        """The path at which every attempt puts its payload."""
+        """The path at which every attempt stores its payload."""
         return self.to
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ Place = Key | Placed
 
 
 def check_payload_name(name: str) -> str:
-    """`name` itself, if it can be a folder on every platform and in every store; else InvalidName, saying why."""
+    """Return `name`, if it can be a folder on every platform and in every store; else raise InvalidName with the reason."""
     device = _DEVICE.match(name)
     if _SAFE_NAME.fullmatch(name) and not device:
         return name
@@ -120,7 +120,7 @@ _checked = lru_cache(256)(check_payload_name)
 
 
 def digest_of(name: str, version: object, params: bytes, upstream: Mapping[str, str]) -> str:
-    """The digest of a node: `params` are its canonical bytes, `upstream` maps each role to the digest of the node in it."""
+    """The digest of a node: `params` are its canonical bytes, `upstream` maps each role to the digest of its node."""
     parts = [beginning(name, version), params]
     if upstream:
         parts.extend([encode(role) + bytes.fromhex(upstream[role]) for role in sorted(upstream)])
@@ -128,7 +128,7 @@ def digest_of(name: str, version: object, params: bytes, upstream: Mapping[str, 
 
 
 def beginning(name: str, version: object) -> bytes:
-    """The bytes of scheme, payload name and version, with which what `digest_of` hashes begins."""
+    """The bytes of scheme, payload name and version, with which the input of `digest_of` to the hash begins."""
     if type(version) is not int:
         return b"".join((_PREFIX, encode(name), encode(version)))
     known = _beginnings.get((name, version))

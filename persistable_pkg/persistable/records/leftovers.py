@@ -1,4 +1,4 @@
-"""Remains of a killed generation, or that a commit makes void: files that no record names, and claims that nobody uses."""
+"""Remains of killed generations, and files that a commit makes void: files that no record names, and claims that no process uses."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ HANDED = f"{HIDDEN}/handed"
 
 _PAUSE = 0.05
 _SETTLED = 3600.0
-"""Seconds after which no request that was sent is still on its way."""
+"""Seconds after which every request that was sent has ended."""
 
 
 def new_handover_prefix() -> str:
-    """The beginning of the names of everything that one run hands over through a store; they tell whose run it is."""
+    """Return the beginning of the names of all payloads that one run passes on through a store; it names the process of the run."""
     return f"{HANDED}/{owners.process_name()}.{os.urandom(4).hex()}"
 
 
 def clear_handed_over(store: Store, own: str = "") -> None:
-    """Remove from a store what runs of killed processes were passing on, and what is in the folder `own`."""
+    """Remove payloads that runs of killed processes were passing on from a store, and those whose names begin with `own`."""
     with suppress(StoreError):
         for path in list(store.list(HANDED)):
             if (own and path.startswith(f"{own}.")) or owners.is_dead_name(path[len(HANDED) + 1 :].partition(".")[0]):
@@ -37,7 +37,7 @@ def clear_handed_over(store: Store, own: str = "") -> None:
 
 
 def replaced(store: Store, place: Place, found: Record | Unusable | None) -> Record | Unusable | None:
-    """The record that a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
+    """The record that a commit at `place` will replace: the one found of this payload, or that of another payload at the same path."""
     if found is None and isinstance(place, Placed):
         try:
             return Record.parse(store.get(place.path + SUFFIX))
@@ -49,7 +49,7 @@ def replaced(store: Store, place: Place, found: Record | Unusable | None) -> Rec
 
 
 def clear(store: Store, place: Place, failure: Failure | None, old: Record | Unusable | None, new: Record) -> None:
-    """Remove what the record `new` makes void, as far as that can be done now: it is garbage that nobody reads."""
+    """Remove the files that the record `new` makes void, as far as possible now: they are garbage that no call reads."""
     if failure is None and old is None:
         return
     if failure is not None:
@@ -62,14 +62,14 @@ def clear(store: Store, place: Place, failure: Failure | None, old: Record | Unu
 
 
 def may_have_left(failure: Failure) -> bool:
-    """Tell whether a failed attempt may have left files in doubt, and began so long ago that none of its requests is still on its way."""
+    """Tell whether a failed attempt may have left files in doubt, and began so long ago that all its requests have ended."""
     return failure.error.startswith("persistable.errors.Store") and time.time() - failure.started > _SETTLED + failure.seconds
 
 
 def tidy(store: Store, place: Place, patience: float = 0.0) -> None:
-    """Remove what a generation at `place` left that was killed: its claim, and files that no record names.
+    """Remove the remains of a killed generation at `place`: its claim, and files that no record names.
 
-    Does nothing while anybody else generates it. The scratch folder stays: the next attempt goes on from there. patience: seconds to wait
+    Does nothing while another process generates it. The scratch folder stays: the next attempt resumes from it. patience: seconds to wait
     for a process that was told to end, and may not have ended yet.
     """
     deadline = time.monotonic() + patience
@@ -86,7 +86,7 @@ def tidy(store: Store, place: Place, patience: float = 0.0) -> None:
 
 
 def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
-    """Remove the files at `place` that no record names, for whoever has the claim. `scratch`: the scratch folder as well."""
+    """Remove the files at `place` that no record names, for a caller with the claim. `scratch`: the scratch folder as well."""
     if isinstance(place, Placed):
         commit.complete_any(store, place)
     found = peek(store, place)
@@ -113,5 +113,5 @@ def _unnamed(store: Store, place: Place, record: Record | None) -> list[str]:
     listed = files_of(store, place, DAMAGED)
     if isinstance(place, Key):
         skip = len(place.path) + 1
-        listed = [path for path in listed if path[skip : skip + 8] not in commit.doubtful]  # their records may come yet
+        listed = [path for path in listed if path[skip : skip + 8] not in commit.doubtful]  # their records may still appear
     return [path for path in listed if not any(path == name or path.startswith(name + "/") for name in named)]

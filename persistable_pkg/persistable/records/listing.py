@@ -1,4 +1,4 @@
-"""The inventory of a store, found from its records alone: no class, no payload and no index is needed."""
+"""The contents of a store, found from its records alone: no class, no payload and no index is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from persistable.stores.base import Store
 from persistable.stores.custom_path import PLACED
 
 BATCH = 500
-"""Records that are asked for at once."""
+"""Records that are requested at once."""
 
 
 class Listed(NamedTuple):
@@ -25,7 +25,7 @@ class Listed(NamedTuple):
     record: Record | None
     """The record; None where it cannot be read."""
     refused: PayloadUntrusted | None = None
-    """The error for one that the store does not trust."""
+    """The error for a record that the store does not trust."""
 
     @property
     def key(self) -> Key:
@@ -34,9 +34,9 @@ class Listed(NamedTuple):
 
 
 def entries(store: Store, name: str = "") -> Iterator[Listed]:
-    """Every record in `store`, or every one of payloads called `name`, in no promised order, and a batch at a time.
+    """Every record in `store`, or every one of payloads called `name`, in no particular order, a batch at a time.
 
-    Raises InvalidName for a name that no payload can have, StoreTooNew where this version cannot read what is there.
+    Raises InvalidName for a name that no payload can have, StoreTooNew for a store or record of a later format.
     """
     store_format.before_reading(store)
     paths = store.list(check_payload_name(name) if name else "")
@@ -56,7 +56,7 @@ def _read(store: Store, paths: Iterable[str]) -> Iterator[Listed]:
 
 
 def _entry(store: Store, base: str, data: bytes) -> Listed | None:
-    """None for a file that only looks like a record by its name."""
+    """The entry of the file at `base`; None for a file that only looks like a record by its name."""
     place: Place | None
     try:
         record = Record.parse(data, store=store).checked()
@@ -70,7 +70,7 @@ def _entry(store: Store, base: str, data: bytes) -> Listed | None:
 
 
 def _place_of(base: str, key: str | None) -> Place | None:
-    """The place of which a record, without suffix, is `base`; `key` is what the record says. None where there is no such place."""
+    """The place whose record, without suffix, is at `base`; `key` is the key in the record. None where there is no such place."""
     try:
         if not base.startswith(PLACED + "/"):
             return Key.parse(base)

@@ -50,7 +50,7 @@ def process_name() -> str:
 
 
 def is_dead_name(name: str) -> bool:
-    """Tell whether the process of that `process_name` is known to be gone; False of what is no such name."""
+    """Tell whether the process of that `process_name` is known to be gone; False for a text that is no such name."""
     host, _, rest = name.partition("-")
     pid, _, start = rest.partition("-")
     if host != _short(_identity()["host"]) or not (pid.isdecimal() and start.isdecimal()):
@@ -59,12 +59,12 @@ def is_dead_name(name: str) -> bool:
 
 
 def is_dead(owner: bytes) -> bool:
-    """Tell whether an owner is known to be gone. A claim that cannot be read is not known to be anybody's."""
+    """Tell whether an owner is known to be gone; False for a claim that cannot be read."""
     return state_of(facts_of(owner)) == "dead"
 
 
 def state_of(facts: dict[str, Any]) -> State:
-    """The state of an owner, as seen from here: unknown on another host, while it is stopped, and where it may be another by now."""
+    """The state of an owner, as seen from here: unknown on another host, while stopped, and where it may be another process by now."""
     return _state_here(facts) if facts.get("host") == _identity()["host"] else "unknown"
 
 
@@ -97,7 +97,7 @@ def _is_there(pid: int) -> bool:
 def _is_there_on_windows(pid: int) -> bool:
     import ctypes  # os.kill(pid, 0) sends Ctrl-C there
 
-    here: Any = ctypes  # what follows is there on Windows only
+    here: Any = ctypes  # the rest exists on Windows only
     kernel = here.WinDLL("kernel32", use_last_error=True)
     kernel.OpenProcess.restype = ctypes.c_void_p
     handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
@@ -110,7 +110,7 @@ def _is_there_on_windows(pid: int) -> bool:
 
 
 def _start_of(pid: int) -> str | None:
-    """The time at which the process began, to tell it from a later one of the same number; None where the platform does not say."""
+    """The start time of the process, to distinguish it from a later one of the same number; None where the platform does not report it."""
     fields = fields_of(pid)
     return fields[19] if fields else None
 
@@ -129,7 +129,7 @@ def _checked(facts: bytes) -> bytes:
 
 
 def is_damaged(content: bytes) -> bool:
-    """Tell whether `content` is that of no sound claim."""
+    """Tell whether `content` is no sound claim."""
     return not facts_of(content)
 
 
@@ -142,7 +142,7 @@ def was_mine(content: bytes) -> bool:
 
 
 def facts_of(content: bytes) -> dict[str, Any]:
-    """The facts of a claim about its owner; nothing where it is damaged."""
+    """The facts of a claim about its owner; empty where it is damaged."""
     if len(content) > _LARGEST:
         return {}
     body, found, check = content.rpartition(_CHECK)

@@ -1,7 +1,7 @@
-"""Notes of items while they are being collected: which are there already, so that an attempt that was cut off can be resumed.
+"""Notes of items while they are being collected: the items that are complete, so that an attempt that was cut off can be resumed.
 
 Below ``.persistable/partial/<place>``: ``begun.json`` names the folder of the items and the code that makes them, and ``<token>/<n>.json``
-says that the item that came as number n is whole. All of it goes when the items are sealed.
+says that item number n is complete. All of it is removed when the items are sealed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from persistable.records.key import Place
 from persistable.stores.base import HIDDEN, Bytes, Store, extended, stat_many
 
 AT_ONCE = 32
-"""Items that a follower asks for at once."""
+"""Items that a follower requests at once."""
 _MANY = 64
 _DELETED = 5000
 
 
 class Unsealed(NamedTuple):
-    """An attempt at collecting, not yet sealed. python, quick, parts: the fingerprint of the code. made_from: what is upstream of it."""
+    """An attempt at collecting, not yet sealed. python, quick, parts: the fingerprint of the code. made_from: facts about its upstream."""
 
     base: str
     key: str
@@ -35,7 +35,7 @@ class Unsealed(NamedTuple):
     made_from: dict[str, Any] | None = None
 
     def path_of(self, number: int) -> str:
-        """The path of the note that item `number` is whole."""
+        """The path of the note that item `number` is complete."""
         return f"{self.base}/{self.token}/{number}.json"
 
     def to_bytes(self) -> bytes:
@@ -46,9 +46,9 @@ class Unsealed(NamedTuple):
 
     @classmethod
     def parse(cls, base: str, data: bytes) -> Unsealed | None:
-        """The note that `to_bytes` made `data` of; None where it is damaged."""
+        """The note in `data`, which `to_bytes` wrote; None where it is damaged."""
         try:
-            data = data.partition(b"\n")[0]  # a store that signs has put a line after it
+            data = data.partition(b"\n")[0]  # a store that signs adds a line after it
             facts: Any = json.loads(data)
             if not facts.pop("check") or _checked(facts) != data:
                 return None
@@ -62,12 +62,12 @@ def _checked(facts: dict[str, Any]) -> bytes:
 
 
 def base_of(place: Place) -> str:
-    """The folder of what is kept of items at `place` while they are being collected."""
+    """The folder of the notes about items at `place` while they are being collected."""
     return f"{HIDDEN}/partial/{place.path.removeprefix(HIDDEN + '/')}"
 
 
 def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str, Any] | None = None) -> Unsealed:
-    """Note that items are being collected at `place`; what another payload at the same path left there goes."""
+    """Note that items are being collected at `place`, and remove the remains of earlier attempts, also of another payload at that path."""
     if store.exists(f"{base_of(place)}/begun.json") and not discard_partial(store, place):
         forget(store, place)  # it is damaged
     begun = Unsealed(base_of(place), str(place.key), token, _folder_of(place, token), code.python, code.quick, dict(code.parts), made_from)
@@ -76,7 +76,7 @@ def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str
 
 
 def find_partial(store: Store, place: Place) -> Unsealed | None:
-    """The note of items begun and not sealed at `place`; None where that is nothing, or another payload at the same path."""
+    """The note of items begun and not sealed at `place`; None where there is none, or that of another payload at the same path."""
     begun = _read(store, place)
     return begun if begun is not None and begun.key == str(place.key) else None
 
@@ -90,7 +90,7 @@ def _read(store: Store, place: Place) -> Unsealed | None:
         begun = Unsealed.parse(base, store.get(path))
     except FileNotFoundError:
         return None
-    # a note that names the files of another is not believed
+    # a note that names the files of another attempt is not trusted
     return begun if begun is not None and begun.token.isalnum() and begun.folder == _folder_of(place, begun.token) else None
 
 
@@ -99,7 +99,7 @@ def _folder_of(place: Place, token: str) -> str:
 
 
 def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
-    """Items from `number` on, up to the first that is not there yet, without a listing."""
+    """Items from `number` on, up to the first that is missing, without a listing."""
     noted = _noted_from(store, begun, number)
     if _at_once(store):
         return noted
@@ -108,7 +108,7 @@ def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
 
 
 def entries(store: Store, begun: Unsealed, first: int = 0) -> dict[int, Entry]:
-    """Number to item, of all from number `first` on that are whole, in order, by a listing: also behind one that is missing."""
+    """Number to item, of all complete ones from number `first` on, in order, by a listing: also after one that is missing."""
     prefix = f"{begun.base}/{begun.token}/"
     names = {path: path[len(prefix) :].removesuffix(".json") for path in store.list(prefix[:-1]) if path.startswith(prefix)}
     paths = {path: int(name) for path, name in names.items() if name.isdecimal() and int(name) >= first}
@@ -135,9 +135,9 @@ def _noted_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
 
 
 def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping[str, Bytes]) -> None:
-    """Put what is not yet there of an item, and a note that it is whole, in one call.
+    """Put the files of an item, and a note that it is complete, in one call.
 
-    Where the store may put the note first, whoever reads it looks for the item.
+    Where the store may put the note first, readers of the note check the files of the item.
     """
     note = {begun.path_of(number): checked_line(entry, begun.folder)}
     if _at_once(store):
@@ -147,20 +147,20 @@ def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping
 
 
 def _at_once(store: Store) -> bool:
-    """Tell whether all that is changed in one call is there, or nothing."""
+    """Tell whether the changes of one call become visible together."""
     whole = extended(store)
     return whole.batches and whole.definite
 
 
 def forget(store: Store, place: Place) -> None:
-    """Remove the notes, now that the items are sealed: first what others would go on from."""
+    """Remove the notes, now that the items are sealed: first the one from which other processes would resume."""
     base = base_of(place)
     store.delete(f"{base}/begun.json")
     remove(store, store.list(base))
 
 
 def discard_partial(store: Store, place: Place) -> bool:
-    """Remove what is not sealed, items and notes; True if there was any."""
+    """Remove unsealed items and their notes; True if there were any."""
     begun = _read(store, place)
     if begun is None:
         return False

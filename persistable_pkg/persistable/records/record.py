@@ -1,7 +1,7 @@
 """A record: all that is known about one payload, in one JSON file beside it. Its appearance is the commit.
 
-The file is one JSON object. Its first line holds what a load needs, so that a hit parses only that; its last is a CRC-32 of every
-byte before it, so that a flipped or missing byte anywhere is noticed.
+The file is one JSON object. Its first line has the members that a load needs, so that a hit parses only these; its last is a CRC-32 of
+every byte before it, so that a flipped or missing byte anywhere is noticed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from persistable.stores.keys import SigningKey
 
 FORMAT = 1
-"""The format of records that are written here, and the latest that is understood. In every later one the first member of the file is
+"""The format of records that are written here, and the latest that can be read. In every later one the first member of the file is
 ``record``, the number of its format, and the last the checksum, as they are here."""
 SUFFIX = RECORD
 BY_HAND = ("put", "adopted")
@@ -34,7 +34,7 @@ OUTPUT_SUFFIX = ".output.txt"
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 _made = cast("Any", json.encoder.c_make_encoder)  # type: ignore[attr-defined]
-# what the encoder makes anew for each call
+# the encoder makes this anew for each call
 _encode: Callable[[Any, int], Iterable[str]] = _made(
     None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True
 )
@@ -57,7 +57,7 @@ def _none() -> Any:
 
 
 class Fact(Generic[FactT]):
-    """A member of a record that is parsed when it is first asked for. missing: makes what stands for one that is not there."""
+    """A member of a record that is parsed at its first access. missing: makes the value of a missing member."""
 
     def __init__(self, missing: Callable[[], FactT] | None = None) -> None:
         self._missing = missing
@@ -79,7 +79,7 @@ class Fact(Generic[FactT]):
 
 
 class Record:
-    """The facts of one payload. Everything but what a load needs is parsed when first asked for."""
+    """The facts of one payload. Members that no load needs are parsed at their first access."""
 
     __slots__ = ("_all", "_output", "data", "head", "key")
 
@@ -87,7 +87,7 @@ class Record:
         self.data = data
         """The content of the file."""
         self._output: Store | str | None = store
-        """The store with the output, or that itself."""
+        """The store with the output, or the output itself."""
         self._all: dict[str, Any] | None = None
         self.head = head
         """The members that a load needs: key, format, files, class and code among them."""
@@ -113,7 +113,7 @@ class Record:
                 expected=shown,
                 found=f"{crc32(body):08x}",
             )
-        try:  # the checksum tells of accidents; whoever makes one on purpose can write anything
+        try:  # the checksum shows accidents; a forged record may contain anything
             end = body.index(b"\n")
             if lines == 2:
                 end = body.index(b"\n", end + 1)
@@ -140,7 +140,7 @@ class Record:
 
     @classmethod
     def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes, signer: SigningKey | None = None) -> Record:
-        """The record of these facts; `fixed` are further members already encoded by `members`. `signer`: the key of the store it is for."""
+        """Make the record of these facts; `fixed` are more members encoded by `members`. `signer`: the key of the store it is for."""
         first, rest = "".join(_encode(head, 0)), "".join(_encode(details, 0))
         body = b"".join((f"{first[:-1]},\n{rest[1:-1]}".encode("utf-8", "surrogatepass"), *fixed))
         if signer is not None:
@@ -148,7 +148,7 @@ class Record:
         return cls(b'%b%b%08x"}\n' % (body, SEAL, crc32(body)), head, key)
 
     def revise(self, head: Mapping[str, Any], details: Mapping[str, Any], signer: SigningKey | None = None) -> Record:
-        """This record with some members replaced or added, signed by `signer` and by nobody else."""
+        """This record with some members replaced or added, signed by `signer` alone."""
         new_head = {**self.head, **head}
         rest = {name: fact for name, fact in self.facts().items() if name not in self.head and name not in ("signature", "checksum")}
         revised = Record.compose(self.key, new_head, {**rest, **details}, signer=signer)
@@ -160,15 +160,15 @@ class Record:
         return self.data
 
     def unsealed(self) -> bytes:
-        """The bytes that `sealed` makes the file of."""
+        """The bytes from which `sealed` makes the file."""
         return self.data[:-SEAL_BYTES]
 
     def to_dict(self) -> dict[str, Any]:
-        """Every member, as JSON has it."""
+        """Every member, as in the JSON."""
         return dict(self.facts())
 
     def checked(self) -> Record:
-        """Itself, all of it parsed. Raises PayloadCorrupted where any member is not what it should be."""
+        """Return itself, fully parsed. Raises PayloadCorrupted where a member is invalid."""
         self.facts()
         return self
 
@@ -231,9 +231,9 @@ class Record:
 
     @property
     def output(self) -> str:
-        """The end, 64 KiB at most, of the text that the generating code printed and logged; read when this is first asked.
+        """The end, 64 KiB at most, of the text that the generating code printed and logged; read at the first access.
 
-        Empty where there was none, where `output=False` kept none, and where the file has gone.
+        Empty where there was none, where `output=False` kept none, and where the file is gone.
         """
         store = self._output
         if isinstance(store, str):
@@ -250,7 +250,7 @@ class Record:
 
     @property
     def attempt_token(self) -> str:
-        """Unlike in any other commit of the same key."""
+        """The token of the attempt, different from that of any other commit of the same key."""
         token: str = self.head["token"]
         return token
 
@@ -294,7 +294,7 @@ class Record:
     """Digests of the payloads it was made from, by key: ``direct``, and ``further`` upstream as far as it was known."""
 
     accepted_causes: Fact[list[str]] = Fact(missing=list)
-    """Changes upstream when the code was accepted: keys, each with what stands for its code or bytes as they were then."""
+    """Changes upstream when the code was accepted: keys, each with a mark of its code or bytes at that time."""
 
     versions: Fact[dict[str, str]] = Fact()
     """Versions of Python, this library and the packages that had been imported by then."""
@@ -344,21 +344,21 @@ class Record:
     """Tries up to and including the one that worked."""
 
     notes: Fact[dict[str, Any]] = Fact(missing=dict)
-    """Facts that the generating code itself wanted kept, such as the exit status and output of a shell script."""
+    """Facts that the generating code itself added, such as the exit status and output of a shell script."""
 
     signature: Fact[dict[str, str] | None] = Fact(missing=_none)
-    """The public key ``by`` which it says to be signed, and the signature; None where it is not. Only a store with ``trust=`` looks whether
-    it is right."""
+    """The public key ``by`` that it names as its signer, and the signature; None where it is not signed. Only a store with ``trust=``
+    verifies it."""
 
     @property
     def trusted(self) -> bool:
-        """True where it was read from a store with ``trust=``, which has found the signature of somebody that it trusts."""
+        """True where it was read from a store with ``trust=``, which has verified the signature of a signer that it trusts."""
         from persistable.stores.signed import Verified
 
         return isinstance(self.data, Verified)
 
     source: Fact[dict[str, str]] = Fact(missing=dict)
-    """The source of a class or step of a script or notebook that asked for it, by ``source=True``, with what it uses of that: name to
+    """The source of a class or step of a script or notebook, kept by ``source=True``, with the definitions in it that it uses: name to
     Python statement, in the order to execute them. It is code: `Catalog.node` executes it only where the record is trusted."""
 
     @property
@@ -386,7 +386,7 @@ def _restored(data: bytes, output: str) -> Record:
 
 
 def _check_head(head: Any) -> None:
-    """Raise TypeError or LookupError unless what a load needs is there, and of its type. At every hit: nothing here may cost anything."""
+    """Raise TypeError or LookupError unless the members that a load needs are there, with their types. Runs at every hit: must be fast."""
     texts = head["key"].__class__ is head["token"].__class__ is head["class"].__class__ is str
     code, items, files = head["code"], head.get("items"), head["files"]
     if not texts or head["io"].__class__ is not dict or files.__class__ is not list:
@@ -401,7 +401,7 @@ def _check_head(head: Any) -> None:
 
 
 def _leave_out_unknown(head: Any) -> None:
-    """Take from what is said of each file what this version does not know, and check again."""
+    """Drop the facts about each file that this version does not know, and check again."""
     head["files"] = [file[:4] for file in head["files"]]
     _check_head(head)
 
@@ -458,7 +458,7 @@ def _check_members(facts: Any, data: bytes) -> None:
 
 
 def _check_depth(facts: Any) -> None:
-    """Raise ValueError for what is nested deeper than params can be: whoever walks it would run out of stack."""
+    """Raise ValueError if it is nested deeper than params can be: code that walks it would run out of stack."""
     level: list[Any] = [facts]
     for _ in range(_DEEPEST):
         inner: list[Any] = []
@@ -477,13 +477,13 @@ _FIRST = re.compile(rb'\{"record":([0-9]{1,9})[,}]')
 
 
 def _later_format(data: bytes) -> int | None:
-    """The format of a record that begins as every record does, where it is a later one; None for all else."""
+    """The number of a later format with which a record begins; None for all other data."""
     found = _FIRST.match(data)
     return int(found[1]) if found is not None and int(found[1]) > FORMAT else None
 
 
 def _of_another_format(key: Any, found: Any) -> StoreTooNew | PayloadCorrupted:
-    """The error for a record that says another format than is known here."""
+    """Return the error for a record of another format than the one known here."""
     if found.__class__ is not int or found < FORMAT:
         return _meaningless(None if key is None else cast("Key", key), ValueError(f"its format is {found!r:.40}"))
     path = f"{key}{SUFFIX}" if key else ""
@@ -501,7 +501,7 @@ def _meaningless(key: Key | None, error: BaseException) -> PayloadCorrupted:
 
 
 def sealed(body: bytes, signer: SigningKey | None = None) -> bytes:
-    """A record, given all of it but the signature by `signer` and the checksum."""
+    """Return a record, given all of it but the signature by `signer` and the checksum."""
     if signer is not None:
         body = _signed(body, signer)
     return b'%b%b%08x"}\n' % (body, SEAL, crc32(body))
@@ -514,23 +514,23 @@ def _signed(body: bytes, signer: SigningKey) -> bytes:
 
 
 def members(facts: Mapping[str, Any]) -> bytes:
-    """`facts`, of which there is at least one, as further members of a record, on a line of their own."""
+    """Encode `facts`, at least one, as further members of a record, on a line of their own."""
     return b",\n" + encoded(facts)[1:-1]
 
 
 def text_of(fact: Any) -> str:
-    """`fact` as JSON, as compact as records have it."""
+    """`fact` as JSON, as compact as in records."""
     return "".join(_encode(fact, 0))
 
 
 def encoded(fact: Any) -> bytes:
-    """`fact` as records have it."""
+    """`fact` as JSON bytes, as in records."""
     return "".join(_encode(fact, 0)).encode("utf-8", "surrogatepass")
 
 
 @cache
 def host_name() -> str:
-    """This machine's."""
+    """The name of this machine."""
     import socket
 
     return socket.gethostname()

@@ -1,7 +1,7 @@
-"""Records that this machine has read or written, kept in a SQLite file of the user's cache folder by path and stamp.
+"""Records that this machine has read or written, cached in a SQLite file of the user's cache folder by path and stamp.
 
-Whoever asks a bucket for thousands of records lists them, which is a request for a thousand, and reads only those that are not known by the
-stamp that the listing tells. The file can be deleted at any time; what is damaged in it is read again from the store.
+A request for thousands of records of a bucket lists them first, a thousand in one request, and then reads only those whose stamps in the
+listing are not in the cache. The file can be deleted at any time; damaged rows are read again from the store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from persistable.stores.cache_folder import file_of
 from persistable.stores.record_file import SEAL_BYTES
 
 LARGEST = 1 << 29
-"""Bytes of one file at most: then it begins anew."""
+"""Largest size of the file in bytes; a larger one is started anew."""
 _TABLE = "CREATE TABLE IF NOT EXISTS records (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"
 _FIND = "SELECT path, stamp, data FROM records WHERE path IN (SELECT value FROM json_each(?))"
 _KEEP = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
@@ -28,7 +28,7 @@ _WAIT = 5.0
 
 
 class Read:
-    """Records read together. data: the bytes by path, and, where `colocated`, of what came along with them."""
+    """Records read together. data: the bytes by path, and, if `colocated`, those of files that were returned with them."""
 
     def __init__(self, store: Store, paths: Iterable[str], colocated: bool = False) -> None:
         self._store = store
@@ -43,12 +43,12 @@ class Read:
         self.data = _read(store, {path: listed.found[path] for path in wanted if path in listed.found}, listed)
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of files beside these records; the store is not asked for what the listing has not told of."""
+        """The bytes of files beside these records; the store is not asked for files that the listing showed to be missing."""
         wanted = [path for path in paths if path in self._listed.found or stem_of(path) not in self._stems]
         return self._store.get_many(wanted) if wanted else {}
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        """The sizes of files beside these records; the store is asked for those that the listing has not told of."""
+        """The sizes of files beside these records; the store is asked only for those of records that were not listed."""
         found: dict[str, Stat] = {}
         rest: list[str] = []
         for path in paths:
@@ -60,13 +60,13 @@ class Read:
 
 
 def records_at(store: Store, paths: Sequence[str]) -> dict[str, bytes]:
-    """The records at `paths`, in as few requests as the store can: of many in a bucket, those that are not known."""
+    """The records at `paths`, in as few requests as the store can: of many in a bucket, only those that are not cached."""
     return Read(store, paths).data if extended(store).batches else store.get_many(paths)
 
 
 def _read(store: Store, there: Mapping[str, Stat], listed: Listed) -> dict[str, bytes]:
-    """The records that are `there`, and those that were not listed: what is not known by its stamp is read in one call."""
-    file = file_of("records", store.url) if extended(store).trust is None else None  # signatures are looked at when it is read
+    """The records that are `there`, and those that were not listed; all that are not cached by their stamp are read in one call."""
+    file = file_of("records", store.url) if extended(store).trust is None else None  # signatures are verified on reading
     data = _known(file, there) if file is not None else {}
     read = extended(store).get_stamped([*[path for path in there if path not in data], *listed.unknown])
     if file is not None:
@@ -82,7 +82,7 @@ def _known(file: Path, there: Mapping[str, Stat]) -> dict[str, bytes]:
     try:
         with closing(sqlite3.connect(file, timeout=_WAIT)) as db:
             rows = db.execute(_FIND, (json.dumps(list(there)),)).fetchall()
-    except sqlite3.OperationalError:  # somebody writes to it for long
+    except sqlite3.OperationalError:  # another process writes to it for long
         return {}
     except sqlite3.Error:
         with suppress(OSError):
@@ -101,7 +101,7 @@ set_note_of_written(_note)
 
 
 def _keep(file: Path, new: Iterable[tuple[str, str, bytes]]) -> None:
-    """Keep these; where that cannot be, they are read again the next time."""
+    """Cache these; where that fails, they are read again the next time."""
     with suppress(OSError, sqlite3.Error):
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists() and file.stat().st_size > LARGEST:

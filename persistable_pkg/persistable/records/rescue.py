@@ -1,4 +1,4 @@
-"""Payloads that were computed and cannot be written: kept as a pickle, or as the file that it is, so that the work is not lost."""
+"""Payloads that were computed and cannot be written: kept as a pickle, or as their own file, so that the work is not lost."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FOLDER = f"{HIDDEN}/rescued"
 
 
 def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = "", files: Sequence[FileFact] = ()) -> None:
-    """Keep `result` beside what is in `store`, or on this machine where that cannot be, and say in `error` where. Never raises.
+    """Keep `result` beside the payloads in `store`, or on this machine if that fails, and add its location to `error`. Never raises.
 
-    name: of a piece of the payload, such as an item. files: where the files of a payload in a file are in the store by now.
+    name: of a piece of the payload, such as an item. files: those files of a payload in a file that are in the store by now.
     """
     try:
         if isinstance(result, InFile):
@@ -32,7 +32,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
             kept = _in_store(store, key, name, result) if not isinstance(error, StoreError) else None
             where = kept or _here(key, name, result)
             how = "PickleFileIO().load(...) reads it" + ("" if name else ", put(payload) stores it")
-    except Exception as second:  # noqa: BLE001 - the first error is the one to tell of
+    except Exception as second:  # noqa: BLE001 - the first error is the one to report
         error.add_note(f"what was computed could not be kept either: {redact(str(second))}")
         return
     error.__dict__["rescued"] = where
@@ -45,7 +45,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
 
 
 def _file(store: Store, key: Key, result: InFile, files: Sequence[FileFact]) -> str:
-    """Move the file, or the files, of a payload to where they stay."""
+    """Copy the file, or the files, of a payload to the folder of rescued ones, or on this machine, and return the location."""
     try:
         base = f"{FOLDER}/{key.path}"
         if files:

@@ -1,8 +1,8 @@
-"""Scratch folders: where a generation keeps checkpoints that outlive a kill, until its commit.
+"""Scratch folders, in which a generation keeps checkpoints that survive a kill, until its commit.
 
-In a store that is a folder they lie in its hidden folder. Other stores, and those that sign what comes of it, have them on this machine,
-in a folder that only this user can have filled: what is found there decides what becomes a payload. Among temporary files anybody may have
-made one of that name before, so it is taken only if it is this user's own and closed to others; else one below the user's home serves.
+In a store that is a folder they are in its hidden folder. For other stores, and those that sign payloads, they are on this machine, in a
+folder that only this user can have filled: its content decides what becomes a payload. Among temporary files another user may have made
+one of that name before, so it is used only if it is this user's own and closed to others; else one below the user's home is used.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from persistable.stores.reach import in_memory
 
 
 def scratch_folder(store: Store, place: Place) -> Path:
-    """The folder in which a generation at `place` keeps its checkpoints; not made yet, but for the folder of this user that it is in."""
+    """The folder in which a generation at `place` keeps its checkpoints; not made yet, except for this user's own folder above it."""
     path = place.path if isinstance(place, Key) else f"{place.to}/{place.digest}"
     local = _in_store(store, path)
     return local if local is not None else _here(store) / path
 
 
 def scratch_elsewhere(store: Store) -> Path | None:
-    """The folder of this machine with the checkpoints of all generations in `store`; None where they are in it, or there can be none."""
+    """The folder on this machine with the checkpoints of all generations in `store`; None where they are in it, or none is usable."""
     try:
         return None if _in_store(store, "any") is not None else _here(store)
     except StoreError:
@@ -33,7 +33,7 @@ def scratch_elsewhere(store: Store) -> Path | None:
 
 
 def _in_store(store: Store, path: str) -> Path | None:
-    signs = extended(store).signer is not None  # then not where others may write: what comes of it is signed
+    signs = extended(store).signer is not None  # then not where others may write: the payloads are signed
     return store.local_path(f"{HIDDEN}/scratch/{path}") if not signs else None
 
 
@@ -45,11 +45,11 @@ def _here(store: Store) -> Path:
 
 
 def forget_appended(store: Store, place: Place) -> None:
-    """Remove what an attempt at `place` that was cut off has appended: the next one begins anew."""
+    """Remove the rows that an attempt at `place` that was cut off has appended: the next one begins anew."""
     try:
         folder = scratch_folder(store, place) / "appended"
     except StoreError:
-        return  # then there can be nothing
+        return  # then nothing was appended
     if folder.exists():
         import shutil
 
@@ -57,7 +57,7 @@ def forget_appended(store: Store, place: Place) -> None:
 
 
 def own_folder() -> Path:
-    """A folder of this machine that is this user's own, the same each time. Raises StoreError where there can be none."""
+    """A folder of this machine that is this user's own, the same each time. Raises StoreError where none is usable."""
     import tempfile
 
     user = str(os.geteuid()) if hasattr(os, "geteuid") else "user"
@@ -76,14 +76,14 @@ def own_folder() -> Path:
 
 
 def _is_own(folder: Path) -> bool:
-    """Tell whether it is there, made if need be, and nobody else can have put anything into it."""
+    """Tell whether the folder exists, made if need be, and no other user can have put a file into it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             pass
-        found = folder.lstat()  # not what a link leads to
+        found = folder.lstat()  # not the target of a link
         if not stat.S_ISDIR(found.st_mode):
             return False
         if not hasattr(os, "geteuid"):

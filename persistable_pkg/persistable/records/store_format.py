@@ -1,7 +1,7 @@
-"""The format of a store, said in one small file of it, ``.persistable/store.json``: who may read there, and who may write.
+"""The format of a store, declared in one small file of it, ``.persistable/store.json``: which versions may read there, and write.
 
-It is looked for once by each process and store, when a record is not found or something is about to be written, and made with the first
-claim. A store without it is one of format 1. What else a record says of its own format is checked wherever it is read, see `record`.
+It is looked for once by each process and store, when a record is not found or before a write, and made with the first
+claim. A store without it has format 1. The format that a record itself declares is checked wherever it is read, see `record`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from persistable.records.key import SCHEME
 from persistable.stores.base import HIDDEN, extended
 
 FORMAT = 1
-"""The one that is written here, and the latest that is understood."""
+"""The format that is written here, and the latest that can be read."""
 PATH = f"{HIDDEN}/store.json"
 _CHECK = b',"check":"'
 _NUMBERS = ("format", "scheme", "min_reader", "min_writer")
@@ -45,13 +45,13 @@ class _Seen(NamedTuple):
 
 
 def before_reading(store: Any) -> None:
-    """Raise StoreTooNew unless this version can read what `store` holds."""
+    """Raise StoreTooNew unless this version can read the data in `store`."""
     if extended(store).format_seen is None:
         _look(store)
 
 
 def before_writing(store: Any) -> None:
-    """Raise StoreTooNew unless this version may write into `store`; a store that does not say its format does from now on."""
+    """Raise StoreTooNew unless this version may write into `store`; declare the format in a store that has not declared one."""
     seen: _Seen | None = extended(store).format_seen
     if seen is not None and seen.ready:
         return
@@ -62,14 +62,14 @@ def before_writing(store: Any) -> None:
         seen = _mark(store, seen)
     if seen.format is not None and seen.format.min_writer > FORMAT:
         raise _too_new(store, seen.format, f"may only be written by versions that know format {seen.format.min_writer}", "min_writer")
-    for layer in extended(store).layers:  # each is a store by itself; of those that may be away the primary alone is asked
+    for layer in extended(store).layers:  # each is a store by itself; of those that may be unreachable only the primary is asked
         if not layer.readonly and extended(layer.store).definite:
             before_writing(layer.store)
     _remember(store, seen._replace(ready=True))
 
 
 def format_of(store: Any) -> Format | None:
-    """The format that `store` says it has; None where it says none. Raises StoreTooNew."""
+    """The format that `store` declares; None where it declares none. Raises StoreTooNew."""
     data = store.get_many([PATH]).get(PATH)
     return None if data is None else _parsed(store, data)
 
@@ -81,7 +81,7 @@ def to_bytes(told: Format) -> bytes:
 
 
 def _look(store: Any) -> _Seen | None:
-    """Read the declared format of `store` and remember it; None where the store cannot be asked now: the next call tells why."""
+    """Read the declared format of `store` and remember it; None where the store cannot be reached now: the next call raises the error."""
     try:
         data: bytes | None = store.get_many([PATH]).get(PATH)
     except StoreTooNew:
@@ -95,7 +95,7 @@ def _look(store: Any) -> _Seen | None:
 
 
 def _mark(store: Any, seen: _Seen) -> _Seen:
-    """Say the format in `store`, unless it may not be written."""
+    """Declare the format in `store`, unless it may not be written."""
     own = Format(made_by=f"persistable {sys.modules['persistable'].__version__}")
     try:
         if seen.damaged:
@@ -104,7 +104,7 @@ def _mark(store: Any, seen: _Seen) -> _Seen:
             return _look(store) or seen
     except StoreTooNew:
         raise
-    except OSError:  # what is written next says so at length
+    except OSError:  # the next write reports it in detail
         return seen
     return _Seen(own)
 
@@ -112,7 +112,7 @@ def _mark(store: Any, seen: _Seen) -> _Seen:
 def _remember(store: Any, seen: _Seen) -> _Seen:
     try:
         store.format_seen = seen
-    except AttributeError:  # it has slots: it is asked each time
+    except AttributeError:  # it has slots, so it is read each time
         pass
     return seen
 
@@ -120,7 +120,7 @@ def _remember(store: Any, seen: _Seen) -> _Seen:
 def _parsed(store: Any, data: bytes) -> Format | None:
     """The format in the file; None where it is damaged. Raises StoreTooNew for one that this version cannot read."""
     text, has_check, check = data.rpartition(_CHECK)
-    if has_check and check != b'%08x"}\n' % crc32(text):  # one that people have written has none
+    if has_check and check != b'%08x"}\n' % crc32(text):  # a file written by hand has none
         return None
     try:
         facts: Any = json.loads(data)

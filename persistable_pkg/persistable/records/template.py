@@ -14,16 +14,16 @@ from persistable.stores.base import HIDDEN, check_path
 
 
 class _Token(Enum):
-    """Stands for what is not one given character."""
+    """The token for the text of a field, among tokens of single characters."""
 
     ONE_OR_MORE = "one or more"
     """Any characters but separators, at least one."""
 
 
 class Template:
-    """A relative path with named fields, none of which reaches over a separator.
+    """A relative path with named fields, none of which spans a separator.
 
-    `format` and `match` invert each other: values that another reading of the path would tell apart differently are refused, so that two of
+    `format` and `match` invert each other: values that could be read back from the path as other values are refused, so that two of
     them never share a path. A template that ends in ``/`` names folders. Raises InvalidName for a text that can be no such path.
     """
 
@@ -43,9 +43,9 @@ class Template:
         return self.parts[0][0].rpartition("/")[0] if self.parts else ""
 
     def format(self, **values: object) -> str:
-        """The path of these values, text or numbers; without a separator at its end.
+        """Return the path of these values, text or numbers; without a separator at its end.
 
-        Raises InvalidName for a value that can be no part of a path, would leave its folder, or would be read back as another; TypeError
+        Raises InvalidName for a value that cannot be part of a path, would leave its folder, or would be read back as another; TypeError
         where fields are missing or unknown.
         """
         if values.keys() != set(self.fields):
@@ -73,12 +73,12 @@ class Template:
         return found.groupdict() if found is not None else None
 
     def match_greedily(self, path: str) -> dict[str, str] | None:
-        """The other way to read `path`, where there may be one: its first fields as long as they can be."""
+        """The values of another reading of `path`, where there is one: its first fields are as long as they can be."""
         found = self._greedy.fullmatch(path)
         return found.groupdict() if found is not None else None
 
     def overlaps(self, other: Template) -> bool:
-        """Tell whether some path could be one of both, upper and lower case taken as one."""
+        """Tell whether a path could match both templates, ignoring case."""
         mine, others = _tokens(self), _tokens(other)
         seen = {(0, 0)}
         stack = [(0, 0)]
@@ -94,7 +94,7 @@ class Template:
 
     @cached_property
     def is_certain(self) -> bool:
-        """Tell whether every part of a path has one field at most, so that there is one way to read it."""
+        """Tell whether each part of a path has one field at most, so that there is only one way to read it."""
         return all(part.count("{") < 2 for part in self.text.replace("{{", "").split("/"))
 
     @cached_property
@@ -166,7 +166,7 @@ def _tokens(template: Template) -> list[Any]:
 
 
 def _steps(mine: list[Any], others: list[Any], i: int, j: int) -> Iterator[tuple[int, int]]:
-    """The pairs of places after one more character, or the end of a field, from place `i` in one row of tokens and `j` in the other."""
+    """The pairs of positions after one more character, or the end of a field, from `i` in one row of tokens and `j` in the other."""
     # each step reads one character on both sides; a field may stay where it is and read the next one as well
     a = mine[i] if i < len(mine) else None
     b = others[j] if j < len(others) else None

@@ -1,4 +1,4 @@
-"""Versions of the installed distributions that what is imported comes from, read from the names of their folders."""
+"""Versions of the installed distributions of imported modules, read from the names of their metadata folders."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import cache
 from typing import Any
 
 _known: dict[str, tuple[str, str] | None] = {}
-"""Top-level module to distribution and version; None for what is of none."""
+"""Top-level module to distribution and version; None for a module without a distribution."""
 _ENDS = (".dist-info", ".egg-info")
 
 
 def imported_versions() -> dict[str, str]:
-    """Distribution to version, for all that top-level modules imported so far are of; modules of none by their ``__version__``."""
+    """Distribution to version, for all top-level modules imported so far; a module without one by its own name and ``__version__``."""
     found: dict[str, str] = {}
     for name, module in list(sys.modules.items()):
         if "." in name or name in sys.stdlib_module_names or name.startswith("__"):
@@ -52,7 +52,7 @@ def _site(path: str) -> str:
 
 @cache
 def _infos(folder: str) -> dict[str, str]:
-    """Name of each distribution whose description is in `folder`, to its path."""
+    """Name of each distribution with metadata in `folder`, to the path of the metadata."""
     try:
         names = [name for name in os.listdir(folder or ".") if name.endswith(_ENDS)]
     except OSError:
@@ -62,7 +62,7 @@ def _infos(folder: str) -> dict[str, str]:
 
 @cache
 def _modules(folder: str) -> dict[str, str]:
-    """Top-level module to the description of the distribution that brings it, for those in `folder`."""
+    """Top-level module to the metadata path of its distribution, for those in `folder`."""
     found: dict[str, str] = {}
     for info in _infos(folder).values():
         listed = _read(os.path.join(info, "top_level.txt"))
