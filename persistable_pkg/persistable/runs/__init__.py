@@ -1,1 +1,1 @@
-"""Plan and run: which payloads are missing, and the loop that has them generated."""
+"""Plan and run: the search for missing payloads, and the loop that generates them."""

@@ -1,4 +1,4 @@
-"""`accept_code`: say of many payloads at once that nothing that matters has changed."""
+"""`accept_code`: accept the code changes of many payloads at once, as changes in nothing that matters."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from persistable.stores.base import Store
 
 
 def accept_code(*targets: Any, reason: str, store: Any = None, upstream: bool = True) -> int:
-    """Record of every stored payload among `targets` that is stale, or foreign, that the code changed in nothing that matters.
+    """Accept the code of every stale or foreign payload stored among `targets`: record that it has changed in nothing that matters.
 
     Parameters:
         targets: nodes, families, lists or dicts of them, pipelines, workspaces.
-        reason: is kept in each record.
-        store: for nodes that name none; by default as for `run`.
-        upstream: whether what they are made from is accepted as well.
+        reason: the text to keep in each record.
+        store: the store of nodes that name none; by default as for `run`.
+        upstream: whether their upstream payloads are accepted as well.
 
-    The value is how many records say so now; what is made from these, and was stale only because of them, needs none of it.
+    Returns the number of records changed. Payloads downstream that were stale only because of these need no change.
     """
     leaves = leaves_of(targets)
     found = pairs(leaves, base_of(leaves, store))
@@ -29,7 +29,7 @@ def accept_code(*targets: Any, reason: str, store: Any = None, upstream: bool = 
 
 
 def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
-    """Accept the code of these nodes, each in its store, upstream before downstream, see `accept_code`."""
+    """Accept the code of these nodes, each in its store, given upstream before downstream; see `accept_code`."""
     left = [(node, store) for node, store in nodes if node.is_persisted]
     number = 0
     for first in range(0, len(left), PORTION):
@@ -45,7 +45,7 @@ def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
 
 
 def _lineage(found: list[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
-    """These and everything upstream of them, upstream first, each with its store."""
+    """These nodes and all upstream of them, upstream first, each with its store."""
     done: dict[tuple[str, Any], tuple[Any, Store]] = {}
     stack = [(node, store, False) for node, store in reversed(found)]
     while stack:

@@ -1,4 +1,4 @@
-"""`Attempt`: one try at one unit, under way at an executor; and what becomes of one whose worker died."""
+"""`Attempt`: one attempt at one unit, under way at an executor; and the outcome of one whose worker died."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from persistable.runs.planner import Unit
 from persistable.runs.worker import Outcome, failed
 
 PATIENCE = 1.0
-"""Seconds for a worker that was killed to be gone."""
+"""Seconds to wait for a killed worker to be gone."""
 
 
 class Attempt:
-    """One try at one unit, under way."""
+    """One attempt at one unit, under way."""
 
     __slots__ = ("begun", "future", "limit", "number", "said", "started", "unit")
 
@@ -38,10 +38,10 @@ class Attempt:
         self.said: list[str] = []
         """Output that the worker has sent so far."""
         self.begun: float | None = None
-        """The time at which it was first seen running: waiting for a worker does not count against its time."""
+        """The time at which it was first seen running: the wait for a worker does not count against its time limit."""
 
     def hear(self, event: events.Printed | events.Logged) -> None:
-        """Keep the end of what the worker has sent of the output."""
+        """Keep the end of the output that the worker has sent."""
         text = event.text
         if isinstance(event, events.Logged):
             text = f"{event.record.get('levelname', event.severity)} {event.logger}: {text}\n"
@@ -51,7 +51,7 @@ class Attempt:
 
 
 class Joint:
-    """One try at several units in one batch, under way. None of them asks for resources, so none has a time limit."""
+    """One attempt at several units in one batch, under way. None of them asks for resources, so none has a time limit."""
 
     __slots__ = ("future", "store", "units")
 
@@ -61,13 +61,13 @@ class Joint:
         self.future = future
 
     def forget(self) -> None:
-        """Forget the claims on these: their worker was stopped, or has died."""
-        with suppress(StoreError):  # they are taken over by whoever comes next
+        """Remove the claims on its units: their worker was stopped, or has died."""
+        with suppress(StoreError):  # the next process takes them over
             claim_watch.forget_dead(self.store, [unit.place.path for unit in self.units])
 
 
 def died(attempt: Attempt, error: Exception) -> Outcome:
-    """The outcome of an attempt whose worker died: what it left is removed, and its failure recorded for it."""
+    """The outcome of an attempt whose worker died: its leftovers are removed, and its failure is recorded."""
     unit = attempt.unit
     error = clean(_of_node(error, unit.node.key))
     outcome = failed_here(error, unit, attempt.number)
@@ -86,12 +86,12 @@ def died(attempt: Attempt, error: Exception) -> Outcome:
 
 
 def failed_here(error: Exception, unit: Unit, number: int) -> Outcome:
-    """The outcome of an attempt that ended in the process that runs, by `error`."""
+    """The outcome of an attempt that `error` ended in this process."""
     return failed(error, unit.node.retry, number, 0.0)
 
 
 def _of_node(error: Exception, key: Key) -> Exception:
-    """A `WorkerDied` that says which node it was about; other errors as they are."""
+    """A `WorkerDied` with the key of its node; other errors as they are."""
     if not isinstance(error, WorkerDied):
         return error
     of_node = WorkerDied(f"{key} was not finished: {error}", key=key, exitcode=error.exitcode)

@@ -1,8 +1,8 @@
 """`Batch`: many short generations in one store, claimed together, performed one after another, and committed together.
 
-For stores where a commit costs more than what is committed. Whoever waits for one of them waits no longer than a period, the commits, and
-the one that is being performed: then what is finished is committed, and what has not begun is given back, whatever that one does. A batch
-whose members take longer than expected gives back those that it has not begun within a period, so that others can perform them.
+For stores where a commit costs more than the data committed. Another process waits for a member at most a period, the commits, and the
+member being performed: then finished members are committed, and members not begun are given back, even if that one takes longer. A batch
+whose members take longer than expected gives back those that it has not begun within a period, so that other processes can perform them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from persistable.stores.base import BaseStore, Bytes, Store, extended, stat_many
 from persistable.stores.overlay import BufferedStore
 
 PERIOD = 0.1
-"""Seconds for which a finished payload may wait for its commit, and a batch begins members; more where those who wait look less often."""
+"""Seconds that a finished payload may wait for its commit, and during which a batch begins members; more in stores polled less often."""
 LONGEST = 8.0
-"""Seconds that a batch should take with its claims and commits: claims are young then, and nobody asks whether they are still held."""
+"""Seconds that a batch should take with its claims and commits: other processes do not yet check whether so young claims are still held."""
 MOST = 2000
-"""Members of a batch at most: as many claims are held, and are left behind by a process that is killed."""
+"""The maximum number of members of a batch: as many claims are held, and are left behind by a killed process."""
 LARGEST = 1 << 23
-"""Bytes of finished payloads that are kept in memory."""
+"""Bytes of finished payloads in memory above which they are committed."""
 
 _WORTHLESS = 5
-"""The part of the work that a call is to be worth, below which handing it over costs more."""
+"""The divisor of the intended work of a call: a call with less work than that part costs more than it saves."""
 
 
 def period_of(store: BaseStore) -> float:
@@ -44,7 +44,7 @@ def period_of(store: BaseStore) -> float:
 
 
 class Ended(NamedTuple):
-    """Outcome of one member. error: the exception that ended it, None where it is committed. seconds: its duration."""
+    """Outcome of one member. error: the exception that ended it, None if it is committed. seconds: its duration."""
 
     number: int
     error: BaseException | None
@@ -56,10 +56,10 @@ Perform = Callable[[int, bool], object]
 
 
 class Batch:
-    """Members by number, whose keys are `places` and of which nothing was stored.
+    """A batch of members, by number, with the keys `places`; nothing was stored of them.
 
-    `ended` and `left` grow: those performed, and those that are somebody else's, or were given back; of these, `late` are those that it
-    had no time for. `seconds`: what it took, with its claims and commits.
+    `ended` and `left` grow: the performed members, and those of other processes or given back; of the latter, `late` are those that the
+    batch had no time for. `seconds`: its duration with claims and commits.
     """
 
     claims: claims.Claims
@@ -83,12 +83,12 @@ class Batch:
         self.late: set[int] = set()
 
     def perform(self, go_on: Callable[[], bool]) -> None:
-        """Perform what nobody else does, until `go_on` says no after a failure. What is finished is committed, come what may."""
+        """Perform the members that no other process holds, until `go_on` is False after a failure. Finished ones are always committed."""
         begun = time.perf_counter()
         watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="persistable-batch", daemon=True)
         try:
             failed_before = self._claim(claims.here())
-        except StoreError:  # what stands in the way is told by each of them, alone
+        except StoreError:  # each member raises it again when it is performed alone
             self.left.extend(range(len(self._paths)))
             return
         try:
@@ -109,7 +109,7 @@ class Batch:
                 self.seconds = time.perf_counter() - begun
 
     def _claim(self, holder: FrameType) -> set[int]:
-        """Let those wait that nobody else holds nor has committed; the value is those of them that have failed before."""
+        """Claim and queue the members that no other process holds or has committed; return the numbers of those that failed before."""
         self.claims = claims.Claims(self._store, self._paths, holder)
         try:
             doubtful = self.claims.bases - self.claims.new
@@ -138,7 +138,7 @@ class Batch:
             self._perform(number, failed_before)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - it becomes a fact
+        except BaseException as error:  # noqa: BLE001 - it becomes part of the outcome
             pending.drop()
             self.ended.append(Ended(number, error, time.perf_counter() - start))
             return False
@@ -153,7 +153,7 @@ class Batch:
         return True
 
     def _commit(self) -> None:
-        """Commit what is finished, in one call of the store."""
+        """Commit the finished members, in one call of the store."""
         with self._lock:
             finished, self._finished, self._oldest = self._finished, [], 0.0
             kept = self.pending.take_kept()
@@ -167,28 +167,28 @@ class Batch:
             payloads, records = kept.stages
             try:
                 self.claims.give_back(bases, payloads, records, delete=kept.deletes)
-            except StoreError:  # what stands in the way is told by each of them, alone
+            except StoreError:  # each member raises it again when it is performed alone
                 self.left.extend([number for number, _ in finished])
                 return
-            except BaseException:  # an interrupt: once more at the end, whether or not it was done
+            except BaseException:  # an interrupt: commit again at the end, whether or not it was done
                 self._finished[:0] = finished
                 self.pending.replace_kept(kept.joined(self.pending.kept))
                 raise
-            self.left.extend([number for number, _ in finished if paths[number] in lost])  # they have been committed by others
+            self.left.extend([number for number, _ in finished if paths[number] in lost])  # other processes have committed them
             self.ended.extend([Ended(number, None, seconds) for number, seconds in finished if paths[number] not in lost])
             for base, act in kept.after:
                 if base not in lost:
                     act()
 
     def _commit_first(self, changes: Changes) -> set[str]:
-        """Commit those whose claims others have taken over, as far as these have not been first; the bases of those that were committed."""
+        """Commit members whose claims other processes took over, unless those were first; return the bases of the committed ones."""
         try:
             payloads, records = changes.stages
             self._store.put_many(payloads)
             done = {stem_of(path) for path in self._store.create_many(records)}
             self._store.change_many(delete=[path for path in payloads if stem_of(path) not in done])
             self._store.change_many(delete=[path for path in changes.deletes if stem_of(path) in done])
-        except StoreError:  # then each of them is looked at alone
+        except StoreError:  # then each of them is performed alone
             return set()
         return done
 
@@ -206,7 +206,7 @@ class Batch:
         self.left.extend(sorted(numbers))
 
     def _watch(self) -> None:
-        """Commit what is finished where one member takes long, so that it does not wait for that."""
+        """Commit finished members, and give back those not begun, while one member takes longer than a period."""
         while not self._over.wait(self._period / 2):
             if time.perf_counter() - self._begun < self._period:
                 continue
@@ -218,7 +218,7 @@ class Batch:
 class Changes(BufferedStore):
     """Changes of finished members, to be committed in one call of the store.
 
-    after: the base that it is about, and what is done once all is in the store. size: bytes of all items.
+    after: pairs of the base of a member and a function to call once it is committed. size: bytes of all items.
     """
 
     def __init__(self, store: Store) -> None:
@@ -228,7 +228,7 @@ class Changes(BufferedStore):
 
     @property
     def stages(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
-        """Items to put: payloads, and records, which come after them."""
+        """Items to put: payloads, and records, which are put after them."""
         payloads: dict[str, bytes] = {}
         records: dict[str, bytes] = {}
         for path, data in self.items.items():
@@ -237,14 +237,14 @@ class Changes(BufferedStore):
         return payloads, records
 
     def joined(self, later: Changes) -> Changes:
-        """These, and those that came after them."""
+        """Add the `later` changes to these, and return these."""
         self.items.update(later.items)
         self.after += later.after
         self.size += later.size
         return self
 
     def take(self, bases: set[str]) -> Changes:
-        """Take out what belongs to these."""
+        """Remove and return the changes of the members with these bases."""
         taken = Changes(self.store)
         for path in [path for path in self.items if stem_of(path) in bases]:
             taken.items[path] = self.items.pop(path)
@@ -252,9 +252,9 @@ class Changes(BufferedStore):
 
 
 class Pace:
-    """Sizer of batches: the number of members that take half a period together, so that few are given back, however long each takes.
+    """Sizer of batches: the number of members that take half a period together, so that few are given back.
 
-    It tells too how many of them to have under way at once. work: seconds that they should take at least, instead of half a period.
+    It also sets the number of batches under way at once. work: seconds that a batch should take at least, if more than half a period.
     """
 
     def __init__(self, size: int = 4, work: float = 0.0) -> None:
@@ -263,29 +263,29 @@ class Pace:
         self._useful = MOST
 
     def saw(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
-        """Take into account that members took `seconds` to be generated for `store`, and `whole` with claims and commits."""
+        """Take into account that `number` members took `seconds` to generate for `store`, and `whole` with claims and commits."""
         if number:
             aim = max(period_of(extended(store)) / 2, self._work)
             most = number * aim / max(seconds, 1e-6)
             slow = whole > LONGEST / 4
-            if slow:  # else what is four times as large takes no longer than that
+            if slow:  # else a batch four times as large takes no longer than that
                 most = min(most, number * LONGEST / whole)
             self.size = max(1, min(MOST, 4 * self.size, int(most)))
-            if whole and not self._work:  # more of them only wait for each other there, and have to be smaller, to be over in time
+            if whole and not self._work:  # more batches only wait for each other in the store, and must be smaller to end in time
                 self._useful = max(1, round((1 if slow else 2) * whole / max(whole - seconds, 1e-6)))
 
     def share(self, waiting: int, workers: int) -> int:
-        """Number for the next batch on a worker: so many that all get some, but no call that takes less than it costs."""
+        """The size of the next batch on a worker: all workers get a share of `waiting`, but no call has less work than it costs."""
         least = self.size // _WORTHLESS if self._work else 1
         return min(self.size, max(least, waiting // min(workers, self.at_once(workers)) + 1))
 
     def at_once(self, workers: int) -> int:
-        """Number of batches to have under way: one more than workers, or as many as keep two with the store, one if that is slow."""
+        """Number of batches to have under way: one more than workers, but no more than keep two at the store, or one if that is slow."""
         return min(workers + 1, self._useful)
 
 
 class Pending(BufferedStore):
-    """The store that members are generated into: changes of the current one wait here, over those of finished ones, which are `kept`."""
+    """The store that members are generated into: it buffers the changes of the current member, over those of finished ones, in `kept`."""
 
     def __init__(self, store: Store) -> None:
         self._base = store
@@ -294,11 +294,11 @@ class Pending(BufferedStore):
         self.replace_kept(Changes(store))
 
     def replace_kept(self, kept: Changes) -> None:
-        """Let `kept` be the changes that wait to be committed."""
+        """Set the changes that wait to be committed to `kept`."""
         self.store = self.kept = kept
 
     def take_kept(self) -> Changes:
-        """Take out the changes that wait to be committed."""
+        """Remove and return the changes that wait to be committed."""
         kept = self.kept
         self.replace_kept(Changes(self._base))
         return kept
@@ -307,7 +307,7 @@ class Pending(BufferedStore):
         self.items[path] = data if type(data) is bytes else bytes(data)  # the path is checked by the commit
 
     def keep(self) -> None:
-        """Keep what was put, or deleted, since the last time, to be committed."""
+        """Move the changes of the current member to `kept`, to be committed."""
         kept, items = self.kept, self.items
         kept.items.update(items)
         for data in items.values():
@@ -319,11 +319,11 @@ class Pending(BufferedStore):
         self.drop()
 
     def drop(self) -> None:
-        """Drop what was put, or deleted, since the last time."""
+        """Drop the changes of the current member."""
         self.items.clear()
         if self._after:
             self._after = []
 
     def afterwards(self, act: Callable[[], object]) -> None:
-        """`act` is done once what was put is committed."""
+        """Call `act` once the changes of the current member are committed."""
         self._after.append(act)

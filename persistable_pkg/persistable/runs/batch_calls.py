@@ -1,4 +1,4 @@
-"""Several nodes performed by one call of a thread or of another process, as one batch where their store commits many together."""
+"""Several nodes performed by one call of a thread or of another process, as one batch if their store commits many together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from persistable.stores.base import extended
 
 
 class Member(NamedTuple):
-    """One of them. node: bound to the store. given: payloads upstream of it that are not persisted, by key. enough: see `others.enough`."""
+    """One such node. node: bound to the store. given: its upstream payloads that are not persisted, by key. enough: see `others.enough`."""
 
     node: Node
     given: dict[Any, Any]
@@ -38,10 +38,10 @@ class Member(NamedTuple):
 
 
 class Batching:
-    """The state of a run that tells which of its nodes are performed together, and how many.
+    """The state of a run that decides which of its nodes are performed together, and how many.
 
-    tries: how often each was begun. here: sizes the batches of this thread; on workers each payload name has a `pace` of its own, so that
-    what is short waits for its like. worth: see `Executor.worth`.
+    tries: attempts begun, by unit. here: sizes the batches of this thread; on workers each payload name has a `pace` of its own, so that
+    short nodes are batched with nodes of the same name. worth: see `Executor.worth`.
     """
 
     def __init__(self, tries: dict[Unit, int], worth: float) -> None:
@@ -52,7 +52,7 @@ class Batching:
         self._alone: set[Unit] = set()
 
     def pace(self, unit: Unit) -> Pace:
-        """Sizer of the batches on workers that `unit` is in."""
+        """The sizer of batches on workers for the payload name of `unit`."""
         return self._paces[unit.node.payload_name]
 
     def suits(self, unit: Unit, store: Any) -> bool:
@@ -68,7 +68,7 @@ class Batching:
         return lambda unit: unit.node.payload_name == name and self.suits(unit, store)
 
     def pack(self, units: Sequence[Unit], packed: Callable[[Unit], bytes]) -> list[tuple[bytes, int]]:
-        """The jobs of these, or of as many of the first as one call may carry: it may have to fit into an object of a cluster's API."""
+        """Pack the jobs of these units, or of the first that fit into one call, which may have to fit into an object of a cluster's API."""
         jobs: list[tuple[bytes, int]] = []
         size = 0
         for unit in units:
@@ -80,19 +80,19 @@ class Batching:
         return jobs
 
     def saw_alone(self, unit: Unit, seconds: float) -> None:
-        """Note a unit that a worker has performed alone: its time is with claim and commit, those of a batch are without."""
+        """Take into account a unit performed alone by a worker: its time includes claim and commit, unlike those of a batch."""
         pace = self.pace(unit)
         if pace.size == 1:
             pace.saw(1, seconds, unit.store)
 
     def members(self, units: Sequence[Unit], given: Callable[[Unit], dict[Any, Any]]) -> list[Member]:
-        """These as members of a batch, once more tried. given: payloads upstream of one that are not persisted, by key."""
+        """Members of a batch for these units; counts one more attempt at each. given: payloads upstream of a unit not persisted, by key."""
         for unit in units:
             self._tries[unit] = self._tries.get(unit, 0) + 1
         return [Member(bound_to(unit.node, unit.store, lent=True), given(unit), self._tries[unit], enough(unit)) for unit in units]
 
     def left(self, units: Sequence[Unit], left: Sequence[int], late: Collection[int]) -> list[Unit]:
-        """The units that a batch has left, by number, so that they were not tried; those that it had time for are to be performed alone."""
+        """The units that a batch has not tried, given by number; those not in `late` are to be performed alone."""
         self._alone.update(units[number] for number in left if number not in late)
         for number in left:
             self._tries[units[number]] -= 1
@@ -100,9 +100,9 @@ class Batching:
 
 
 class Answer(NamedTuple):
-    """Result of a batch that was performed elsewhere.
+    """Result of a batch performed elsewhere.
 
-    outcomes: by the member's number. left: numbers of the others; `late` are those of them that there was no time for. seconds: of all.
+    outcomes: each with its member's number. left: numbers of the others. late: those of `left` it had no time for. seconds: of the batch.
     """
 
     outcomes: list[tuple[int, Outcome]]
@@ -113,7 +113,7 @@ class Answer(NamedTuple):
 
     @property
     def performed_seconds(self) -> float:
-        """The seconds of its members alone."""
+        """The seconds of its members, without claims and commits."""
         return sum(outcome.seconds for _, outcome in self.outcomes)
 
 
@@ -121,13 +121,13 @@ _MOST_BYTES = 1 << 19
 
 
 def identity_of(units: Sequence[Unit]) -> str:
-    """The name by which another run that wants the same of the same recognises the call that performs them."""
+    """The name of the call that performs these units, by which another run with the same units recognises it."""
     digest = blake3("\n".join(unit.place.path for unit in units).encode()).hexdigest(16)
     return f"{len(units)} nodes ({digest}) in {units[0].store.url}"
 
 
 def batch_of(store: Any, members: Sequence[Member]) -> Batch:
-    """A batch of these, of which nothing is stored."""
+    """A batch of these members, of which nothing is stored."""
 
     def perform_one(number: int, failed_before: bool) -> None:
         node, given, attempt, most = members[number]
@@ -154,15 +154,15 @@ def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
 
 
 def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool]) -> Answer:
-    """Perform a batch in a thread of this process; those who listen to the run receive its events at once."""
+    """Perform a batch in a thread of this process; the hooks of the run receive its events at once."""
     run, hooks, output, store, members, fail_fast = order
     with connections.within(run), events.heard_by(hooks), capture.keeping(output):
         return _performed(store, members, fail_fast, lambda outcome: outcome)
 
 
-@capture.session()  # before anything is imported for it, whose handlers would write to the stream itself
+@capture.session()  # before jobs import modules, whose log handlers would write to the stream itself
 def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> Answer:
-    """Perform packed jobs, each with what is `enough` for it, in this process: as one batch, or for about the given seconds."""
+    """Perform packed jobs, each with its `enough`, in this process: as one batch, or for about the given seconds."""
     packed, fail_fast, seconds = order
     jobs = [unpacked_job(data) for data, _ in packed]
     first: Job = jobs[0]
@@ -182,7 +182,7 @@ def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> An
 
 
 for _performs in (perform_in_thread, perform_packed):
-    _performs.__dict__["said_as"] = "the generation of some nodes"  # how executors call it
+    _performs.__dict__["said_as"] = "the generation of some nodes"  # its name in messages of executors
 
 
 def _performed(store: Any, members: Sequence[Member], fail_fast: bool, carried: Callable[[Outcome], Outcome]) -> Answer:
@@ -196,7 +196,7 @@ def _performed(store: Any, members: Sequence[Member], fail_fast: bool, carried: 
 
 
 def _performed_for(seconds: float, store: Any, members: Sequence[Member], fail_fast: bool) -> Answer:
-    """Perform these until `seconds` have passed, one after the other, or in batches where the store commits many together."""
+    """Perform members until `seconds` have passed, one after another, or in batches if the store commits many together."""
     start, pace = time.perf_counter(), Pace()
     waiting = deque(range(len(members)))
     outcomes: list[tuple[int, Outcome]] = []

@@ -1,4 +1,4 @@
-"""A run of families so large that their nodes are not to be in memory together: looked at, planned and carried out in chunks."""
+"""A run of families too large to have all nodes in memory at once: looked up, planned and performed in chunks."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from persistable.runs.result import FamilyResult, RunResult
 from persistable.runs.worker import Packer, check_keys, failed
 
 CHUNK = 5000
-"""Members that are planned together, and begin before any after them does."""
+"""Chunk size: members planned together; chunks run one after another."""
 CLOSER = 1000
-"""Members that may be stale of which nodes are made at once."""
+"""Possibly stale members whose nodes are built at once."""
 
 _TRIES = 2
-"""Times that members which a worker gives back are sent together with others once more."""
+"""The number of times that members given back by a worker are sent again in a batch."""
 
 Wanted = list[tuple[Any, Any]]
 Member = tuple[FamilyResult, int]
 
 
 class MemberGroup(NamedTuple):
-    """Some members of a family, by number, which are performed together. tries: how often they were given back before."""
+    """Members of a family, by number, to perform together. tries: how often they were given back before."""
 
     family: FamilyResult
     numbers: Sequence[int]
@@ -59,10 +59,10 @@ class MemberGroup(NamedTuple):
 
 
 class ChunkedRun:
-    """Runs single nodes, and large families, of which only members that are not stored are made nodes.
+    """Runs single nodes, and large families, of which only members that are not stored are built as nodes.
 
-    loop: gives what carries out (node, store) pairs by `executor`, told which nodes failed before. key_chunks: the `KeyChunks` of each
-    family. base: the store of those that name none.
+    loop: returns a `Loop` for (node, store) pairs, given the nodes that failed before. key_chunks: the `KeyChunks` of each family. base:
+    the store of families that name none.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ChunkedRun:
                 self._families.append(family)
         self._failed: dict[Location, Any] = {}
         self._attempts: dict[FamilyResult, dict[int, int]] = {family: {} for family in self._families}
-        """Number of the last attempt at each member whose failure was recorded when the run began."""
+        """The number of the last attempt at each member whose failure was on record when the run began."""
         self._begun = False
         self._fail_fast = fail_fast
         self._generators: dict[FamilyResult, Any] = {}
@@ -99,7 +99,7 @@ class ChunkedRun:
         self.run_name = os.urandom(4).hex()
 
     def run(self, failed: str) -> RunResult:
-        """Look at all, then carry out one chunk after the other."""
+        """Look up all members, then perform one chunk after another."""
         start = time.perf_counter()
         self.result.outcomes.families.extend(self._families)
         for family in self._families:
@@ -111,14 +111,14 @@ class ChunkedRun:
                 self._loop(self._wanted, {}).check_stale(failed)
         missing = [(family, number) for family in self._families for number in family.numbers("cancelled")] if self._few() else None
         chunks = [missing] if missing is not None else self._chunks()
-        if failed == "retry" and not self._executor.worth:  # else a call is dear, and the loop knows how much it has to be worth
+        if failed == "retry" and not self._executor.worth:  # else a call is expensive, and the loop sizes calls by that
             missing_some = [family for family in self._families if family.count("cancelled")]
             if not self._executor.shares_memory:
                 for family in missing_some:
                     self._executor.check_store(family.store)
             fit = {family: format_check.refusal(family.chunks.model) is None for family in missing_some}
             self._generators = {family: family.chunks.direct_generator(family.store) if fit[family] else None for family in missing_some}
-        # the loop over a single chunk knows best what there is to do, unless there is nothing that it does
+        # the loop announces a single chunk itself, unless all of it is performed without the loop
         quiet = missing is None or (not self._wanted and bool(self._generators) and all(self._generators.values()))
         told = events.listened() and quiet
         if told:
@@ -139,7 +139,7 @@ class ChunkedRun:
         return sum(family.count("cancelled") for family in self._families) <= CHUNK
 
     def _look(self, family: FamilyResult) -> None:
-        """Find out what is there already, and what of it is stale."""
+        """Look up the members of a family that are stored, and those of them that are stale."""
         made_by, format_ = self._made_by(family), format_in_records(family.chunks.model.payload_io)
         for numbers in family.chunks:
             bases: list[str] = family.chunks.bases(numbers)
@@ -158,17 +158,17 @@ class ChunkedRun:
             )
 
     def _made_by(self, family: FamilyResult) -> bytes | None:
-        """The bytes in which the records of all members agree where nothing has changed, if it is the same for all."""
+        """The bytes common to the records of all members if nothing has changed; None if they differ between members."""
         return None if family.chunks.factory.upstream_families else made_by(self._judging().expected(family.chunks.model, family.store))
 
     def _look_closer(self, family: FamilyResult, numbers: list[int]) -> None:
-        """Judge these members, which are there, but perhaps not as the code as it is now would make them."""
+        """Judge these members, which are stored, but perhaps not as the current code would generate them."""
         for first in range(0, len(numbers), CLOSER):
             some = numbers[first : first + CLOSER]
             nodes = [family.chunks.nodes[number] for number in some]
             for number, node, found in zip(some, nodes, look_up([(node, family.store) for node in nodes], self._judging), strict=True):
                 if not found.stored or found.verdict.refused or (found.verdict.causes and self._stale == "generate"):
-                    continue  # a matter for the loop
+                    continue  # left to the loop
                 family.set(number, "reused")
                 if found.verdict.causes:
                     self.result.stale.add(node, family.url, found.verdict)
@@ -179,7 +179,7 @@ class ChunkedRun:
             yield chunk
 
     def _carry_out(self, chunk: list[Member], failed: str, quiet: bool) -> bool:
-        """Run one chunk; whether to go on with the next."""
+        """Run one chunk, and tell whether to go on with the next."""
         if any(self._generators.values()):
             chunk = self._perform_directly(chunk)
             if self._fail_fast and self._failed:
@@ -204,7 +204,7 @@ class ChunkedRun:
         return not loop.stopped
 
     def _left_to_others(self, chunk: list[Member]) -> list[Member]:
-        """Note as failed what another run has failed at since this one began, as often as its `Retry` says; the rest is returned."""
+        """Record failures of another run since this one began, after as many attempts as `Retry` allows; return the other members."""
         rest: list[Member] = []
         for family, members in itertools.groupby(chunk, key=itemgetter(0)):
             numbers = [number for _, number in members]
@@ -225,7 +225,7 @@ class ChunkedRun:
         return rest
 
     def _perform_directly(self, chunk: list[Member]) -> list[Member]:
-        """Generate what is generated without its node, in this thread or, many at a time, by the executor; the rest is returned."""
+        """Generate members that need no node, in this thread or, many at a time, by the executor; return the other members."""
         rest: list[Member] = []
         groups = itertools.groupby(chunk, key=itemgetter(0))
         self._queue.extend(MemberGroup(family, [number for _, number in members]) for family, members in groups)
@@ -238,7 +238,7 @@ class ChunkedRun:
         return rest
 
     def _send(self, rest: list[Member]) -> None:
-        """Have workers perform what `_next` gives, many members to a call; whatever ends this early leaves nothing running."""
+        """Have workers perform the groups of `_next`, many members per call; no call keeps running after an early end."""
         executor, running = self._executor, dict[futures.Future[Any], MemberGroup]()
         arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         with notes.received_at(self.run_name, arrived.put):
@@ -248,7 +248,7 @@ class ChunkedRun:
                         try:
                             function, argument = self._task(group)
                             future = executor.submit_for(None, function, argument)
-                        except Exception as error:  # noqa: BLE001 - each of them is tried alone, and told apart
+                        except Exception as error:  # noqa: BLE001 - each member is tried alone, to find the one at fault
                             self._arrived(rest, group, error)
                             continue
                         running[future] = group
@@ -261,14 +261,14 @@ class ChunkedRun:
                         continue
                     try:
                         found = news.result()
-                    except Exception as error:  # noqa: BLE001 - the executor's own
+                    except Exception as error:  # noqa: BLE001 - an error of the executor
                         found = error
                     self._arrived(rest, running.pop(news), found)
             finally:
                 self._end(running)
 
     def _end(self, running: dict[futures.Future[Any], MemberGroup]) -> None:
-        """End calls that are under way, and forget the claims of those workers that were stopped."""
+        """Stop the calls under way, and remove the claims of the stopped workers."""
         for future in running:
             future.cancel()
         for future in running:
@@ -276,20 +276,20 @@ class ChunkedRun:
                 self._executor.stop(future)
         futures.wait(running)
         for family, numbers, _ in running.values():
-            with suppress(StoreError):  # they are taken over by whoever comes next
+            with suppress(StoreError):  # the next process takes them over
                 claim_watch.forget_dead(family.store, family.chunks.bases(numbers))
 
     def _goes_on(self) -> bool:
         return not (self._fail_fast and self._failed)
 
     def _next(self, rest: list[Member]) -> MemberGroup | None:
-        """Some that are performed together, one after the other; what is not goes to `rest`."""
+        """The next members to perform together, one after another; None if there are none. Members left to the loop go to `rest`."""
         while self._queue and self._goes_on():
             family, numbers, tries = self._queue.popleft()
             if self._generators.get(family) is None:
                 rest += [(family, number) for number in numbers]
                 continue
-            if self._failed:  # some of these may be among what failed earlier in this run
+            if self._failed:  # some of these may have failed earlier in this run
                 locations = [(family.url, key) for key in family.chunks.keys(numbers)]
                 rest += [(family, number) for number, location in zip(numbers, locations, strict=True) if location in self._failed]
                 numbers = [number for number, location in zip(numbers, locations, strict=True) if location not in self._failed]
@@ -324,7 +324,7 @@ class ChunkedRun:
         return elsewhere
 
     def _attempts_at(self, group: MemberGroup, keys: Sequence[Key]) -> dict[str, int]:
-        """Number of the last attempt, by digest, at those of a group whose failure was recorded when the run began."""
+        """The number of the last attempt, by digest, at the members of a group whose failure was on record when the run began."""
         known = self._attempts[group.family]
         return {key.digest: known[number] for number, key in zip(group.numbers, keys, strict=True) if number in known} if known else {}
 
@@ -345,19 +345,19 @@ class ChunkedRun:
             rest += [(family, number) for number in left]
 
     def _judge(self, family: FamilyResult, slow: bool) -> None:
-        """Send members one by one where they take so long that most of them are given back; the first ones of a worker may."""
+        """Send members one by one if they take so long that most are given back; the first call of each worker may be slow."""
         self._slow[family] = self._slow[family] + 1 if slow else 0
         if self._slow[family] > self._executor.workers + 2:
             self._generators[family] = None
 
     def _note(self, family: FamilyResult, numbers: Sequence[int], ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
-        """Keep how these ended: each its place among `numbers`, error, where that came from elsewhere its traceback, and seconds."""
+        """Record how members ended: each by its index in `numbers`, error, traceback if that came from elsewhere, and seconds."""
         told, shown = events.listened(level=10), events.nodes_wanted()
         for place, error, lines, seconds in ended:
             number = numbers[place]
             status = "done" if error is None else "failed"
             if isinstance(error, ClaimLost) and family.store.exists(family.chunks.bases([number])[0] + SUFFIX):
-                status = "reused"  # whoever took it over has stored it
+                status = "reused"  # the process that took it over has stored it
             family.set(number, status, seconds, 1)
             if error is not None and status == "failed":
                 self._fail(family, number, failed(error, None, 1, seconds).error, lines, seconds)

@@ -1,4 +1,4 @@
-"""Estimates from how long nodes take: the time that remains, and how many calls to keep under way."""
+"""Estimates from the durations of nodes: the remaining time, and the number of calls to keep under way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from persistable.records.record import SUFFIX, Record
 
 
 class DurationEstimate:
-    """Estimate of the seconds that the rest of a run takes, from how long nodes of each name take.
+    """Estimate of the seconds that the rest of a run takes, from the durations of nodes of each name.
 
-    expected: payload name to seconds of one node, as known beforehand. workers: how many nodes run at a time.
+    expected: payload name to seconds of one node, as known before the run. workers: number of nodes that run at a time.
     """
 
     def __init__(self, expected: dict[str, float], workers: int) -> None:
@@ -31,7 +31,7 @@ class DurationEstimate:
         self._seen[name] = (count + 1, total + seconds)
 
     def remaining(self, left: dict[str, int]) -> float | None:
-        """Return the seconds until `left` (name to number of nodes) are done; None where nothing is known about most of them."""
+        """Return the seconds until `left` (name to number of nodes) are done; None if the durations of most are unknown."""
         known = {name: self._of(name) for name, number in left.items() if number > 0}
         told = [seconds for seconds in known.values() if seconds is not None]
         if not told or 2 * sum(left[name] for name, seconds in known.items() if seconds is not None) < sum(left[name] for name in known):
@@ -49,7 +49,7 @@ class DurationEstimate:
 
 
 class QueueDepth:
-    """Number of calls to keep under way: more of them the shorter they are, so that no worker waits for the next."""
+    """The number of calls to keep under way: the shorter they are, the more, so that no worker waits for the next."""
 
     def __init__(self) -> None:
         self._average = MovingAverage(weight=0.1)
@@ -59,7 +59,7 @@ class QueueDepth:
         self._average.saw(seconds)
 
     def depth(self, workers: int) -> int:
-        """Return how many calls may be under way on that number of workers."""
+        """Return the number of calls that may be under way on that number of workers."""
         seconds = self._average.seconds
         if seconds is None or seconds > 0.05:
             return workers + 1
@@ -69,9 +69,9 @@ class QueueDepth:
 
 
 def expected_seconds(stores: Mapping[str, Any]) -> dict[str, float]:
-    """Return payload name to the median seconds of generations on record, for the first names and a few records of each.
+    """Return payload name to the median seconds of recorded generations, for the first `_NAMES` names and `_RECORDS` records of each.
 
-    stores: by payload name, the store of such payloads.
+    stores: payload name to the store of such payloads.
     """
     from statistics import median
 

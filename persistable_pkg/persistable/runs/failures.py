@@ -1,4 +1,4 @@
-"""`NodeFailure`: a node that failed in a run; `Failures`: all of them, in words."""
+"""`NodeFailure`: a node that failed in a run; `Failures`: all failures of a run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from persistable.nodes.node import Persistable
 
 Location = tuple[str, Place]
-"""The location of a node: the URL of its store, and its place there. Nodes of one key may stand at several."""
+"""The location of a node: the URL of its store, and its place there. Nodes of one key may have several."""
 
 SHOWN_WHOLE = 3
-"""Failures that are shown with the lines of code that led to them."""
+"""The number of failures shown with the lines of code that led to them."""
 SHOWN = 10
-"""Failures that are shown at all; the others are counted."""
+"""The number of failures shown at all; the others are counted."""
 _MOST_LINES = 40
 _AGAIN = "failure.reproduce() generates it again here, for a debugger to look; failure.traceback is the whole text."
 
 
 class NodeFailure:
-    """One node that failed for good: what it was, what it raised, and a way to see it happen again.
+    """A node that failed for good, with its error and a way to reproduce it.
 
-    node: bound to its store. error: what was raised; where it could not cross from another process, a `RemoteError` that stands for it.
-    traceback: as text. attempts: tries made. seconds: what the last one took.
+    node: bound to its store. error: the exception raised; if it could not be sent from another process, a `RemoteError` instead.
+    traceback: as text. attempts: attempts made. seconds: duration of the last one.
     """
 
     def __init__(self, node: Node, error: Exception, traceback: str, attempts: int, seconds: float) -> None:
@@ -69,13 +69,13 @@ class NodeFailure:
 
     @property
     def output(self) -> str:
-        """The end of what its code printed and logged, as long as its failure is the last that is recorded; empty where nothing is kept."""
+        """The end of the text that its code printed and logged, while its failure is the last on record; empty if none is kept."""
         store = own_store(self.node)
         failure = find_failure(store, self.node.place) if store is not None else None
         return "" if failure is None else failure.output
 
     def reproduce(self) -> Any:
-        """Generate again, here and now and without persisting, so that a debugger can look; the payload, should it succeed."""
+        """Generate again, here and now and without persisting, for a debugger to inspect; return the payload if that succeeds."""
         twin = bound_to(self.node, own_store(self.node))
         return twin.generate(persist=False).payload
 
@@ -104,17 +104,17 @@ class NodeFailure:
 
 
 class Failures(list[NodeFailure]):
-    """The failures of a run in the order they happened; one is also found by its node or key."""
+    """The failures of a run in the order they happened; also indexed by node or key."""
 
     def add(self, node: Node, error: Exception, lines: str, attempts: int, seconds: float) -> None:
-        """Add that `node`, bound to its store, failed; lines: the traceback, where that came from another process."""
+        """Add the failure of `node`, bound to its store. lines: the traceback, if the error came from another process."""
         text = with_source(lines) if lines else lines_of(error)
         if lines and error.__traceback__ is None and len(self) < SHOWN_WHOLE:
             error.add_note(f"where it was raised:\n{text}")
         self.append(NodeFailure(node, error, text, attempts, seconds))
 
     def describe(self) -> str:
-        """One line each, the first with the lines of code that led to them, the last counted by kind."""
+        """One line per failure, the first ones with the lines of code that led to them, the last ones counted by kind."""
         parts: list[str] = []
         for number, failure in enumerate(self[:SHOWN]):
             parts.append(f"{failure.describe()}\n" + (failure.lines() if number < SHOWN_WHOLE else ""))

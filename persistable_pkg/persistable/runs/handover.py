@@ -1,4 +1,4 @@
-"""Payloads of a run that are not persisted: from the node that makes them to those that need them."""
+"""Payloads of a run that are not persisted, passed from the node that generates them to the nodes that need them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from persistable.stores.base import Store
 
 
 class Handover:
-    """The payloads of one run that are not persisted, each kept until the last node that needs it has had it.
+    """The payloads of one run that are not persisted, each kept until the last node that needs it has ended.
 
-    store: where other processes put large ones. held: those made in this process.
-    handed: those made in another, as bytes or as a path in `store`. targets: keys whose payloads the `result` keeps.
+    store: the store for large payloads of other processes. held: payloads generated in this process.
+    handed: payloads from another process, as bytes or as a path in `store`. targets: keys whose payloads the `result` keeps.
     """
 
     def __init__(self, store: Store, targets: Collection[Key], result: RunResult) -> None:
@@ -34,21 +34,21 @@ class Handover:
         self._through_store = False
 
     def expect(self, units: Sequence[Unit]) -> None:
-        """Count those that need them, before any of `units` begins."""
+        """Count the users of each payload, before any of `units` begins."""
         for unit in units:
             for source in taken_by(unit):
                 if not source.node.is_persisted:
                     self._users[source] = self._users.get(source, 0) + 1
 
     def path(self, unit: Unit) -> str | None:
-        """The path at which another process puts what `unit` makes, if it is large; None where nobody needs it."""
+        """The path for another process to put the payload of `unit`, if it is large; None if it is persisted or not needed."""
         if unit.node.is_persisted or not (self._users.get(unit) or unit.node.key in self._targets):
             return None
         self._through_store = True
         return f"{self._prefix}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
 
     def keep(self, unit: Unit, handed: bytes | str | None, payload: Any) -> None:
-        """Keep what `unit` has made: `payload` in this process, or in another, which has handed it over."""
+        """Keep the payload of `unit`: `payload` from this process, or `handed` from another."""
         if handed is not None:
             self.handed[unit] = handed
             return
@@ -63,7 +63,7 @@ class Handover:
             self._result.hold(unit.node, unit.store, payload)
 
     def let_go(self, unit: Unit) -> None:
-        """Payloads that are kept only for `unit` are not needed any more."""
+        """Release the payloads that are kept only for `unit`."""
         for source in taken_by(unit):
             users = self._users.get(source)
             if users is not None:
@@ -80,18 +80,18 @@ class Handover:
                 self.store.delete(handed)
 
     def finish(self) -> None:
-        """Give what is left to the result, and remove it from the store."""
+        """Give the payloads of targets from other processes to the result, and delete all from the store."""
         for unit, handed in self.handed.items():
             if unit.node.key in self._targets:
                 self._result.hold(unit.node, unit.store, Original(taken(self.store, handed), unit.node.key))
             if isinstance(handed, str):
                 self.store.delete(handed)
-        if self._through_store:  # a worker that was killed may have left something too
+        if self._through_store:  # a killed worker may have left some too
             leftovers.clear_handed_over(self.store, self._prefix)
 
 
 def taken_by(unit: Unit) -> Sequence[Unit]:
-    """The units whose payloads are handed to `unit` where they are not persisted: its sources, and what its code asks of theirs."""
+    """The units whose payloads, if not persisted, are passed to `unit`: its sources, and units upstream of these that its code reads."""
     sources = unit.sources
     if not sources or is_by_payload(unit.node):
         return sources or ()

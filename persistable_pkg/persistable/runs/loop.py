@@ -1,4 +1,4 @@
-"""The loop of a run, between a plan that decides and an executor that carries out."""
+"""The loop of a run, between a planner that decides and an executor that performs."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class Loop:
         self._wanted = wanted
         self._fail_fast = fail_fast
         self._limits = limits
-        self.result = RunResult(base)  # as far as it has come
+        self.result = RunResult(base)  # so far
         self._outcomes = self.result.outcomes
-        self.run_name = os.urandom(4).hex()  # one that all parts of a run share
-        self._ready: list[tuple[int, Unit]] = []  # in this thread, where one after the other has room
+        self.run_name = os.urandom(4).hex()  # shared by all parts of a run
+        self._ready: list[tuple[int, Unit]] = []  # for the inline executor, which performs one at a time
         self._running: dict[futures.Future[Any], Attempt | Joint] = {}
-        self._timed: dict[futures.Future[Any], Attempt] = {}  # those of the running ones whose time is limited
+        self._timed: dict[futures.Future[Any], Attempt] = {}  # the running attempts with a time limit
         self._arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
         self._tries: dict[Unit, int] = {}
@@ -91,10 +91,10 @@ class Loop:
         self._ended: list[tuple[Unit, bool]] = []
         self._failed: set[Unit] = set()
         self._done: set[Unit] = set()
-        self._handover: Handover | None = None  # where something is not persisted
-        self._whole: set[type] = set()  # classes whose code asks for upstream of its upstream: they are sent all of it
-        self._batching: batch_calls.Batching | None = None  # where a store commits several at once
-        self._met = False  # whether another run was ever met: before that, nothing is to be expected of others
+        self._handover: Handover | None = None  # set if a payload is not persisted
+        self._whole: set[type] = set()  # classes whose code reads upstream of their upstream: they are sent with all of it
+        self._batching: batch_calls.Batching | None = None  # set if a store commits several at once, or the executor has a `worth`
+        self._met = False  # whether another run was met: until then, no unit is looked up in other runs
         self._hooks = events.own_hooks()
         if not self._inline:
             self._queue = ReadyQueue(executor, limits)
@@ -110,10 +110,10 @@ class Loop:
     def _packer(self) -> Packer:
         return Packer(self._executor)
 
-    # the whole
+    # the run
 
     def run(self, failed: str) -> RunResult:
-        """Plan, carry out, clean up."""
+        """Plan, perform, and clean up."""
         start = time.perf_counter()
         planner = Planner(self._wanted, self._look, failed=failed, stale=self._stale, packages=not self._executor.places)
         decided = None
@@ -122,7 +122,7 @@ class Loop:
         outer = connections.current.set(self.run_name)
         try:
             decision = planner.decide()
-            self._judging = None  # from now on it changes what is stored
+            self._judging = None  # from now on the run changes the stores, so verdicts are not kept
             self._begin(decision)
             decided = decision
             first = planner.start()
@@ -147,7 +147,7 @@ class Loop:
         return self.result
 
     def check_stale(self, failed: str) -> None:
-        """Raise StaleCode if something is stale; nothing is begun."""
+        """Raise StaleCode if a stored payload is stale; nothing is begun."""
         self._note_stale(Planner(self._wanted, self._look, failed=failed).decide())
         self.result.stale.refuse()
 
@@ -169,7 +169,7 @@ class Loop:
                 self._push(unit)
             for unit, cause in start.skipped:
                 self._skip(unit, cause)
-            # a failure of this run ends it; what failed in an earlier run and is left as it is does not
+            # a failure of this run ends it; a node left as failed in an earlier run does not
             ended = self._advance() if not (self._fail_fast and self.result.failures) else []
             if self._fail_fast and self.result.failures:
                 self.stopped = True
@@ -203,16 +203,16 @@ class Loop:
             events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected))
 
     def _expect(self, more: Sequence[Unit]) -> None:
-        """Be ready for what is needed besides what was planned."""
+        """Prepare for units needed besides the planned ones, and announce them."""
         self._prepare(more)
         if events.listened() and not self.quiet:
             events.emit(events.RunGrew(jobs=dict(Counter(unit.node.payload_name for unit in more)), expected={}))
 
     def _prepare(self, needed: Sequence[Unit]) -> None:
-        """Check these, and be ready for what they hand on and for batches of them."""
+        """Check that the executor can perform these units, and prepare to pass on their payloads and to batch them."""
         _check(self._executor, needed, self._limits)
         if self._handover is None and (self._stale == "generate" or False in [unit.node.is_persisted for unit in needed]):
-            # in a store that other processes can reach, or it would have been refused
+            # other processes can reach this store, or the check would have refused it
             store = needed[0].store if not self._executor.shares_memory and in_memory(self._base) else self._base
             self._handover = Handover(store, {node.key for node, _ in self._wanted}, self.result)
         if self._handover is not None:
@@ -233,10 +233,10 @@ class Loop:
         if events.listened() and not self.quiet:
             events.emit(self.result.finished())
 
-    # carrying out
+    # performing
 
     def _advance(self) -> list[tuple[Unit, bool]]:
-        """Begin what there is room for, then wait until something has ended; nothing, when nothing is left to wait for."""
+        """Begin units while there is room, then wait until some have ended, and return these; none if there is nothing left to wait for."""
         while True:
             if self._delayed or self._met:
                 self._wake()
@@ -279,7 +279,7 @@ class Loop:
             self._push(unit)
 
     def _is_elsewhere(self, unit: Unit) -> bool:
-        """Tell whether somebody else has generated `unit`, or is at it: then there is nothing to begin."""
+        """Tell whether another run has generated `unit`, failed at it, or is generating it; if so, leave it to that run."""
         found = self._others.ahead(unit)
         if found:
             self._leave_to_others(unit, found)
@@ -297,7 +297,7 @@ class Loop:
             self._others.add(unit)
 
     def _perform(self, unit: Unit) -> None:
-        """Perform `unit` in this thread, together with those next in the order where that saves commits."""
+        """Perform `unit` in this thread, together with the next units in the order if that saves commits."""
         if self._met and self._is_elsewhere(unit):
             return
         batching = self._batching
@@ -307,7 +307,7 @@ class Loop:
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
         found = unit.found
         token = found.token if found is not None else None
-        failures = found.attempts if found is not None and token is None else None  # they are looked for where nothing is stored
+        failures = found.attempts if found is not None and token is None else None  # looked up only if nothing is stored
         node = bound_to(unit.node, unit.store, lent=True)
         given = self._given(unit) if unit.sources else {}
         outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned, failures)
@@ -316,7 +316,7 @@ class Loop:
         self._settle(unit, outcome, payload)
 
     def _perform_together(self, first: Unit, batching: batch_calls.Batching) -> None:
-        """Perform `first` and those next in the order in one batch."""
+        """Perform `first` and the next units in the order in one batch."""
         units = [first]
         while self._ready and len(units) < batching.here.size and batching.suits(self._ready[0][1], first.store):
             units.append(heappop(self._ready)[1])
@@ -332,7 +332,7 @@ class Loop:
         batching.here.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
-        """The payloads upstream of it that are not persisted, by key."""
+        """The payloads upstream of `unit` that are not persisted, by key; `FAILED` for those that it begins without."""
         if self._handover is None and needs_of(unit.node) == "all":
             return {}
         given: dict[Any, Any] = {}
@@ -346,7 +346,7 @@ class Loop:
         return given
 
     def _will_not_come(self, source: Unit, unit: Unit) -> bool:
-        """Tell whether `unit` goes on without that upstream: it failed, or one of several that would do is there already."""
+        """Tell whether `unit` begins without the payload of `source`: that failed, or `unit` needs any one and another is there already."""
         if source in self._failed:
             return True
         return needs_of(unit.node) == "any" and source not in self._done and not source.there
@@ -362,7 +362,7 @@ class Loop:
                 pace = batching.pace(unit)
                 at_once, most = pace.at_once(workers), pace.share(self._queue.waiting, workers)
             if batching is not None and most > 1 and batching.suits(unit, unit.store):
-                if len(self._running) >= at_once:  # the longer it waits, the more go together
+                if len(self._running) >= at_once:  # the longer it waits, the larger the batch
                     self._queue.push(unit)
                     return
                 self._submit_together([unit, *self._queue.pop_more(most - 1, batching.is_like(unit))], batching)
@@ -386,7 +386,7 @@ class Loop:
             future.add_done_callback(self._arrived.put)
 
     def _submit_together(self, units: list[Unit], batching: batch_calls.Batching) -> None:
-        """Hand these, which are in one store, to a worker as one batch."""
+        """Submit these units, which are in one store, to a worker as one batch."""
         store = units[0].store
         members = batching.members(units, self._given)
         try:
@@ -401,7 +401,7 @@ class Loop:
                 del units[len(packed) :]
                 order = (packed, self._fail_fast, 2 * self._executor.worth)
                 future = self._executor.submit_as(batch_calls.identity_of(units), None, batch_calls.perform_packed, order)
-        except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
+        except Exception:  # noqa: BLE001 - each unit is tried alone, to find the one at fault
             for unit in batching.left(units, range(len(units)), ()):
                 self._push(unit)
             return
@@ -411,11 +411,11 @@ class Loop:
         future.add_done_callback(self._arrived.put)
 
     def _take_together(self, joint: Joint) -> None:
-        """Take what came of a batch. Where its worker has died, each of its units is tried alone, so that one of them is to blame."""
+        """Take the outcomes of a batch. If its worker has died, each of its units is tried alone, to find the one at fault."""
         assert self._batching is not None
         try:
             answer: batch_calls.Answer = joint.future.result()
-        except Exception:  # noqa: BLE001 - the executor's own
+        except Exception:  # noqa: BLE001 - an error of the executor
             joint.forget()
             for unit in self._batching.left(joint.units, range(len(joint.units)), ()):
                 self._push(unit)
@@ -454,7 +454,7 @@ class Loop:
                 given[source.node.key] = None
             elif handover is not None and source in handover.handed:
                 given[source.node.key] = handover.handed[source]
-        check_unchanged(unit.node)  # here: a copy elsewhere cannot know what they were
+        check_unchanged(unit.node)  # here, since a copy elsewhere does not know the original params
         node = stub(unit.node, lambda upstream: own_store(upstream) or unit.store, unit.node.__class__ in self._whole)
         return perform_packed, self._packer.pack(
             Job(
@@ -474,7 +474,7 @@ class Loop:
         )
 
     def _wait(self) -> None:
-        """Take what has arrived; if nothing has, wait for it, but not beyond the next retry or timeout."""
+        """Take all results and events that have arrived; if there are none, wait for one, but not beyond the next retry or timeout."""
         until = self._next_moment()
         try:
             future = self._arrived.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
@@ -520,7 +520,7 @@ class Loop:
             return
         attempt = self._running.pop(future, None)
         if attempt is None:
-            return  # stopped, and seen to already
+            return  # stopped, and settled already
         self._timed.pop(future, None)
         if isinstance(attempt, Joint):
             self._take_together(attempt)
@@ -534,7 +534,7 @@ class Loop:
                 outcome = found
             else:
                 outcome, payload = found
-        except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
+        except Exception as error:  # noqa: BLE001 - an error of the executor: a worker died
             outcome = died(attempt, error)
         else:
             if not outcome.elsewhere:
@@ -545,7 +545,7 @@ class Loop:
             relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
 
-    # what an outcome means
+    # outcomes
 
     def _settle(self, unit: Unit, outcome: Outcome, payload: Any) -> None:
         if outcome.succeeded:
@@ -578,7 +578,7 @@ class Loop:
         self._fail(unit, outcome)
 
     def _heal(self, unit: Unit, error: Exception) -> bool:
-        """Generate an upstream payload that turned out to be corrupt again, once, and perform `unit` once more."""
+        """Generate a corrupt upstream payload again, once, and queue `unit` once more; tell whether that was done."""
         key = getattr(error, "key", None)
         source = next((each for each in unit.sources or () if each.node.key == key), None)
         if not isinstance(error, PayloadCorrupted) or source is None or source in self._healed or not source.node.is_persisted:
@@ -587,7 +587,7 @@ class Loop:
         try:
             bound_to(source.node, source.store).load_generate()
             forgive(unit)
-        except Exception:  # noqa: BLE001 - then the unit fails with what it had to say
+        except Exception:  # noqa: BLE001 - then the unit fails with its first error
             return False
         self._tries[unit] -= 1
         self._push(unit)
@@ -597,7 +597,7 @@ class Loop:
         self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, seconds, attempts))
 
     def _close(self, unit: Unit, status: str, outcome: Outcome, told: bool = False) -> None:
-        """`unit` has ended. told: the planner knows."""
+        """Record the end of `unit`. told: whether the planner knows it already."""
         self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, outcome.seconds, outcome.attempt))
         if status == "reused":
             self._done.add(unit)
@@ -617,7 +617,7 @@ class Loop:
         self._close(unit, "failed", outcome)
 
     def _leave(self, unit: Unit) -> None:
-        """A node that failed in an earlier run and is not tried again."""
+        """Record a node that failed in an earlier run and is not tried again."""
         failure = find_failure(unit.store, unit.node.place)
         text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
         self.result.skip((unit.url, unit.place), unit.node, unit.store, unit.node.key)
@@ -625,7 +625,7 @@ class Loop:
         events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), given_logger(unit.node))
 
     def _refuse(self, unit: Unit) -> None:
-        """Fail a node whose stored payload is not served, such as one that another class with other code has made: nor is it replaced."""
+        """Fail a node whose stored payload is not accepted, such as one by another class with other code; the payload is not replaced."""
         assert unit.found is not None
         error = refused(unit.node, unit.found.verdict)
         self._failed.add(unit)
@@ -645,13 +645,13 @@ class Loop:
             self._tell(unit, "skipped", 0.0, f"{cause.node.key} failed")
 
     def _tell(self, unit: Unit, status: str, seconds: float, error: str) -> None:
-        known = self._targets  # None: nobody asks for nodes
+        known = self._targets  # None: no hook wants nodes
         node = None if known is None else bound_to(unit.node, unit.store)
         is_target = known is not None and unit.node.key in known
         events.emit(events.Performed(key=unit.node.key, outcome=status, seconds=seconds, error=error, is_target=is_target, node=node))
 
     def _abort(self) -> None:
-        """End all that is under way, and what it leaves behind. What cannot be stopped is waited for: it must not go on alone."""
+        """Stop all attempts under way, and remove their leftovers. Wait for those that cannot be stopped: they must not go on alone."""
         for future in list(self._running):
             future.cancel()
         for future, attempt in list(self._running.items()):
@@ -663,14 +663,14 @@ class Loop:
                 try:
                     leftovers.tidy(attempt.unit.store, attempt.unit.node.place, PATIENCE)
                 except StoreError:
-                    continue  # it is garbage that nobody reads
+                    continue  # leftovers are never read
         futures.wait(self._running)
         self._running.clear()
         self._timed.clear()
 
 
 def _hear(running: Iterable[Attempt | Joint], told: tuple[events.NodeEvent, ...]) -> None:
-    """Keep what a worker says while it is at work: should it die, its last words are kept with the failure."""
+    """Keep the output that a worker sends while it runs: if it dies, the end of it is kept with the failure."""
     for event in told:
         if isinstance(event, events.Printed | events.Logged):
             for attempt in running:
@@ -679,15 +679,15 @@ def _hear(running: Iterable[Attempt | Joint], told: tuple[events.NodeEvent, ...]
 
 
 def _tell_started(unit: Unit, attempt: int, told: dict[Unit, int]) -> None:
-    """Announce that a unit performed elsewhere has begun: its own events come when it is over. told: attempt announced last, by unit."""
+    """Announce that a unit performed elsewhere has begun: a worker does not send that event. told: the attempt announced last, by unit."""
     logger = given_logger(unit.node)
-    if told.get(unit) != attempt and events.listened(logger):  # else a batch has given it back
+    if told.get(unit) != attempt and events.listened(logger):  # else it was announced before a batch gave it back
         told[unit] = attempt
         events.emit(events.Started(key=unit.node.key, attempt=attempt, label=unit.node.label), logger)
 
 
 def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, float]) -> None:
-    """Refuse, before anything begins, what `executor` could not do."""
+    """Raise NotEnforceable or Infeasible, before anything begins, for units that `executor` cannot perform."""
     name = executor.name
     asked: set[int] = set()
     reached: set[int] = set()
@@ -720,12 +720,12 @@ def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, floa
 
 
 _ELSEWHERE = Outcome(True, 0.0, attempt=0)
-"""The outcome of a node that somebody else has generated meanwhile."""
+"""The outcome of a node that another run has generated meanwhile."""
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
     run, hooks, output, node, *rest = arguments
     with connections.within(run), events.heard_by(hooks), capture.keeping(output):
         outcome, payload = perform(node, *rest)
-    # others of this process take copies
+    # other nodes of this process take copies
     return outcome, (Original(payload, node.key) if outcome.succeeded and not node.is_persisted else None)

@@ -1,4 +1,4 @@
-"""`Others`: units of a run that somebody else generates, looked at now and then until they are stored, or free again."""
+"""`Others`: units of a run that another process generates, polled until they are stored, failed, or free again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANY = 256
 
 
 class Seen(NamedTuple):
-    """The states of some units. stored: by another run. failed: in another run. free: no run generates them any more. held: one does."""
+    """The states of some units. stored: by another run. failed: in another run. free: no run generates them any more. held: a run does."""
 
     stored: list[Unit]
     failed: list[Unit]
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
 
 class Others:
-    """Units that others are at work on. Nobody tells when they have ended, so the stores are asked, less often while nothing happens."""
+    """Units that other processes generate. No message reports their end, so the stores are polled, less often while nothing happens."""
 
     def __init__(self) -> None:
         self._units: dict[Unit, claim_watch.ClaimWatch] = {}
@@ -37,7 +37,7 @@ class Others:
         self._next = 0.0
         self._idle = False
         self.abandoned: set[Unit] = set()
-        """Units whose owner does not answer any more: taking one over means to wait as long as that takes."""
+        """Units whose owner does not respond any more: an attempt at one waits until its claim can be taken over."""
 
     def __len__(self) -> int:
         return len(self._units)
@@ -50,18 +50,18 @@ class Others:
 
     @property
     def moment(self) -> float | None:
-        """The time of the next look, by ``time.monotonic()``; None where nothing is to be looked at."""
+        """The time of the next look, by ``time.monotonic()``; None without units."""
         return self._next if self._units else None
 
     def expect(self) -> None:
-        """Look sooner from now on: there is nothing else to do until one of them ends."""
+        """Poll sooner from now on: the run has nothing else to do until one of them ends."""
         if self._units and not self._idle:
             self._idle = True
             self._wait = _SOON
             self._next = min(self._next, time.monotonic() + _SOON)
 
     def look(self) -> Seen:
-        """See what has become of them, if it is time to; those that are stored or free are here no longer."""
+        """The states of the units, if it is time to look, else of none; those that are stored, failed or free are removed."""
         if not self._units or time.monotonic() < self._next:
             return Seen([], [], [], [])
         sights = _sights(self._units)
@@ -81,9 +81,9 @@ class Others:
         return seen._replace(free=free, held=[*seen.held, *[unit for unit, sight in sights.items() if sight == "held"]])
 
     def ahead(self, unit: Unit) -> str:
-        """Tell what another run has made of `unit` since it was planned: ``"stored"``, ``"failed"``, ``"held"``, or ``""``.
+        """The state of `unit` in other runs since it was planned: ``"stored"``, ``"failed"``, ``"held"``, or ``""``.
 
-        Only asked where an answer costs less than an attempt.
+        Looked up only in stores where that costs less than an attempt.
         """
         store = unit.store
         self._idle = False
@@ -99,39 +99,39 @@ class Others:
 
 
 def is_stored(unit: Unit) -> bool:
-    """Tell whether there is a payload that was not there when `unit` was planned."""
+    """Tell whether a payload of `unit` has been stored since it was planned."""
     found = peek(unit.store, unit.node.place)
     before = unit.found.token if unit.found is not None else None
     return isinstance(found, Record) and found.attempt_token != before
 
 
 def failure_since(unit: Unit) -> Failure | None:
-    """The failure of `unit` that has been recorded since it was planned, after as many attempts as its `Retry` allows; None without one."""
+    """The failure of `unit` recorded since it was planned, after as many attempts as its `Retry` allows; None without one."""
     failure = find_failure(unit.store, unit.node.place)
     return failure if failure is not None and failure.attempt >= enough(unit) else None
 
 
 def enough(unit: Unit) -> int:
-    """The number of the attempt whose failure, recorded by whichever run, is one of all runs that have planned `unit` meanwhile."""
+    """The number of the attempt, in any run, after which a recorded failure of `unit` counts as a failure in this run."""
     before = unit.found.attempts if unit.found is not None else 0
     return before + (unit.node.retry.attempts if unit.node.retry is not None else 1)
 
 
 def failed_elsewhere(failure: Failure) -> RemoteError:
-    """The error for a node whose last attempt has failed in another run since this one began."""
+    """The error for a node whose last attempt failed in another run since this one began."""
     text = f"it failed in another run, on {failure.host}: {failure.error}: {failure.message}"
     return RemoteError(text, error=failure.error, text=failure.message, traceback=failure.traceback, key=failure.key)
 
 
 def forgive(unit: Unit) -> None:
-    """Let the failure of `unit` that is recorded now be none that keeps it from being tried again."""
+    """Count attempts at `unit` from the failure on record now, so that this does not keep it from being tried again."""
     failure = find_failure(unit.store, unit.node.place) if unit.found is not None else None
     if unit.found is not None and failure is not None:
         unit.found = unit.found._replace(attempts=failure.attempt)
 
 
 def _sights(watches: Mapping[Unit, claim_watch.ClaimWatch]) -> dict[Unit, claim_watch.Sight]:
-    """Look at the claims on some units; those that were seen before are asked for together."""
+    """Look at the claims on some units; claims seen before are read together, once per store."""
     by_store: dict[str, tuple[Any, list[Unit]]] = {}
     for unit, watch in watches.items():
         if watch.holder is not None:
@@ -162,7 +162,7 @@ def _sort(store: Any, units: list[Unit], seen: Seen) -> None:
             seen.stored.append(unit)
         elif path not in unclaimed:
             seen.held.append(unit)
-        elif is_stored(unit):  # between our looks at the records and at the claims
+        elif is_stored(unit):  # stored between the lookups of records and of claims
             seen.stored.append(unit)
         elif failure_since(unit) is not None:
             seen.failed.append(unit)

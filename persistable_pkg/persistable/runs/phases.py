@@ -1,4 +1,4 @@
-"""Runs in several phases: in two, where the payload of some nodes decides which others there are; and again and again, to watch inputs."""
+"""Runs in several phases: two, if the payloads of some nodes decide which other nodes there are; rounds without end, to watch inputs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from persistable.runs.result import RunResult
 
 
 class PhasedRun:
-    """Carries out what makes the members of families first, and then all that is wanted: two phases, announced as one run.
+    """Runs the nodes that decide the members of families first, and then all targets: two phases, announced as one run.
 
-    first: carries out the first phase. then: gives what carries out the second, asked
-    for when the first has ended. What failed in the first does not keep the second from what can be done, unless `fail_fast`.
+    first: the loop of the first phase. then: returns that of the second, called when the first has ended.
+    After failures in the first phase, the second still performs all nodes that it can, unless `fail_fast`.
     """
 
     def __init__(self, first: Any, then: Callable[[], Any], fail_fast: bool) -> None:
@@ -32,7 +32,7 @@ class PhasedRun:
 
     @property
     def result(self) -> RunResult:
-        """The result of the run as far as it has come."""
+        """The result of the run so far."""
         if self._current is None:
             return RunResult(None)  # nothing has begun
         result: RunResult = self._current.result
@@ -42,7 +42,7 @@ class PhasedRun:
         return result
 
     def run(self, failed: str) -> RunResult:
-        """Carry out both."""
+        """Run both phases."""
         try:
             with events.retold(self._as_one), connections.leading(self._run_name):
                 earlier = self._carry_out(self._first, failed)
@@ -61,7 +61,7 @@ class PhasedRun:
         return result
 
     def _as_one(self, event: events.Event) -> events.Event | None:
-        """The event to emit for an event of a phase: that the second begins is more to do, and the end is told when all has ended."""
+        """The event to emit for an event of a phase: the start of the second is a `RunGrew`; the end of a phase is None."""
         if isinstance(event, events.RunFinished):
             return None
         if not isinstance(event, events.RunStarted):
@@ -71,10 +71,10 @@ class PhasedRun:
 
 
 def watched(loop: Callable[[], Any], failed: str, every: float, until: Callable[[RunResult], object] | None) -> RunResult:
-    """Carry out ``loop()``, a new one each round, until Ctrl-C, or until `until` is true of a round's result; the last result.
+    """Run ``loop()``, a new one each round, until Ctrl-C, or until `until` is true of a round's result; return the last result.
 
-    A round that cannot be planned, because an input went just then or a store is down, is reported by a warning and tried again; the
-    first one raises unless it is an input's fault. What failed is left alone in later rounds, and stays among the failures of the result.
+    A round that cannot be planned, because an input was just removed or a store is down, is reported by a warning and tried again; the
+    first one raises unless an input is at fault. Failed nodes are not tried in later rounds, and stay among the failures of the result.
     """
     result: RunResult | None = None
     current: Any = None
@@ -99,13 +99,13 @@ def watched(loop: Callable[[], Any], failed: str, every: float, until: Callable[
 
 
 def check_every(every: float) -> None:
-    """Raise ValueError for what cannot be seconds between two rounds."""
+    """Raise ValueError unless the seconds between two rounds are positive and finite."""
     if not 0 < every < float("inf"):
         raise ValueError(f"watch is the number of seconds between two looks, more than 0; it was {every!r}")
 
 
 def _with_failures(result: RunResult, earlier: RunResult | None) -> RunResult:
-    """`result`, in whose failures are also those of an earlier round that it left as they were."""
+    """`result`, with the failures of an earlier round that it left as they were."""
     if earlier is not None and earlier is not result:
         result.failures[:0] = filter(result.left, earlier.failures)
     return result

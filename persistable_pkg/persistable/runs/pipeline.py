@@ -1,4 +1,4 @@
-"""`Pipeline`: targets under names, and all they need."""
+"""`Pipeline`: named targets, and all nodes that they need."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ else:
 
 
 class Pipeline(Mapping[str, TargetT_co]):
-    """Named targets, to run, plan and look at together: ``Pipeline(report=report, model=model).run()``.
+    """Named targets, to run, plan and show together: ``Pipeline(report=report, model=model).run()``.
 
-    A target is a node, or whatever lists its nodes in ``targets``: a family, a workspace, another pipeline. It holds them and adds nothing:
-    their identity, and whatever is stored, does not depend on it. Raises TypeError for anything else, InputMissing for an open node.
+    A target is a node, or an object that lists its nodes in ``targets``: a family, a workspace, another pipeline. A pipeline adds nothing
+    to them: their identity and payloads do not depend on it. Raises TypeError for any other object, InputMissing for an open node.
 
-    ``pipeline["report"]`` and ``pipeline.report`` are the target called so. A subclass may declare them for a type checker:
+    ``pipeline["report"]`` and ``pipeline.report`` are the target of that name. A subclass may declare them for a type checker:
     ``report: Report``.
     """
 
@@ -56,7 +56,7 @@ class Pipeline(Mapping[str, TargetT_co]):
 
     def _add(self, name: str, node: Node) -> None:
         if is_operand(node):
-            node.key  # noqa: B018 - an open node says here what it needs
+            node.key  # noqa: B018 - raises for an open node, with the inputs that it needs
         elif isinstance(node, type) or not hasattr(node, "targets"):
             raise TypeError(f"Pipeline was given {node!r:.60} as {name}, which is no node; give fn.step(...) or a Persistable")
         if name in self._targets:
@@ -94,7 +94,7 @@ class Pipeline(Mapping[str, TargetT_co]):
 
     @property
     def nodes(self) -> list[Any]:
-        """Every node there is in it, upstream before downstream."""
+        """All nodes of the targets and upstream of them, upstream before downstream."""
         return list(walk(*_nodes_of(self.targets)))
 
     def run(self, **options: Any) -> RunResult:
@@ -102,7 +102,7 @@ class Pipeline(Mapping[str, TargetT_co]):
         return run_.run(self, **options)
 
     def accept_code(self, reason: str) -> int:
-        """Record, with `reason`, of all in it that is stored and stale that the code changed in nothing that matters; their number."""
+        """Accept the code of all stale payloads in it, with `reason`; return their number. See `persistable.accept_code`."""
         return accept.accept_code(self, reason=reason)
 
     def plan(self, **options: Any) -> planning.Plan:
@@ -110,7 +110,7 @@ class Pipeline(Mapping[str, TargetT_co]):
         return planning.plan(self, **options)
 
     def lineage(self, **options: Any) -> Graph:
-        """All of it as a picture, see `persistable.nodes.lineage`."""
+        """The lineage of all targets as a picture, see `persistable.graph.lineage`."""
         return graph.lineage(*_nodes_of(self.targets), **options)
 
     def _repr_html_(self) -> str:
@@ -125,5 +125,5 @@ def _nodes_of(targets: Iterable[Any]) -> Iterator[Any]:
         if is_operand(target):
             yield target
         else:
-            listed: Any = target.targets  # a project has names for them
+            listed: Any = target.targets  # a mapping in a project
             yield from _nodes_of(listed.values() if issubclass(listed.__class__, Mapping) else listed)

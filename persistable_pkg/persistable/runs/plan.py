@@ -1,4 +1,4 @@
-"""Plans: nodes to be generated for some targets, in which order, and why: decided without touching anything."""
+"""Plans: the nodes to generate for some targets, in order, with reasons; decided without changing anything."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One node of a plan: what would be done, why, and after which others.
+    """One node of a plan: its action, the reason for that, and the nodes generated before it.
 
-    action: ``"generate"``, ``"reuse"`` or ``"leave"``; ``"follow"`` for what is made anew only if what it is made from turns out to have
-    other bytes; ``"refuse"`` for what a run would not accept: made by another class with other code, or stale where that is to raise.
+    action: ``"generate"``, ``"reuse"`` or ``"leave"``; ``"follow"`` for a payload generated anew only if the bytes of its upstream
+    change; ``"refuse"`` for one that a run would not accept: made by another class with other code, or stale with ``stale="raise"``.
     """
 
     key: Key
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Plan:
-    """The actions of a run, in a possible order of doing it: a sequence of `Row`. ``print(plan)`` is a table."""
+    """The actions of a run, in a possible order: a sequence of `Row`. ``print(plan)`` shows a table."""
 
     def __init__(self, rows: Sequence[Row], nodes: Sequence[Any], absent: Sequence[tuple[Any, Store]] = ()) -> None:
         self.rows = list(rows)
@@ -42,7 +42,7 @@ class Plan:
 
     @cached_property
     def hints(self) -> list[str]:
-        """Stored payloads that are not found since a name or the params changed, and why: looked for when it is first asked for."""
+        """Stored payloads that are no longer found since a name or the params changed, and why; looked up on first access."""
         from persistable.nodes.nearest import left_behind
 
         return left_behind(self._absent)
@@ -57,12 +57,12 @@ class Plan:
         return self.rows[index]
 
     def label(self, index: int, columns: int = COLUMNS) -> str:
-        """The node of a row in words, on at most that number of columns."""
+        """The node of a row in words, in at most `columns` columns."""
         return label(self._nodes[index], columns)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Action to number of nodes; inputs from elsewhere are none."""
+        """Action to number of nodes, without inputs from outside."""
         counts: dict[str, int] = {}
         for row, node in zip(self.rows, self._nodes, strict=True):
             if not node.is_external:
@@ -71,11 +71,11 @@ class Plan:
 
     @property
     def jobs(self) -> list[Key]:
-        """Keys of what would be generated."""
+        """Keys of the nodes to generate."""
         return [row.key for row in self.rows if row.action == "generate"]
 
     def lineage(self, **options: Any) -> Graph:
-        """The picture of what would be done: a lineage with the action of each node. What need not be looked at has none.
+        """The lineage as a picture, with the action of each node. Nodes that need not be looked up have none.
 
         options: as for `persistable.graph.lineage`.
         """
@@ -116,9 +116,9 @@ _SHOWN = 60
 
 
 def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "reuse") -> Plan:
-    """The plan of `run` for these targets, with reasons; nothing is touched.
+    """The plan of `run` for these targets, with reasons; nothing is changed.
 
-    `store` is for nodes that name none; `failed` and `stale` are as for `run`.
+    store: the store of nodes that name none. failed, stale: as for `run`.
     """
     check_stale(stale)
     leaves = leaves_of(targets)

@@ -1,7 +1,7 @@
-"""`Planner`: decides which nodes are to be generated for some targets, in which order, and what may begin; it touches nothing.
+"""`Planner`: decides which nodes to generate for some targets, in which order, and which may begin; it changes nothing.
 
-It is given a function that says what is stored, and is told what happened. `plan` gives it the real stores and stops before anything would
-begin; `run` goes on to the end; tests give it lists.
+It takes a function that looks up units in the stores, and receives the units that have ended. `plan` looks in the real stores and stops
+before anything begins; `run` goes on to the end; tests pass lists.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from persistable.stores.base import Store
 
 
 class Unit:
-    """One node in one store, as far as a run is concerned with it."""
+    """One node in one store, as part of a run."""
 
     __slots__ = ("again", "feeds", "found", "needed", "node", "order", "place", "reason", "sources", "store", "there", "url", "waits")
 
@@ -38,15 +38,15 @@ class Unit:
         """Rank of the unit in an order that finishes one branch before it begins the next."""
         self.reason = ""
         self.sources: list[Unit] | None = None
-        """The units upstream of it; None as long as nobody needed to know."""
+        """The units upstream of it; None until they are needed."""
         self.feeds: list[Unit] = []
         self.waits = 0
         self.again = ""
-        """Plan for a stored payload that is not to be left as it is: to make it again (`GENERATE`), or if what it is made from changes
-        (`FOLLOW`), or to refuse it as somebody else's (`REFUSE`)."""
+        """Plan for a stored payload that is not kept as it is: generate it again (`GENERATE`), or only if its upstream changes (`FOLLOW`),
+        or refuse it as the payload of another class (`REFUSE`)."""
 
     def take(self, found: State, again: str = "") -> None:
-        """Keep what is stored of it, and whether it is left as it is."""
+        """Record its state in the store, and whether a stored payload is kept as it is."""
         self.found, self.again, self.there = found, again, found.stored and not again
 
     def __repr__(self) -> str:
@@ -54,10 +54,10 @@ class Unit:
 
 
 class Decision(NamedTuple):
-    """All units that matter: those to be performed, and those that are there already or will not be tried.
+    """All units of a plan: those to perform, and those that are stored or will not be tried.
 
-    needed: upstream before downstream; some only if what they are made from turns out to have other bytes. refused: stored by another
-    class with other code, so that they fail.
+    needed: upstream before downstream; some only if the bytes of their upstream change. refused: stored by another class with other code,
+    so that they fail.
     """
 
     needed: list[Unit]
@@ -67,10 +67,10 @@ class Decision(NamedTuple):
 
 
 class Start(NamedTuple):
-    """These units may begin now, and these never will, each with the failed unit it waits for.
+    """Units that may begin now, and units that never will, each with the failed unit it waits for.
 
-    kept: those that were to follow others, which have the same bytes as before. more: those that are needed for such a one, which was not
-    known before.
+    kept: followers that stay as they are, since their upstream has the same bytes as before. more: units that are needed for a follower,
+    which was not known before.
     """
 
     units: list[Unit]
@@ -80,7 +80,7 @@ class Start(NamedTuple):
 
 
 Look = Callable[[list[Unit]], Sequence[State]]
-"""Tells what the stores hold of these units, in the same order."""
+"""A function that returns the states of these units in the stores, in the same order."""
 Ended = Iterable[tuple[Unit, bool]]
 """Units that have ended, and whether each succeeded."""
 
@@ -90,16 +90,16 @@ _LEFT = "its last attempt failed, and failures are left as they are"
 
 
 _GIVEN = State(Status.DONE, True, why="it comes from outside")
-"""The state of an input: the node that needs it reads it, and says so if it is gone."""
+"""The state of an input: the node that needs it reads it, and raises if it is gone."""
 GIVEN_UP = State(Status.FAILED, why="it failed in this run")
 """The state of a node that failed earlier in the same run: it is not tried again."""
 
 
 class Planner:
-    """Decides what is to be done for the (node, store) pairs `targets`, and what may begin once something has ended.
+    """Decides which units to perform for the (node, store) pairs `targets`, and which may begin once others have ended.
 
-    failed: ``"retry"`` performs what failed before again, ``"skip"`` leaves it. stale: ``"generate"`` makes again what is stale. packages:
-    whether formats need theirs here.
+    failed: ``"retry"`` performs failed nodes again, ``"skip"`` leaves them. stale: ``"generate"`` generates stale payloads again.
+    packages: whether formats need their packages in this process.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class Planner:
         self._by_store: dict[str, dict[Place, Unit]] = {}
         self._stores: dict[int, tuple[Any, str, dict[Place, Unit]]] = {}
         self._made: dict[int, dict[int, Unit]] = {}
-        """Units by identity of their store and of their node: where many share a node upstream, it is looked for once."""
+        """Units by identity of their store and of their node: an upstream node that many share is looked up once."""
         self._wanted = list(dict.fromkeys([self._unit(node, store) for node, store in targets]))
-        # what is under way
+        # the state of the run
         self._ready: list[Unit] = []
         self._skipped: list[tuple[Unit, Unit]] = []
         self._undecided: list[Unit] = []
@@ -157,10 +157,10 @@ class Planner:
             unit.sources = list(sources)
         return unit.sources
 
-    # which are needed
+    # needed units
 
     def decide(self) -> Decision:
-        """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such."""
+        """Find the needed units: targets that are not stored, and units upstream of these that are not stored."""
         self._search(self._wanted)
         order = _ordered(self._wanted)
         needed = [unit for unit in order if unit.reason is not _LEFT and unit.again != REFUSE]
@@ -178,9 +178,9 @@ class Planner:
         return Decision(needed, reused, left, refused)
 
     def _search(self, frontier: list[Unit]) -> None:
-        """Mark what is needed of these and upstream of them.
+        """Mark the needed units among these and upstream of them.
 
-        Of what only follows others the upstream is searched for these, and nothing else of it is needed as yet.
+        Upstream of units that only follow others, the search marks units that change themselves, and nothing else yet.
         """
         looked = 0
         searched: set[Unit] = set()
@@ -211,7 +211,7 @@ class Planner:
             frontier = following
 
     def _fit(self, node: Node, found: State) -> State:
-        """`found`, which is not stored, and not to be tried if it surely could not be: that is to be known before the work."""
+        """`found`, for a payload not stored; if its format surely cannot store it, a state that refuses it, before the work is done."""
         error = format_check.refusal(node, self._packages) if not node.is_external else None
         return found if error is None else State(Status.ABSENT, token=found.token, why=str(error), verdict=FRESH._replace(barred=error))
 
@@ -223,7 +223,7 @@ class Planner:
         return FOLLOW if found.verdict.follows else GENERATE
 
     def _with_upstream(self, asked: list[Unit], looked: int) -> list[Unit]:
-        """These, and as many upstream of them as were looked at before: few rounds on long chains, at most twice the looks."""
+        """These units, and upstream ones, up to the number looked up before: few rounds on long chains, at most twice the lookups."""
         more = list(asked)
         seen = set(asked)
         for unit in more:  # grows while it is walked
@@ -243,10 +243,10 @@ class Planner:
             return "its last attempt failed" if self._failed == "retry" else _LEFT
         return found.why
 
-    # which may begin
+    # units that may begin
 
     def start(self) -> Start | None:
-        """The units that may begin at once; None where there is nothing to do."""
+        """The units that may begin at once; None if there is nothing to do."""
         return self.go_on(())
 
     def go_on(self, ended: Ended) -> Start | None:
@@ -276,7 +276,7 @@ class Planner:
                     continue
                 fed.waits -= 1
                 needs = "all" if fed.again == FOLLOW else needs_of(fed.node)
-                if success and needs == "all":  # as nearly always
+                if success and needs == "all":  # the usual case
                     if fed.waits == 0:
                         self._begin(fed)
                     continue
@@ -289,7 +289,7 @@ class Planner:
                     stack.append((fed, False))
 
     def _decide_followers(self) -> tuple[Sequence[Unit], Sequence[Unit]]:
-        """Decide about those that follow others, as far as these have ended: the ones that stay as they are, and what is needed besides."""
+        """Decide about followers whose upstream has ended; return those that stay as they are, and the units needed besides."""
         kept: list[Unit] = []
         more: list[Unit] = []
         while self._undecided:
@@ -304,7 +304,7 @@ class Planner:
         return kept, more
 
     def _expanded(self, unit: Unit, found: State) -> list[Unit]:
-        """Perform `unit` after all, and before it what it is made from and nobody else needed."""
+        """Plan to perform `unit` after all, and before it the upstream units not planned so far; return these."""
         unit.take(found, GENERATE)
         unit.reason = found.why
         self._search([source for source in self._upstream(unit) if not source.there and source not in self._planned])
@@ -313,7 +313,7 @@ class Planner:
         return new
 
     def _join(self, first: Unit, new: list[Unit]) -> None:
-        """Let `first` wait for those of its sources that have not ended, and these, where they are `new`, for theirs."""
+        """Make `first` wait for those of its sources that have not ended, and each of these that is `new` for its own."""
         stack = [first]
         while stack:
             unit = stack.pop()
@@ -365,7 +365,7 @@ def _ordered(wanted: list[Unit]) -> list[Unit]:
 
 
 def waited_for(unit: Unit) -> list[Unit]:
-    """The units that have to end before `unit` begins, or, where it follows others, before that can be decided."""
+    """The units that have to end before `unit` begins, or, if it follows others, before that can be decided."""
     if not unit.sources or unit.reason == _LEFT or unit.again == REFUSE:
         return []
     if unit.again != FOLLOW:
@@ -386,11 +386,11 @@ def waited_for(unit: Unit) -> list[Unit]:
 
 
 _CLOSED = -1
-"""`Unit.waits` of what has begun or never will."""
+"""`Unit.waits` of a unit that has begun or never will."""
 
 
 def _verdict(needs: str, success: bool, last: bool) -> tuple[bool, bool]:
-    """Tell whether a unit begins, or never will, now that one upstream has ended, `last` of all or not."""
+    """Tell whether a unit begins, and whether it never will, now that one upstream has ended. last: whether all have ended."""
     if needs == "all":
         return success and last, not success
     if needs == "any":
@@ -399,6 +399,6 @@ def _verdict(needs: str, success: bool, last: bool) -> tuple[bool, bool]:
 
 
 def check_stale(stale: str) -> None:
-    """Raise ValueError for what cannot be done with what is stale."""
+    """Raise ValueError for an unknown policy for stale payloads."""
     if stale not in POLICIES:
         raise ValueError(f'stale is "reuse", "generate" or "raise"; it was {stale!r}')

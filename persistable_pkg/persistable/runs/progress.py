@@ -1,4 +1,4 @@
-"""Progress of a run, from its events: some lines at the bottom of the terminal, by rich, and the same facts in a notebook."""
+"""Progress of a run, from its events: some lines at the bottom of the terminal, drawn by rich, and the same facts in a notebook."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from persistable.records.key import Key
 from persistable.runs.estimate import DurationEstimate
 
 _LABEL = 60
-"""The most columns of a node's label that are shown."""
+"""The maximum number of columns of a node's label."""
 _NODES = 8
-"""Running nodes that are shown at most."""
+"""The maximum number of running nodes shown."""
 _EVERY = 0.1
 """Seconds between two drawings."""
 
 
 class RunningNode(NamedTuple):
-    """A node that is being generated. label: in words. since: when it began, by the monotonic clock. part: how much of it is done, from 0
-    to 1; None where it does not say."""
+    """A node that is being generated. label: in words. since: its start, by the monotonic clock. part: the fraction done, from 0 to 1;
+    None if it reports none."""
 
     label: str
     since: float
@@ -42,7 +42,7 @@ class RunningNode(NamedTuple):
 class State(NamedTuple):
     """Content of the bar.
 
-    trouble: failures and skipped nodes, in words. left: remaining time in words, empty while it is not known. more: number of running nodes
+    trouble: failures and skipped nodes, in words. left: remaining time in words, empty while unknown. more: number of running nodes
     besides `nodes`.
     """
 
@@ -56,9 +56,9 @@ class State(NamedTuple):
 
 
 class Bar:
-    """A hook that shows how far a run is: nodes done of all, those that run with their own progress, failures, and the time that remains.
+    """A hook that shows the progress of a run: nodes done of all, running nodes with their own progress, failures, and the remaining time.
 
-    The remaining time goes by what nodes of the same name took in this run, else by what records say they took.
+    The remaining time is estimated from the durations of nodes of the same name in this run, else in records.
     """
 
     def __init__(self, console: Any = None) -> None:
@@ -66,7 +66,7 @@ class Bar:
         self._make = _Notebook if console is None and _in_notebook() else partial(_Terminal, console)
         self._display: _Terminal | _Notebook | None = None
         if self._make is not _Notebook:
-            _rich()  # what is missing is said before anything begins
+            _rich()  # raises if rich is missing, before anything begins
         self._lock = threading.Lock()
         self._left: dict[str, int] = {}
         self._estimate = DurationEstimate({}, 1)
@@ -91,7 +91,7 @@ class Bar:
             self._display.changed()
 
     def close(self) -> None:
-        """Draw a last time, without what runs, and leave the terminal as it was."""
+        """Draw a last time, without running nodes, and leave the terminal as it was."""
         with self._lock:
             self._running.clear()
             self._left.clear()
@@ -139,7 +139,7 @@ class Bar:
 
 
 class _Terminal:
-    """Lines that rich draws over and over, each time in one piece, by a thread of its own: so that time goes on where nothing happens."""
+    """Lines that rich redraws by a thread of its own, each time as a whole, so that the time shown goes on while nothing happens."""
 
     def __init__(self, console: Any, state: Callable[[], State]) -> None:
         self._state = state
@@ -149,7 +149,7 @@ class _Terminal:
         self._display.start(refresh=True)
 
     def changed(self) -> None:
-        """Wait for the next drawing."""
+        """Do nothing: the next drawing shows the change."""
 
     def close(self) -> None:
         self._display.stop()
@@ -182,7 +182,7 @@ class _Terminal:
 
 
 class _Notebook:
-    """An output of the cell that is replaced over and over; it needs no widgets, and stays in the notebook."""
+    """An output of the cell that each drawing replaces; it needs no widgets, and stays in the notebook."""
 
     def __init__(self, state: Callable[[], State]) -> None:
         from IPython import display  # pyright: ignore[reportUnknownVariableType]
@@ -192,12 +192,12 @@ class _Notebook:
         self._handle: Any = display.display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
     def changed(self) -> None:
-        """Draw anew, unless that was a moment ago."""
+        """Draw again, unless the last drawing was a moment ago."""
         if time.monotonic() - self._drawn > _EVERY:
             self._draw()
 
     def close(self) -> None:
-        """Draw the end, which stays."""
+        """Draw the final state, which stays."""
         self._draw()
 
     def _draw(self) -> None:
@@ -233,7 +233,7 @@ def _rich() -> Any:
 
 
 def _in_notebook() -> bool:
-    """Tell whether there is a front end that shows and replaces what cells give: that of a kernel, not of a terminal."""
+    """Tell whether there is a front end that shows and replaces outputs of cells: that of a kernel, not of a terminal."""
     import sys
 
     found: Any = sys.modules.get("IPython")

@@ -1,4 +1,4 @@
-"""The nodes that are ready, and which of them may begin: those for whose resources there is room, in the order of the plan."""
+"""The nodes that are ready, and the choice of those that may begin: those whose resources are free, in the order of the plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from persistable.runs.planner import Unit
 class ReadyQueue:
     """Queue of the nodes that are ready; each leaves it when the resources that it asks for are free.
 
-    Executors that place tasks by themselves see to processors and memory; here only the limits named by the caller are counted then.
+    Executors that place tasks themselves manage processors and memory; then only the limits named by the caller are counted here.
     """
 
     def __init__(self, executor: Executor, limits: Mapping[str, float]) -> None:
@@ -35,7 +35,7 @@ class ReadyQueue:
         self.waiting = 0
 
     def check(self, key: Key, resources: Resources) -> None:
-        """Raise Infeasible where `resources` are more than there will ever be."""
+        """Raise Infeasible if `resources` are more than there will ever be."""
         if self._places:
             self._executor.check(resources)
         self._notice(key, resources)
@@ -80,7 +80,7 @@ class ReadyQueue:
         return unit
 
     def pop_more(self, most: int, suits: Callable[[Unit], bool]) -> list[Unit]:
-        """Remove and return the next ones that ask for no resources, as long as they suit."""
+        """Remove and return the next units that ask for no resources, while they suit, at most `most`."""
         queue, taken = self._queues.get(None, []), list[Unit]()
         while queue and len(taken) < most and suits(queue[0][1]):
             taken.append(heappop(queue)[1])
@@ -107,7 +107,7 @@ class ReadyQueue:
                 self._used[name] += sign * amount
 
     def _wanted(self, resources: Resources) -> dict[str, float]:
-        """The amounts that are counted here: more processors than there are workers means all of them."""
+        """The amounts that are counted here: a request for more processors than there are workers counts as all of them."""
         amounts: dict[str, Any] = {"memory": resources.memory or 0, "gpus": resources.gpus, **resources.counters}
         amounts["cpus"] = min(resources.cpus, self._there.get("cpus", resources.cpus))
         return {name: float(amount) for name, amount in amounts.items() if name in self._there}

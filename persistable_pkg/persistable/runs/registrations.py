@@ -1,4 +1,4 @@
-"""Registrations of the main program, on their way to the processes that work for it."""
+"""Registrations of the main program, sent to the processes that work for it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from persistable.stores.open import register_store
 
 
 class Registrations:
-    """All there are when it is made; unpickled, they hold there too, and its value is None.
+    """All registrations at its creation; unpickling it registers them in that process and returns None.
 
-    `pickled` turns one into bytes. One that cannot be sent is warned of and left out, since few nodes need it.
+    pickled: turns one into bytes. One that cannot be sent is left out with a warning, since few nodes need it.
     """
 
     def __init__(self, pickled: Callable[[Any], bytes]) -> None:
@@ -25,7 +25,7 @@ class Registrations:
         for (kind, name), (target, value) in extensions.registered.items():
             try:
                 self.data.append(pickled((kind, name, target, value)))
-            except Exception as error:  # noqa: BLE001 - whatever somebody's function refers to
+            except Exception as error:  # noqa: BLE001 - a user's function may refer to any object
                 warnings.warn(
                     f"what is registered for {name} ({kind}) cannot be sent to other processes, so it is not known there: {error}; "
                     "register a function at the top level of a module",
@@ -41,14 +41,14 @@ _taken: list[bytes] = []
 
 
 def take_over(data: list[bytes]) -> None:
-    """Register here what another process has registered."""
+    """Register in this process the registrations of another one."""
     global _taken
     if data == _taken:
         return
     for each in data:
         try:
             _register(*pickle.loads(each))
-        except Exception as error:  # noqa: BLE001 - whatever importing somebody's module does
+        except Exception as error:  # noqa: BLE001 - importing a user's module may raise anything
             warnings.warn(
                 f"a registration of the main program does not load here ({type(error).__name__}: {error}); "
                 "install what defines it, or define it in the main program",

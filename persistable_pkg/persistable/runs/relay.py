@@ -1,7 +1,7 @@
-"""Output and progress of nodes that are generated elsewhere, on their way to the process that runs them.
+"""Output and progress of nodes that are generated elsewhere, sent to the process that leads the run.
 
-`Relay` is there, `tell` here. What is printed goes as whole lines; a little at once, much in pieces some time apart, and more
-than `MOST` of one job not at all: its end is kept with the record. Without a way to send while the job runs, all of it comes with the
+`Relay` works there, `tell` here. Printed text is sent as whole lines: a little at once, more in pieces some time apart, and beyond
+`MOST` of one job not at all: its end is kept with the record. If nothing can be sent while the job runs, all of it comes with the
 outcome.
 """
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     import logging
 
 MOST = 1 << 20
-"""Characters of what one job prints, and logs, that are sent."""
+"""The limit, in characters, on the printed and logged text of one job that is sent."""
 _LINE = 1 << 13
-"""Characters of a line that is sent before it ends."""
+"""The number of characters above which a line is sent before it ends."""
 _MORE = "[more was said: record.output has the end of it]\n"
 
 Levels = tuple[int, dict[str, int]]
-"""The level below which nothing is logged anywhere, and the levels of loggers that have one of their own; "" is the root."""
+"""The level up to which nothing is logged anywhere, and the levels of loggers that have one of their own; "" is the root."""
 
 
 class Relay:
-    """Takes what the nodes of one job say, and sends it to the run. hears: whether somebody there listens to progress."""
+    """Receives the output and progress of the nodes of one job, and sends them to the run. hears: whether the run listens to progress."""
 
     def __init__(self, run: str, hears: bool) -> None:
         self._run = run
@@ -55,10 +55,10 @@ class Relay:
         self._timer: threading.Timer | None = None
         self._over = False
 
-    # what the code says
+    # from the generating code
 
     def prints(self, node: Node, stream: str, text: str) -> None:
-        """Send the whole lines of what was printed; the rest waits for its end."""
+        """Send the whole lines of printed text; keep the rest until its line ends."""
         with self._lock:
             key: Key = node.key
             whole = self._begun.pop((key, stream), "") + text
@@ -78,7 +78,7 @@ class Relay:
         self._flush_soon()
 
     def progressed(self, event: events.Progressed) -> None:
-        """Send how far a node is; of several reports that wait, the last."""
+        """Send the progress of a node; of several reports that wait, the last."""
         if not self._hears:
             return
         with self._lock:
@@ -107,7 +107,7 @@ class Relay:
             self._pending.pop()
         self._pending.append(event)
         self._size += len(event.text)
-        while self._size > 2 * LIMIT and self._sender is None:  # what nobody takes before the end is bounded as what is kept
+        while self._size > 2 * LIMIT and self._sender is None:  # text that cannot be sent before the end is limited
             dropped = self._pending.popleft()
             if isinstance(dropped, events.Printed | events.Logged):
                 self._size -= len(dropped.text)
@@ -118,7 +118,7 @@ class Relay:
                 self._pending.append(kept)
                 self._size += len(kept.text)
 
-    # on its way
+    # sending
 
     def _flush_soon(self) -> None:
         if self._sender is None:
@@ -142,7 +142,7 @@ class Relay:
             self._sent = time.monotonic()
             try:
                 sent = self._sender.send(notes.packed(self._run, tuple(self._pending)))
-            except Exception:  # noqa: BLE001 - the way may be gone: then it comes with the outcome
+            except Exception:  # noqa: BLE001 - the connection may be gone: then it comes with the outcome
                 sent = False
             if sent:
                 self._pending.clear()
@@ -151,7 +151,7 @@ class Relay:
                 self._sender = None
 
     def finish(self) -> tuple[events.NodeEvent, ...]:
-        """Return what was not sent; nothing is from now on."""
+        """Return the events not sent; none are sent from now on."""
         with self._lock:
             for (key, stream), text in self._begun.items():
                 self._say(events.Printed(key=key, label=self._labels.get(key, ""), stream=stream, text=text + "\n"))
@@ -167,10 +167,10 @@ class Relay:
 def sent_here(
     run: str, keys: Collection[Key], hears: bool, main: Main | None, output: bool, levels: Levels | None, begins: bool = False
 ) -> Generator[list[events.Event]]:
-    """Inside the block, nodes of that run, which another process leads, are generated here as they would be there.
+    """Inside the block, generate nodes of a run that another process leads as they would be generated there.
 
-    What is said by then, and was not sent while they were at work, is in the list that this gives, once the block is left. hears: whether
-    anybody there listens. begins: whether it is to be told here that a node begins.
+    Yields a list that has the events not sent meanwhile, once the block is left. hears: whether the run listens to events. begins: whether
+    events of nodes that begin are included.
     """
     said, told, heard = Relay(run, hears), list[events.Event](), list[events.Event]()
 
@@ -194,7 +194,7 @@ def sent_here(
 
 
 def levels() -> Levels | None:
-    """The levels of the loggers of this process, for others; None where nothing here logs."""
+    """The levels of the loggers of this process, to set in others; None if `logging` is not imported here."""
     logging: Any = sys.modules.get("logging")
     if logging is None:
         return None
@@ -223,11 +223,11 @@ _COPIED = ("created", "msecs", "pathname", "filename", "module", "lineno", "func
 
 
 def _facts_of(record: logging.LogRecord) -> dict[str, Any]:
-    """A log record as plain facts, which `logging.makeLogRecord` takes."""
+    """The plain facts of a log record, for `logging.makeLogRecord`."""
     facts: dict[str, Any] = {name: value for name in _COPIED if type(value := record.__dict__.get(name)) in (str, int, float)}
     try:
         text = record.getMessage()
-    except Exception:  # noqa: BLE001 - logging itself says what is wrong with it
+    except Exception:  # noqa: BLE001 - logging itself reports the error
         text = str(record.msg)
     if record.exc_info and record.exc_info[0] is not None:
         import traceback
@@ -236,11 +236,11 @@ def _facts_of(record: logging.LogRecord) -> dict[str, Any]:
     return {**facts, "name": record.name, "levelno": record.levelno, "msg": redact(text)[-LIMIT:], "args": None}
 
 
-# in the process that runs
+# in the process that leads the run
 
 
 def tell(event: events.Event, logger: Any, several: bool) -> None:
-    """Do what `event`, which came from elsewhere, means here: print, log, or announce it. several: more than one node may be under way."""
+    """Emit `event`, which came from elsewhere; output is printed or logged first. several: whether several nodes may be under way."""
     if isinstance(event, events.Printed):
         _print(event, several)
     elif isinstance(event, events.Logged):
@@ -257,7 +257,7 @@ def _print(event: events.Printed, several: bool) -> None:
     try:
         stream.write(text)
         stream.flush()
-    except (AttributeError, OSError, ValueError):  # none, its reader is gone, or it is closed
+    except (AttributeError, OSError, ValueError):  # no stream, its reader is gone, or it is closed
         return
 
 
@@ -270,6 +270,6 @@ def _log(facts: Mapping[str, Any]) -> None:
 
 
 def tell_all(told: Any, logger: Any, several: bool) -> None:
-    """`tell` each."""
+    """Call `tell` for each event."""
     for event in told:
         tell(event, logger, several)

@@ -1,4 +1,4 @@
-"""`RunResult`: how each node of a run ended, and what a run has made, reused and left out."""
+"""`RunResult`: the outcome of each node of a run, its payload and record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CODES = {status: code for code, status in enumerate(STATUSES)}
 
 
 class Ending(NamedTuple):
-    """Outcome of one node. attempts: tries made in this run."""
+    """Outcome of one node. attempts: attempts made in this run."""
 
     node: Node
     store: Any
@@ -48,7 +48,7 @@ class Ending(NamedTuple):
 class FamilyResult:
     """Outcomes of the members of one family, by number; at first, all are cancelled.
 
-    chunks: gives keys and nodes by number, see `persistable.families.keys.KeyChunks`. store: where all of them lie.
+    chunks: gives keys and nodes by number, see `persistable.families.keys.KeyChunks`. store: the store of all of them.
     """
 
     def __init__(self, chunks: Any, store: Any) -> None:
@@ -64,19 +64,19 @@ class FamilyResult:
         return len(self._statuses)
 
     def equals(self, other: FamilyResult) -> bool:
-        """Tell whether both are about the same members in the same store. Where they are not, that is mostly seen at the first of them."""
+        """Tell whether both have the same members in the same store. If they have not, their first members mostly differ."""
         if (self.url, len(self), self.chunks.model.payload_name) != (other.url, len(other), other.chunks.model.payload_name):
             return False
         return all(self.chunks.keys(numbers) == other.chunks.keys(numbers) for numbers in (range(1), *self.chunks))
 
     def set(self, number: int, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
-        """Keep how this member ended."""
+        """Record the outcome of one member."""
         self._statuses[number] = _CODES[status]
         self._seconds[number] = seconds
         self._attempts[number] = min(attempts, 255)
 
     def set_all(self, numbers: Iterable[int], status: str) -> None:
-        """Keep that these members ended so, without an attempt."""
+        """Record the same outcome for these members, without an attempt."""
         code, statuses = _CODES[status], self._statuses
         if isinstance(numbers, range) and numbers.step == 1:
             statuses[numbers.start : numbers.stop] = bytes((code,)) * len(numbers)
@@ -102,7 +102,7 @@ class FamilyResult:
             yield from self.chunks.keys(numbers)
 
     def find(self, key: Key) -> int | None:
-        """The number of the member of that key. The first call makes an index of all."""
+        """The number of the member with that key; None if there is none. The first call builds an index of all."""
         if key.name != self.chunks.model.payload_name:
             return None
         if self._numbers is None:
@@ -131,7 +131,7 @@ class Outcomes:
         self.families: list[FamilyResult] = []
 
     def put(self, location: Location, ending: Ending) -> None:
-        """Keep how the node at `location` ended, which is in no family."""
+        """Record the outcome of the node at `location`, which is in no family."""
         if location not in self._own:
             self._urls[location[0]] = None
             if isinstance(location[1], Placed):
@@ -139,14 +139,14 @@ class Outcomes:
         self._own[location] = ending
 
     def at(self, url: str, place: Place) -> Ending | None:
-        """The outcome of the node at that location; None where this run has none there."""
+        """The outcome of the node at that location; None if this run has none there."""
         if (url, place) in self._own:
             return self._own[url, place]
         member = self._in_family(url, place)
         return member[0].ending(member[1]) if member is not None else None
 
     def of(self, key: Key, url: str) -> Iterator[Ending]:
-        """Outcomes of the nodes of that key; those in the store of that URL come first, then those under their key."""
+        """Outcomes of the nodes with that key: those under the key, then those at custom paths; of both, the store of that URL first."""
         urls = dict.fromkeys([url, *self._urls, *(family.url for family in self.families)])
         found = (self.at(each, key) for each in urls)
         yield from (ending for ending in found if ending is not None)
@@ -174,7 +174,7 @@ class Outcomes:
         return None
 
     def put_first(self, earlier: Outcomes) -> None:
-        """Add what `earlier` holds as well, which counts where both hold something."""
+        """Add the outcomes of `earlier`, which count if both have one of a node."""
         for location, ending in earlier._own.items():
             member = self._in_family(*location)
             if member is None:
@@ -186,11 +186,11 @@ class Outcomes:
         self.families = [*earlier.families, *(family for family in self.families if not any(map(family.equals, earlier.families)))]
 
     def own(self) -> Mapping[Location, Ending]:
-        """The nodes that are in no family, each with how it ended."""
+        """The outcomes of the nodes that are in no family."""
         return MappingProxyType(self._own)
 
     def counts(self) -> dict[str, int]:
-        """Status to number of nodes; inputs from elsewhere are none."""
+        """Status to number of nodes, without inputs from outside."""
         counts: dict[str, int] = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
         for ending in self._own.values():
             if not (ending.status == "reused" and ending.node.is_external):  # an input, which no run makes
@@ -213,7 +213,7 @@ def _not_here(target: object, why: str) -> UnknownKey:
 
 
 class Records(dict[Key, Record]):
-    """Records by key, the first where one key stands at several places; also found by node, which finds that of its own place."""
+    """Records by key, the first if one key has several places; also indexed by node, for the record at its own place."""
 
     def __init__(self, found: Mapping[Location, Record], ending: Callable[[Any], Ending | None]) -> None:
         super().__init__()
@@ -234,11 +234,11 @@ class Records(dict[Key, Record]):
 
 
 _AT_ONCE = 5000
-"""Records that are in memory together, where they are not kept."""
+"""The number of records in memory together, if they are not kept."""
 
 
 def _read(endings: Iterable[Ending]) -> Iterator[tuple[Location, Record]]:
-    """The records that there are of these, each store asked once for thousands."""
+    """The existing records of these, read from each store in batches of `_AT_ONCE`."""
     stores: dict[str, tuple[Any, list[Place]]] = {}
     for node, store, *_ in endings:
         if node.is_persisted:
@@ -258,14 +258,14 @@ TargetT = TypeVar("TargetT")
 
 class RunResult(Mapping[Any, Any]):
     """The outcome of a run. ``result[node]`` is that node, bound to its store; ``result[family]`` the family, so that
-    ``result[family][key].payload`` and ``result[family].payloads()`` are what the run left there.
+    ``result[family][key].payload`` and ``result[family].payloads()`` are the payloads after the run.
 
-    A mapping from keys. Nodes of one key may stand at several places: in two stores, or at two paths of a workspace whose ids have the same
-    data. Each counts by itself, in `counts`, `rows`, ``len`` and iteration; a node finds what stands at its own place, and a key finds the
+    A mapping from keys. Nodes of one key may have several places: in two stores, or at two paths of a workspace whose ids have the same
+    data. Each counts separately, in `counts`, `rows`, ``len`` and iteration; a node finds the outcome at its own place, and a key the
     first.
 
-    failures: a `NodeFailure` for each node that failed by itself. stale: what was reused although it is stale, a mapping from keys to what
-    has changed. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"``, ``"cancelled"`` and ``"stale"`` (some of the reused) to
+    failures: a `NodeFailure` for each node that failed by itself. stale: stale payloads that were reused, a mapping from keys to the
+    changes. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"``, ``"cancelled"`` and ``"stale"`` (some of the reused) to
     numbers of nodes. seconds: from start to end. saved: seconds that reuse saved.
     """
 
@@ -280,11 +280,11 @@ class RunResult(Mapping[Any, Any]):
 
     @cached_property
     def stale(self) -> Stale:
-        """Stale payloads that were reused: key to what has changed since."""
+        """Stale payloads that were reused: key to the changes since, in words."""
         return Stale()
 
     def after(self, earlier: RunResult) -> RunResult:
-        """This result, and what came of an earlier stage of the same run: how a node ended first is what counts."""
+        """Add the result of an earlier phase of the same run, whose outcomes count first, and return this one."""
         self.outcomes.put_first(earlier.outcomes)
         self._held.update(earlier._held)
         self.failures[:0] = earlier.failures
@@ -294,21 +294,21 @@ class RunResult(Mapping[Any, Any]):
         return self
 
     def skip(self, location: Location, node: Node, store: Any, cause: Key) -> None:
-        """Keep that the node there was not tried, and the key of what failed; its own if it failed in an earlier run and was left."""
+        """Record a node as not tried, with the key of the failed one it waits for: its own if it failed in an earlier run and was left."""
         self.outcomes.put(location, Ending(node, store, "skipped", 0.0, 0))
         self._waits[location] = cause
 
     def left(self, failure: NodeFailure) -> bool:
-        """Tell whether the node of that failure, one of an earlier run, was left as it was."""
+        """Tell whether the node of `failure`, from an earlier run, was left as it was."""
         return self._waits.get(failure.location) == failure.key
 
     @property
     def skipped(self) -> dict[Key, Key]:
-        """Key of each node that was not tried, to that of the failed one it waits for."""
+        """Key of each node that was not tried, to the key of the failed one it waits for."""
         return {place.key: cause for (_, place), cause in self._waits.items()}
 
     def take(self, part: RunResult) -> None:
-        """Add failures and payloads of a part of the same run, whose outcomes are noted already."""
+        """Add failures and payloads of a part of the same run, whose outcomes are recorded already."""
         told = {failure.location for failure in self.failures}
         self._held.update(part._held)
         self.failures.extend(part.failures)
@@ -316,16 +316,16 @@ class RunResult(Mapping[Any, Any]):
         self._waits.update({location: cause for location, cause in part._waits.items() if location not in told})
 
     def finished(self) -> RunFinished:
-        """The event at the end."""
+        """The event for the end of the run."""
         failures = tuple([(failure.key, failure.text) for failure in self.failures])
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
     def hold(self, node: Node, store: Any, payload: Any) -> None:
-        """Keep the payload of a target that is not persisted, as an `Original` if it can change; each who asks for it has a copy."""
+        """Keep the payload of a target that is not persisted, as an `Original` if it can change; each lookup returns a copy."""
         self._held[store.url, node.place] = payload
 
     def _ending(self, target: object) -> Ending | None:
-        """The outcome of a node, or of the first of a key. One that is in no store yet may stand in any."""
+        """The outcome of a node, or of the first one with a key. A node bound to no store may be in any."""
         key = getattr(target, "key", None)
         if not isinstance(key, Key):
             return None
@@ -348,7 +348,7 @@ class RunResult(Mapping[Any, Any]):
             if isinstance(target, Key) or not isinstance(getattr(target, "key", None), Key):
                 raise _not_here(target, "is no node of this run")
             node = cast("Node", target)
-            return bound_to(node, own_store(node) or self._store)  # not needed by the run: whatever its store has of it
+            return bound_to(node, own_store(node) or self._store)  # not needed by the run: as its store has it
         same = not isinstance(target, Key) and cast("Node", target).place == ending.node.place
         return self._bound(ending, cast("Node", target) if same else ending.node)
 
@@ -392,18 +392,18 @@ class RunResult(Mapping[Any, Any]):
 
     @property
     def saved(self) -> float:
-        """Seconds that it took, when they were made, to make the payloads that this run reused. Records are read when this is asked."""
+        """Seconds that the payloads reused by this run took when they were generated. Each access reads the records."""
         return sum(record.seconds for _, record in _read(ending for ending in self.outcomes.endings() if ending.status == "reused"))
 
     def status(self, node: Node) -> str:
-        """The outcome of a node: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. KeyError if it has none."""
+        """The outcome of a node: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. Raises KeyError without one."""
         ending = self._ending(node)
         if ending is None:
             raise _not_here(node, "is no node of this run")
         return ending.status
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a node: name, key, status, seconds, attempts, error, store (the URL), and at (the path, where not under the key)."""
+        """One dict per node: name, key, status, seconds, attempts, error, store (the URL), and at (the path, if not under the key)."""
         errors = self._errors()
         return [
             {
@@ -420,7 +420,7 @@ class RunResult(Mapping[Any, Any]):
         ]
 
     def _errors(self) -> dict[Location, str]:
-        """The error of each node that failed, and for each that was not tried the node that it waits for, in words."""
+        """The error of each node that failed, and for each node not tried the one that it waits for, in words."""
         found = {failure.location: failure.text for failure in self.failures}
         causes = {failure.key: failure.describe() for failure in self.failures}
         return found | {
@@ -441,7 +441,7 @@ class RunResult(Mapping[Any, Any]):
             text += f", and {counts['skipped']} that need them were skipped"
         if len(self.failures) > 1:
             text += f": {kinds(self.failures)}"
-        for failure in self.failures[SHOWN_WHOLE:]:  # the first are enough to be read where the group is shown
+        for failure in self.failures[SHOWN_WHOLE:]:  # enough of them are shown with the group
             failure.error.__traceback__ = None
         group = RunFailed(text, [failure.error for failure in self.failures])
         group.result = self
@@ -469,14 +469,14 @@ class RunResult(Mapping[Any, Any]):
         return card("run", " ", counts, made)
 
     def _first(self, number: int) -> list[Ending]:
-        """The first that ended so, failures before all others."""
+        """The first outcomes, failures before all others."""
         failed = [ending for failure in self.failures[:number] if (ending := self.outcomes.at(*failure.location)) is not None]
         others = (ending for ending in self.outcomes.endings() if ending.status != "failed")
         return [*failed, *islice(others, number - len(failed))]
 
 
 class _Nodes(ValuesView[Any]):
-    """The nodes of a result; they are not looked up by key, as one key may have several."""
+    """The nodes of a result; not looked up by key, as one key may have several."""
 
     def __init__(self, result: RunResult) -> None:
         super().__init__(result)

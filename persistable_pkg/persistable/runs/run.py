@@ -1,6 +1,6 @@
-"""`run`: the short loop between a plan that decides and an executor that carries.
+"""`run`: the plan of some targets, performed by an executor.
 
-It alone owns how much is under way, retries, timeouts, limits, and what a failure means for the rest.
+The run alone owns the amount of work under way, retries, timeouts, limits, and the effect of a failure on other nodes.
 """
 
 from __future__ import annotations
@@ -46,29 +46,29 @@ def run(
     stale: Literal["reuse", "generate", "raise"] = "reuse",
     output: bool = True,
 ) -> RunResult:
-    """Generate whatever of `targets`, and of what is upstream of them, is not stored yet, each node once.
+    """Generate all of `targets`, and of the nodes upstream of them, that are not stored yet, each node once.
 
     Parameters:
         targets: nodes, lists or dicts of nodes, pipelines.
         executor: ``"inline"``, ``"threads"``, ``"processes"``, one of `persistable.executors`, or any `concurrent.futures.Executor`. One
-            that is made here is shut down here.
-        max_workers: how many nodes at once, for ``"threads"`` and ``"processes"``; by default as many as the machine has cores.
+            that is created here is shut down here.
+        max_workers: number of nodes at once, for ``"threads"`` and ``"processes"``; by default the number of cores of the machine.
         store: for nodes that name none, which remember it; by default the enclosing one, that of their last run, or the default.
         errors: ``"raise"`` one RunFailed at the end, whose ``.result`` is the result, or ``"return"`` failures as values in the result.
-        fail_fast: stop everything at the first failure; otherwise all that can finish does.
-        failed: ``"retry"`` what is recorded as failed, or ``"skip"`` it and what depends on it.
-        progress: show how far it is, in the terminal or the notebook.
-        hooks: are called with every event of this run, and of no other.
-        limits: how much of each named resource there is, such as ``{"db": 2}``; nodes ask for it by ``resources=Resources(db=1)``.
-        watch: go on until Ctrl-C: look again at what families follow (see `Source`) so many seconds after each round, and run what is new.
-            The last result is returned, with failures as values whatever `errors` says; they are not tried again before the next call.
-        until: with `watch`, ends it when this is true of a round's result.
-        stale: ``"reuse"`` what is stale, with one warning, and find it in the result's ``stale``; ``"generate"`` it anew, and what is made
-            from it if its bytes changed, except for what was put in by hand; or ``"raise"`` StaleCode before anything begins.
-        output: keep the end of what the generating code prints and logs, with its record or its failure; see `Record.output`.
+        fail_fast: stop everything at the first failure; otherwise all nodes that can finish do.
+        failed: ``"retry"`` nodes recorded as failed, or ``"skip"`` them and the nodes downstream of them.
+        progress: show the progress, in the terminal or the notebook.
+        hooks: functions to call with every event of this run, and of no other.
+        limits: the amount of each named resource, such as ``{"db": 2}``; nodes ask for it by ``resources=Resources(db=1)``.
+        watch: seconds between rounds: after each, look again at the inputs of families (see `Source`) and run new members, until Ctrl-C.
+            The last result is returned, with failures as values for any `errors`; they are not tried again before the next call.
+        until: with `watch`, a function of a round's result that ends the watch if it is true.
+        stale: ``"reuse"`` stale payloads, with one warning, and list them in the result's ``stale``; ``"generate"`` them anew, and those
+            downstream if the bytes changed, except payloads put in by hand; or ``"raise"`` StaleCode before anything begins.
+        output: keep the end of the text that the generating code prints and logs, with its record or failure; see `Record.output`.
 
-    Raises RunFailed; NotEnforceable and Infeasible, before anything begins, for what this executor cannot do. Ctrl-C cancels what runs,
-    leaves what is committed, and records nothing as failed.
+    Raises RunFailed; NotEnforceable and Infeasible, before anything begins, for nodes that this executor cannot perform. Ctrl-C cancels
+    running nodes, keeps committed payloads, and records nothing as failed.
     """
     if errors not in ("raise", "return") or failed not in ("retry", "skip"):
         raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
@@ -97,7 +97,7 @@ def run(
             return ChunkedRun(carrying, wanted, large, base, carrier, fail_fast, stale) if large else carrying(wanted)
 
         def loop() -> Loop | ChunkedRun | PhasedRun:
-            whole = all_of_it()  # what is nothing to run is said before anything begins
+            whole = all_of_it()  # invalid targets raise here, before the run begins
             ahead = makers(leaves_of(targets), base)
             return PhasedRun(carrying(ahead), all_of_it, fail_fast) if ahead else whole
 
@@ -125,12 +125,12 @@ def _bars(progress: bool) -> list[Bar]:
 
 
 _INLINE = InlineExecutor()
-"""There is nothing about it that would be shut down."""
+"""The shared inline executor: it has nothing to shut down."""
 
 
 @contextmanager
 def _carrier_of(executor: str | futures.Executor, max_workers: int | None) -> Generator[Executor]:
-    """Give `executor` itself, or one made by that name, which is shut down at the end of the block."""
+    """Provide `executor` itself, or a new one of that name, which is shut down at the end of the block."""
     if isinstance(executor, Executor):
         yield executor
         return

@@ -1,4 +1,4 @@
-"""`Stale`: what a run has reused although it is stale, and the one warning about all of it."""
+"""`Stale`: the stale payloads that a run has reused, and the one warning about all of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ POLICIES = ("reuse", "generate", "raise")
 
 
 class Stale(Mapping[Key, str]):
-    """Stale payloads that were reused: key to what has changed since, in words; also found by node."""
+    """Stale payloads that were reused: key to the changes since, in words; also indexed by node."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, Place], tuple[Node, Verdict]] = {}
         self._told = False
 
     def add(self, node: Node, url: str, verdict: Verdict) -> None:
-        """Keep that `node`, in the store of that URL, is stale."""
+        """Record that `node`, in the store of that URL, is stale."""
         self._found[url, node.place] = (node, verdict)
 
     def take(self, other: Stale) -> None:
-        """Take over those that another part of the same run has found."""
+        """Add those found by another part of the same run."""
         self._found.update(other._found)
 
     def __getitem__(self, target: object) -> str:
@@ -49,7 +49,7 @@ class Stale(Mapping[Key, str]):
         return f"<{self.describe() or 'nothing is stale'}>"
 
     def describe(self) -> str:
-        """The causes, and how many are stale because of it: ``clean of points/1a2b3c4d changed: 1 stale, 239 made from it``."""
+        """The causes, each with its numbers of stale payloads: ``clean of points/1a2b3c4d changed: 1 stale, 239 made from it``."""
         groups: dict[tuple[str, str], tuple[Cause, list[int]]] = {}
         for node, verdict in self._found.values():
             follows: dict[tuple[str, str], bool] = {}  # one change may have reached it through many nodes
@@ -64,7 +64,7 @@ class Stale(Mapping[Key, str]):
         return "; ".join(shown) + (f"; and {more} more changes" if more > 0 else "")
 
     def warn(self) -> None:
-        """Warn of all of it, once in a run; loads in this process do not say it again."""
+        """Warn of all of them, once per run; loads in this process do not warn again."""
         if not self._found or self._told:
             return
         self._told = True
@@ -79,7 +79,7 @@ class Stale(Mapping[Key, str]):
         )
 
     def refuse(self) -> None:
-        """Raise StaleCode if there is anything."""
+        """Raise StaleCode if there are any."""
         if self._found:
             raise StaleCode(
                 f'{len(self._found)} stale, so nothing was begun: {self.describe()}; make it anew with stale="generate", or call '

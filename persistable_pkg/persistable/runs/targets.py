@@ -14,9 +14,9 @@ from persistable.stores.open import open_store
 
 
 def leaves_of(targets: Iterable[Any]) -> list[Any]:
-    """The nodes and families that `targets` mean: in lists, tuples and dicts of such, and in whatever lists its own in ``targets``.
+    """The nodes and families in `targets`, also in lists, tuples and dicts of them, and in objects that list theirs in ``targets``.
 
-    Raises TypeError for what is none of these.
+    Raises TypeError for any other object.
     """
     found: list[Any] = []
     for target in targets:
@@ -31,14 +31,14 @@ def leaves_of(targets: Iterable[Any]) -> list[Any]:
         else:
             what = f"call {target.__name__}.step(...) for a node of it" if getattr(target, "_is_step", False) else "give nodes"
             raise TypeError(f"{target!r:.80} is nothing to run: {what}, lists or dicts of them, or a Pipeline")
-        found += leaves_of(inner.values() if issubclass(inner.__class__, Mapping) else inner)  # a project has names for them
+        found += leaves_of(inner.values() if issubclass(inner.__class__, Mapping) else inner)  # a mapping in a project
     return found
 
 
 def base_of(leaves: Iterable[Any], store: Any) -> Store:
     """The store of those of `leaves` that name none: `store`, else the enclosing one, else that of their last run, else the default.
 
-    Within the code of a node, that node's store encloses it, in whichever thread or process it is generated.
+    Within the code of a node, that node's store encloses it, in any thread or process that generates it.
     """
     if store is not None:
         return open_store(store)
@@ -50,7 +50,7 @@ _is_family: Callable[[Any], bool] = attrgetter("_node_is_family")
 
 
 def remember(leaves: Iterable[Any], store: Store) -> None:
-    """Let nodes among `leaves` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
+    """Set `store` as the store of the last run, for families and nodes without a store among `leaves`, and all upstream of them."""
     seen: set[int] = set()
     stack: list[tuple[Iterable[Any], Store]] = [(leaves, store)]
     while stack:
@@ -73,7 +73,7 @@ def remember(leaves: Iterable[Any], store: Store) -> None:
 
 
 def makers(leaves: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
-    """The (node, store) pairs of the nodes that make the members of families among `leaves`, as far as they have not made all of them."""
+    """The (node, store) pairs of the nodes that make the members of families among `leaves` and have not made all of them yet."""
     found: dict[Any, tuple[Any, Any]] = {}
     for target in leaves:
         for source in target.sources if _is_family(target) else ():
@@ -86,27 +86,27 @@ def makers(leaves: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
 
 
 SMALLEST = 500
-"""A family with fewer members is planned as the single nodes are."""
+"""The smallest family that is planned in chunks; the nodes of a smaller one are planned like single nodes."""
 
 
 def pairs(targets: Iterable[Any], store: Store, large: list[Any] | None = None) -> list[tuple[Any, Any]]:
-    """The (node, store) pairs that `targets`, or the leaves of them, mean.
+    """The (node, store) pairs of `targets`, or of their leaves.
 
-    large: takes the `key_chunks` of large families, of which no node is made. Raises TypeError for what `leaves_of` does not take,
-    InputMissing for a node that is open.
+    large: receives the `key_chunks` of large families, of which no node is built. Raises TypeError for targets that `leaves_of` rejects,
+    InputMissing for an open node.
     """
     found: list[tuple[Any, Any]] = []
     looked: set[int] = set()
     for leaf in leaves_of(targets):
         nodes: Iterable[Any] = (leaf,)
         if _is_family(leaf):
-            leaf.refresh_once(looked)  # members come and go with what it follows, and all targets see the same
+            leaf.refresh_once(looked)  # its inputs may change its members, and all targets see the same
             chunks = leaf.key_chunks if large is not None and len(leaf) >= SMALLEST else None
             if large is not None and chunks is not None:
                 large.append(chunks)
                 continue
             nodes = leaf.targets
         for node in nodes:
-            node.key  # noqa: B018 - an open node says here what it needs
+            node.key  # noqa: B018 - raises for an open node, with the inputs that it needs
             found.append((node, own_store(node) or store))
     return found

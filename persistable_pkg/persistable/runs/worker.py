@@ -1,4 +1,4 @@
-"""One job, performed where it landed: descriptions and facts go in, facts come out. Payloads go through the store."""
+"""One job, performed in a worker: descriptions and facts go in, facts come out. Payloads go through the store."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ from persistable.stores.signed import holds_private_key
 
 
 class Job(NamedTuple):
-    """All that another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.
+    """All that another process needs to perform one node: stubs of it and of its direct upstream, and the locations of payloads.
 
-    handover_store: the store through which large payloads that are not persisted are passed on. given: upstream key to such a payload, as
-    bytes or as a path there, or None for one that failed. hand_over: the path to put this one's to, if it is wanted. events: whether there
-    is a hook.
-    run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
-    main: the program that sends it. output: whether what it prints is kept. levels: those of the loggers of the process that sends it.
+    handover_store: the store for large payloads that are not persisted. given: upstream key to such a payload, as bytes or as a path
+    there, or None for one that failed. hand_over: the path for the payload of this one, if it is needed. events: whether a hook listens.
+    run: a name that all jobs of one run share. waits: whether to wait for another process that generates it; else it is tried again later.
+    main: the program that sends it. output: whether its printed text is kept. levels: those of the loggers of the process that sends it.
     failures: see `generation.generate`.
     """
 
@@ -64,12 +63,12 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Outcome of one attempt: facts that may be sent to any process.
+    """Outcome of one attempt: facts that can be sent to any process.
 
-    error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
-    handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it. elsewhere: ``"stored"`` where
-    somebody else has committed it since it was planned, ``"failed"`` where it has failed there, ``"held"`` where somebody else generates it
-    now, ``"beyond"`` where its code asks for upstream that it was sent without; then nothing was done.
+    error: the exception, or a substitute for it. traceback: as text, if `error` has none. again: whether its `Retry` wants another attempt.
+    handed: the payload of a node that is not persisted, as bytes or as a path, if another node needs it. elsewhere: ``"stored"`` if
+    another process has committed it since it was planned, ``"failed"`` if it has failed there, ``"held"`` if another process generates it
+    now, ``"beyond"`` if its code reads upstream nodes that it was sent without; then nothing was done.
     """
 
     succeeded: bool
@@ -86,9 +85,9 @@ class Outcome(NamedTuple):
 def perform(
     node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True, failures: int | None = None
 ) -> tuple[Outcome, Any]:
-    """One attempt at generating `node`, bound to `store`, in this process: how it ended, and the payload where it is not persisted.
+    """Attempt once to generate `node`, bound to `store`, in this process; return the outcome, and the payload if it is not persisted.
 
-    `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken; so are `failures`.
+    token, failures: as the plan found them in the store, so that a payload that another process committed since is recognised.
     """
     start = time.perf_counter()
     try:
@@ -101,43 +100,43 @@ def perform(
         return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond"), None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - it becomes a fact
+    except BaseException as error:  # noqa: BLE001 - it becomes part of the outcome
         return failed(error, node.retry, attempt, time.perf_counter() - start), None
     return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node.is_persisted else payload)
 
 
 def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: float) -> Outcome:
-    """The outcome of an attempt that raised `error`, told without secrets."""
+    """The outcome of an attempt that raised `error`, without secrets."""
     again = wants_again(error, retry)
     told = clean(error)
     trim(told)
     if isinstance(told, Exception):
         return Outcome(False, seconds, told, again=again, attempt=attempt)
-    # what is no Exception would end whatever it reaches; where it was raised is kept
+    # a BaseException would end any process that it reaches; its traceback is kept
     return Outcome(False, seconds, portable(told).with_traceback(told.__traceback__), lines_of(told), again, attempt)
 
 
 def wants_again(error: BaseException, retry: Retry | None) -> bool:
-    """Tell whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was.
+    """Tell whether `retry` covers this kind of error. Decided in the process that raised it: elsewhere its class may be another.
 
-    A predicate that fails has not asked for another try, and the error gets a note of that.
+    A predicate that raises allows no other attempt, and the error gets a note of that.
     """
     if retry is None or retry.attempts <= 1:
         return False
     on: Any = retry.on
     try:
         return isinstance(error, on) if isinstance(on, type | tuple) else bool(on(error))
-    except Exception as second:  # noqa: BLE001 - whatever somebody's predicate does
+    except Exception as second:  # noqa: BLE001 - a user's predicate may raise anything
         error.add_note(f"it was not tried again, since its Retry.on failed when asked: {type(second).__name__}: {second}")
         return False
 
 
-# across a border
+# between processes
 
 
 class Packer:
-    """Turns the jobs of one run into bytes. What many of them have in common is pickled once, such as their stores and step, or a class
-    of ``__main__``, which has to go by value.
+    """Turns the jobs of one run into bytes. Parts that many of them share are pickled once, such as their stores and step, or a class
+    of ``__main__``, which has to be pickled by value.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -149,7 +148,7 @@ class Packer:
         self.registered = Registrations(self._bytes) if extensions.registered else None
 
     def pack(self, job: Job) -> bytes:
-        """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
+        """`job` as bytes. Raises PersistableError, with the key of the node, if it cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node)]
             common = self.common(self.registered, job.store, job.handover_store, job.run, job.events, self.main, job.output, self.levels)
@@ -164,16 +163,16 @@ class Packer:
             ) from error
 
     def _apart(self, made_by: Any, state: Any) -> tuple[bytes, Any]:
-        """A node in two: what others have as well, and its own."""
-        if not isinstance(state, dict) or "key" not in state:  # its class sees to its state
+        """Split a node into the part shared with other nodes, as bytes, and its own part."""
+        if not isinstance(state, dict) or "key" not in state:  # its class defines its own state
             return self.common(made_by), cast("Any", state)
         own: dict[str, Any] = {**state}
         lot = self.common(made_by, *[own.pop(name, None) for name in _COMMON])
-        own["key"] = tuple(own["key"])  # quicker than what it is
+        own["key"] = tuple(own["key"])  # quicker to pickle than a `Key`
         return lot, own
 
     def common(self, *things: Any) -> bytes:
-        """`things` as bytes, the same object for the same things: another process unpickles it once."""
+        """`things` as bytes, the same bytes for the same objects: another process unpickles them once."""
         place = tuple(map(id, things))
         known = self._shared.get(place)
         if known is None:
@@ -189,13 +188,13 @@ class Packer:
                 _Pickler(buffer, self._definitions).dump(thing)
             except NotEnforceable:
                 raise
-            except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+            except Exception:  # noqa: BLE001 - cloudpickle may succeed where plain pickle fails
                 return by_value(thing)
         return buffer.getvalue()
 
 
 def check_keys(executor: Executor, store: Store, key: Key | str) -> None:
-    """Raise NotEnforceable where records in `store`, such as that of `key`, are signed by a key that `executor` is not to be sent."""
+    """Raise NotEnforceable if records in `store`, such as that of `key`, are signed by a key that must not be sent to `executor`."""
     if executor.local or not holds_private_key(store):
         return
     raise NotEnforceable(
@@ -211,10 +210,10 @@ _COMMON = ("_node_store", "_node_given_code", "_node_given_table", "_node_logger
 
 
 def unpacked_job(data: bytes) -> Job:
-    """The job that a `Packer` made `data` of."""
+    """The job that a `Packer` packed as `data`."""
     states, common, token, attempt, given, hand_over, waits, failures = pickle.loads(data)
     global _known
-    known = _known  # another thread, which performs a job of another run, may replace it
+    known = _known  # another thread with a job of another run may replace it
     if known[0] != common:
         known = _known = (common, pickle.loads(common), {})
     _, (_, store, handover_store, run, listened, main, output, levels), shared = known
@@ -235,11 +234,11 @@ def unpacked_job(data: bytes) -> Job:
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
-"""Facts that the jobs of the run that sent the last one share, as bytes and unpacked, and those that some of its nodes share."""
+"""Facts shared by the jobs of the run that sent the last one, as bytes and unpacked, and facts shared by some of its nodes."""
 
 
 class _Pickler(pickle.Pickler):
-    """Plain pickle, but classes, functions and steps that another process could not import go by value, as `_Definition`."""
+    """Plain pickle, except that classes, functions and steps that another process cannot import go by value, see `_definition`."""
 
     def __init__(self, file: io.BytesIO, definitions: dict[int, tuple[Any, Any]]) -> None:
         super().__init__(file, 5)
@@ -270,7 +269,7 @@ _defined: dict[str, Any] = {}
 
 
 def _definition(digest: str, data: bytes) -> Any:
-    """The class or function that `data` defines, made once in this process."""
+    """The class or function that `data` defines, created once in this process."""
     known = _defined.get(digest)
     if known is None:
         if len(_defined) > _DEFINITIONS:
@@ -288,7 +287,7 @@ def perform_packed(data: bytes) -> Outcome:
     start = time.perf_counter()
     try:
         job = unpacked_job(data)
-    except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
+    except BaseException as error:  # noqa: BLE001 - importing a user's module may raise anything
         return portable_outcome(failed(error, None, 1, time.perf_counter() - start))
     with relay.sent_here(job.run, (job.node.key,), job.events, job.main, job.output, job.levels) as told:
         try:
@@ -297,25 +296,25 @@ def perform_packed(data: bytes) -> Outcome:
             outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits, job.failures)
             if outcome.succeeded and job.hand_over is not None:
                 outcome = outcome._replace(handed=_hand_over(job, payload))
-        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending its process
             outcome = failed(error, None, job.attempt, time.perf_counter() - start)
     if told:
         outcome = outcome._replace(events=tuple(told))
     return portable_outcome(outcome)
 
 
-perform_packed.__dict__["said_as"] = "the generation of a node"  # how executors call it
+perform_packed.__dict__["said_as"] = "the generation of a node"  # its name in messages of executors
 
 
 def portable_outcome(outcome: Outcome) -> Outcome:
-    """The same for another process, where the error's class may be unknown."""
+    """The outcome for another process, in which the error's class may be unknown."""
     if outcome.error is None:
         return outcome
     return outcome._replace(error=portable(outcome.error), traceback=outcome.traceback or lines_of(outcome.error))
 
 
 def _hand_over(job: Job, payload: Any) -> bytes | str:
-    """The payload for those that need it: as bytes where it is small, else its path in the store for large ones."""
+    """The payload for the nodes that need it: as bytes if it is small, else its path in the store for large ones."""
     assert job.hand_over is not None
     try:
         data = PickleFileIO().dumps(payload)
@@ -333,11 +332,11 @@ def _hand_over(job: Job, payload: Any) -> bytes | str:
 
 
 SMALL = 1 << 16
-"""Bytes of a payload that is not persisted that travel with the facts, at most; more go through the store."""
+"""The limit, in bytes, for a payload that is not persisted to be sent with the outcome; larger ones go through the store."""
 
 
 def taken(store: Any, handed: bytes | str | None) -> Any:
-    """A payload that another process sent, its arrays as read-only as those of one that was stored."""
+    """A payload that another process sent, with arrays as read-only as those of a stored one; `FAILED` for None."""
     if handed is None:
         return FAILED
     return PickleFileIO().loads(store.get(handed) if isinstance(handed, str) else handed)
