@@ -1,4 +1,4 @@
-"""Formats: how a payload becomes bytes and the same bytes an equal payload. Nothing heavy is imported until a format is used."""
+"""Formats: conversions of a payload to bytes and of these to an equal payload. Nothing heavy is imported until a format is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays whose memory is a file: shared maps to fill, made private once the file is whole."""
+"""Arrays whose memory is a file: shared maps to be filled, made private once the file is complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Region(NamedTuple):
 
 
 class GrowingFile:
-    """A new local file that grows by mapped regions, whole pages each."""
+    """A new local file that grows by mapped regions of whole pages."""
 
     def __init__(self, path: str, reserved: int) -> None:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -32,19 +32,19 @@ class GrowingFile:
         self.regions: list[Region] = []
 
     def grow(self, size: int) -> mmap.mmap:
-        """`size` zero bytes mapped at the end of the file. Raises OSError (ENOSPC) if the disk cannot hold them."""
+        """Map `size` zero bytes at the end of the file. Raises OSError (ENOSPC) if the disk cannot hold them."""
         import numpy as np
 
         offset = -(-self.size // PAGE) * PAGE
         reserve(self.descriptor, offset, size)
-        mapped = mmap.mmap(self.descriptor, size, offset=offset)  # shared: its pages are the file's
+        mapped = mmap.mmap(self.descriptor, size, offset=offset)  # a shared map: its pages are those of the file
         address: int = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
         self.regions.append(Region(address, size, offset, mapped))
         self.size = offset + size
         return mapped
 
     def offset_of(self, buffer: memoryview) -> int | None:
-        """The position in the file of the memory of `buffer`; None if it is not of this file."""
+        """The position of the memory of `buffer` in the file; None if it is not of this file."""
         import numpy as np
 
         if not buffer.nbytes:
@@ -56,7 +56,7 @@ class GrowingFile:
         return None
 
     def write_at(self, offset: int, data: Any) -> int:
-        """Write all of `data`; the offset after it."""
+        """Write all of `data` at `offset`; the offset after it."""
         view = memoryview(data).cast("B")
         while view.nbytes:
             count = os.pwrite(self.descriptor, view[: 1 << 26], offset)
@@ -66,7 +66,7 @@ class GrowingFile:
         return offset
 
     def part(self) -> None:
-        """Make every region private to this process: arrays that are still held can no longer change the file."""
+        """Make every region private to this process: arrays still in use can no longer change the file."""
         import ctypes
 
         call = getattr(ctypes.CDLL(None, use_errno=True), "mmap", None)
@@ -94,7 +94,7 @@ class GrowingFile:
 
 
 def array_in(folder: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A zeroed array in the memory of a file in `folder`, which is gone with the array. Raises OSError if the disk cannot hold it."""
+    """A zeroed array in the memory of a file in `folder`, which is removed with it. Raises OSError if the disk cannot hold it."""
     import numpy as np
 
     kind = np.dtype(dtype)
@@ -112,11 +112,11 @@ def array_in(folder: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         try:
             os.unlink(name)
         except OSError:
-            pass  # where a mapped file cannot go, the folder does later
+            pass  # where a mapped file cannot be removed, it is removed later with the folder
 
 
 def reserve(descriptor: int, offset: int, size: int) -> None:
-    """Make room on the disk now: writing to a map for which there is none kills the process."""
+    """Reserve space on the disk now: writing to a map without space kills the process."""
     os.ftruncate(descriptor, offset + size)
     if hasattr(os, "posix_fallocate"):
         try:
@@ -126,7 +126,7 @@ def reserve(descriptor: int, offset: int, size: int) -> None:
                 raise
         else:
             return
-    os.lseek(descriptor, offset, os.SEEK_SET)  # what cannot be reserved is written
+    os.lseek(descriptor, offset, os.SEEK_SET)  # without a call for it, space is reserved by writing zeros
     for start in range(0, size, 1 << 22):
         piece = memoryview(bytes(min(1 << 22, size - start)))
         while piece:
@@ -134,6 +134,6 @@ def reserve(descriptor: int, offset: int, size: int) -> None:
 
 
 def check_plain(dtype: Any) -> None:
-    """Raise TypeError unless arrays of `dtype` are made of bytes alone."""
+    """Raise TypeError if arrays of `dtype` hold references."""
     if dtype.hasobject:
         raise TypeError(f"an array of {dtype} holds references, not bytes: it cannot be kept in a file")

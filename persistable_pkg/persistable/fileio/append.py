@@ -1,4 +1,4 @@
-"""Arrays and tables larger than memory: appended block by block to one file."""
+"""Arrays and tables larger than memory, appended block by block to one file."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -22,7 +22,7 @@ _MOST_ROWS = 1 << 62
 
 
 class AppendedArray:
-    """Rows of one array, as an npy file whose header is written last: there is room for it at the front."""
+    """Rows of one array, as an npy file whose header is written last, into space reserved at the front."""
 
     def __init__(self, io: FileIO[Any], folder: Path) -> None:
         self._io = io
@@ -81,7 +81,7 @@ def _words(facts: dict[str, Any]) -> str:
 
 
 class AppendedTable:
-    """Rows of one table, as an Arrow file. Its footer is written last; going on after a kill, the batches there are read once."""
+    """Rows of one table, as an Arrow file whose footer is written last. To resume after a kill, the existing batches are read once."""
 
     def __init__(self, io: FileIO[Any], folder: Path, compression: str | None = None) -> None:
         self._io = io
@@ -127,7 +127,7 @@ class AppendedTable:
         self._writer = self._ipc.new_file(self._sink, self.schema, options=self._options)
 
     def _reopen(self) -> None:
-        """Tell a new writer of the batches there: it then knows what to put into the footer. Another pyarrow may write other bytes."""
+        """Pass the existing batches to a new writer, for its footer; rewrite the file if another pyarrow makes other bytes of them."""
         try:
             self._open(self._journal.end)
             for batch in self.batches():
@@ -141,7 +141,7 @@ class AppendedTable:
             self._rewrite()
 
     def _rewrite(self) -> None:
-        """Copy all batches into a new file, which then takes the place of the old one."""
+        """Copy all batches into a new file, which replaces the old one."""
         old, facts = self._journal.path.with_name("old"), self._journal.facts
         assert facts is not None
         end = self._journal.end
@@ -156,7 +156,7 @@ class AppendedTable:
         old.unlink()
 
     def batches(self, path: Path | None = None, end: int | None = None) -> Iterator[Any]:
-        """The record batches there, one after the other: behind its first eight bytes an Arrow file is a stream."""
+        """The existing record batches, one by one: after its first eight bytes an Arrow file is a stream."""
         pa = need("pyarrow", "pyarrow", "arrow", self._name)
         with pa.memory_map(str(path or self._journal.path)) as file:
             whole = file.read_buffer()
@@ -165,17 +165,17 @@ class AppendedTable:
                 yield from reader
 
     def _table(self, block: Any) -> Any:
-        """`block` as a table whose metadata is true of all blocks together."""
+        """`block` as a table whose metadata is valid for all blocks together."""
         if kind_of(block) in ("pandas.DataFrame", "pandas.Series"):
             block = self._renumbered(block)
         table = to_table(block, self._name)
         metadata = dict(table.schema.metadata)
         facts = json.loads(metadata[KEY])
-        facts.pop("freq", None)  # what is regular in each block need not be so in all
+        facts.pop("freq", None)  # a frequency within each block need not hold across blocks
         return table.replace_schema_metadata({**metadata, KEY: json.dumps(facts).encode()}).unify_dictionaries()
 
     def _renumbered(self, block: Any) -> Any:
-        """A frame whose index only counts is numbered from 0: together they count through."""
+        """`block`, with a RangeIndex replaced by one from 0, since the rows of all blocks are numbered through."""
         import pandas as pd
 
         if not isinstance(block.index, pd.RangeIndex):
@@ -212,7 +212,7 @@ class AppendedTable:
 
 
 class AppendedParquet(AppendedTable):
-    """Rows of one table, as a Parquet file: gathered in an Arrow file first, so that its row groups are of a good size."""
+    """Rows of one table, as a Parquet file: collected in an Arrow file first, so that its row groups have a good size."""
 
     def __init__(self, io: FileIO[Any], folder: Path, compression: str) -> None:
         super().__init__(io, folder, compression="lz4")

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _BATCH = 1 << 20
 _FLAWS = (OSError, MemoryError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError, RuntimeError)
-"""Errors that pyarrow raises, besides its own, over bytes that are not whole."""
+"""Errors that pyarrow raises, besides its own, for incomplete bytes."""
 
 
 class ArrowFileIO(BufferFileIO[Any]):
-    """DataFrames and Series of pandas and polars, pyarrow Tables and RecordBatches; the kind that was written comes back.
+    """DataFrames and Series of pandas and polars, pyarrow Tables and RecordBatches; a payload is loaded as the type that was stored.
 
     Maps: pyarrow and polars use the file's bytes in place and never write them; pandas columns are copied, and so writable.
-    Exact and refusing as ParquetFileIO; takes more types, files are larger. `mmap=False` reads instead of mapping. Extra: arrow.
+    As exact and strict as ParquetFileIO; takes more types, files are larger. `mmap=False` reads instead of mapping. Extra: arrow.
     """
 
     name: ClassVar[str] = "ArrowFileIO"

@@ -29,13 +29,13 @@ MAP_FROM = 1 << 20
 """Files smaller than this are read, larger ones mapped: a map costs a descriptor and some page faults."""
 
 _UNREADABLE = (ValueError, EOFError, LookupError, OverflowError, struct.error)
-"""Errors that parsers raise over bytes that are cut short or not theirs. Anything else says something else and passes through."""
+"""Errors that parsers raise for truncated or foreign bytes. Other errors have other causes, and are no sign of a malformed file."""
 
 
 class FileIO(ABC, Generic[P]):
-    """One format. Writing a new one is: a `suffix`, `dump`, `load`.
+    """A format. A new one needs a `suffix`, `dump` and `load`.
 
-    `load` is written for an open binary file and may be called with a path or URL as well: the base class opens it.
+    `load` is implemented for an open binary file and may be called with a path or URL as well: the base class opens it.
     Options are constructor keywords kept under the same attribute names, so that a record can name and rebuild the format (`spec`).
     Options are never part of a payload's identity, and are not changed after construction.
     """
@@ -45,53 +45,53 @@ class FileIO(ABC, Generic[P]):
     suffix: str
     """The end of the names of its files, such as ``.json``."""
     maps: ClassVar[bool] = False
-    """`loads` keeps views into the buffer it is given instead of copying: a mapped file is then loaded without reading it.
+    """True if `loads` keeps views into its buffer instead of copying: a mapped file is then loaded without reading it.
     The payload's arrays are writable exactly when that buffer is."""
     mmap: bool = True
-    """False: files of this format are read, never mapped, though `maps` says they could be."""
+    """False: files of this format are read, never mapped, even if `maps`."""
 
     @abstractmethod
     def dump(self, payload: P, file: BinaryIO) -> None:
-        """Write `payload`, front to back, never seeking and without a second copy of it in memory. The caller has called `check`."""
+        """Write `payload`, front to back, without seeking and without a second copy in memory. The caller has called `check`."""
 
     @abstractmethod
     def load(self, file: Any) -> P:
-        """The payload in an open binary file (or at a path or URL). Raises MalformedFile for bytes not whole or not of this format."""
+        """Load the payload from an open binary file (or a path or URL). Raises MalformedFile for truncated bytes or another format."""
 
     def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> P:
-        """Some rows and columns of the payload in an open, seekable file, reading little else; None stands for all of them.
+        """Load some rows and columns of the payload from an open, seekable file, reading little else; None: all of them.
 
-        Raises FormatError for formats that cannot, and for columns that are not there; MalformedFile as `load` does.
+        Raises FormatError for formats that cannot, and for missing columns; MalformedFile as `load` does.
         """
         raise FormatError(
             f"{type(self).__name__} cannot be read in part; NumpyFileIO, ArrowFileIO and ParquetFileIO can", format=type(self).__name__
         )
 
     needs: ClassVar[tuple[tuple[str, str, str], ...]] = ()
-    """Modules without which it can neither write nor read: each with its package, and the extra that installs it."""
+    """Modules that it needs to write and read: each with its package, and the extra that installs it."""
 
     def require(self) -> None:
-        """Raise MissingExtra where a package is not installed; nothing is imported. Asked before any work is done."""
+        """Raise MissingExtra where a package is not installed; nothing is imported. Called before any work is done."""
         for module, package, extra in self.needs:
             check_installed(module, package, extra, type(self).__name__)
 
     def check(self, payload: P) -> None:
-        """Raise PayloadNotRepresentable unless `load` would give back exactly `payload`. `save`, `dumps` call it; callers of `dump` do."""
+        """Raise PayloadNotRepresentable unless `load` would return exactly `payload`. `save`, `dumps` call it; callers of `dump` do."""
 
     def schema(self, payload: P) -> dict[str, Any] | None:
         """JSON facts about `payload` that the bytes cannot hold but `load` needs (dtypes of a CSV); None for most formats."""
         return None
 
     def with_schema(self, schema: dict[str, Any]) -> FileIO[P]:
-        """This format, loading by `schema`. Only for formats whose `schema` gives one."""
+        """This format, set to load by `schema`. Only for formats whose `schema` returns one."""
         return self
 
     def allocation(self, path: str) -> Allocation | None:
-        """A new file at the local `path` to be filled in place, for formats that can; None otherwise."""
+        """A new file at the local `path` to be filled in place, for formats that support it; None otherwise."""
         return None
 
     def appending(self, folder: Path) -> Appending | None:
-        """The writer of a payload block by block, in files of its own in the local `folder`, for formats that can; None otherwise."""
+        """A writer of a payload block by block, in files of its own in the local `folder`, for formats that support it; else None."""
         return None
 
     def dumps(self, payload: P) -> bytes:
@@ -106,9 +106,9 @@ class FileIO(ABC, Generic[P]):
         return self.load(open_buffer(data))
 
     def save(self, payload: P, target: object) -> None:
-        """Write `payload` to a path, UPath or fsspec URL, whole or not at all; folders above it are made.
+        """Write `payload` to a path, UPath or fsspec URL, completely or not at all; parent folders are created.
 
-        What the bytes cannot hold (`schema`) goes beside it into ``<target>.schema.json``. Raises PayloadNotRepresentable, OSError.
+        Facts that the bytes cannot hold (`schema`) go into ``<target>.schema.json``. Raises PayloadNotRepresentable, OSError.
         """
         from persistable.fileio.location import place, without_passwords
 
@@ -121,7 +121,7 @@ class FileIO(ABC, Generic[P]):
                 at.write_schema(schema)
 
     def spec(self) -> dict[str, Any]:
-        """``{"io": name, "options": {...}}``: what `fileio_from_spec` rebuilds this from. JSON-like and kept: do not change it."""
+        """``{"io": name, "options": {...}}``, from which `fileio_from_spec` rebuilds it. JSON-like and cached: do not change it."""
         spec: dict[str, Any] | None = self.__dict__.get("_spec")
         if spec is None:
             spec = {"io": _class_name(type(self)), "options": dict(_options(self))}
@@ -156,11 +156,11 @@ class FileIO(ABC, Generic[P]):
                 setattr(cls, name, _parsing(own))
 
     def _keeps_schema(self) -> bool:
-        """Tell whether a file beside the payload's is ours to read and write: anybody's file may be called ``*.schema.json``."""
+        """Tell whether this format uses a schema file beside the payload's: a file called ``*.schema.json`` may be unrelated."""
         return type(self).with_schema is not FileIO.with_schema
 
     def _load_at(self, target: object) -> P:
-        """The payload at a path or URL."""
+        """Load the payload at a path or URL."""
         from persistable.fileio.location import place
 
         at = place(target)
@@ -178,18 +178,18 @@ class FileIO(ABC, Generic[P]):
             return self.load(file)
 
     def _refuse(self, reason: str, cause: BaseException | None = None) -> NoReturn:
-        """Raise PayloadNotRepresentable: `reason` says what would be lost, and what to do."""
+        """Raise PayloadNotRepresentable; `reason` states the loss and its remedy."""
         name = type(self).__name__
         raise PayloadNotRepresentable(f"{name} would not give back exactly this payload: {reason}", format=name, reason=reason) from cause
 
     def _malformed(self, what: str) -> MalformedFile:
-        """The error for bytes that are not whole and of this format."""
+        """The error for bytes that are truncated, damaged or of another format."""
         name = type(self).__name__
         return MalformedFile(f"not a whole file of {name}: {what}", format=name)
 
 
 def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """`load` over an open file, made to accept a path or URL too."""
+    """Wrap a `load` for an open file to accept a path or URL too."""
     parse = _parsing(load)
 
     @functools.wraps(load)
@@ -205,7 +205,7 @@ def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _parsing(load: Callable[..., Any]) -> Callable[..., Any]:
-    """`load`, saying MalformedFile where a parser gave up, and FormatError for whatever else it raises."""
+    """Wrap `load` to raise MalformedFile for the errors of parsers, and FormatError for other exceptions of libraries."""
 
     @functools.wraps(load)
     def parse(self: FileIO[Any], source: Any, *more: Any) -> Any:
@@ -214,7 +214,7 @@ def _parsing(load: Callable[..., Any]) -> Callable[..., Any]:
         except (PersistableError, MemoryError):  # some of these are ValueErrors or LookupErrors as well
             raise
         except OSError as error:
-            if error.errno is not None:  # the system's; those of parsers have none
+            if error.errno is not None:  # an error of the system; those of parsers have no number
                 raise
             raise self._malformed(f"{type(error).__name__}: {error}") from error  # pyright: ignore[reportPrivateUsage]
         except _UNREADABLE as error:
@@ -230,13 +230,13 @@ _careful: set[Callable[..., Any]] = set()
 
 
 def careful(dump: Callable[..., None]) -> Callable[..., None]:
-    """Mark a `dump` that raises PayloadNotRepresentable itself for whatever a library raises, and so needs no one to do it."""
+    """Mark a `dump` that raises PayloadNotRepresentable itself for all errors of libraries, and so is not wrapped."""
     _careful.add(dump)
     return dump
 
 
 def _writing(dump: Callable[..., Any]) -> Callable[..., Any]:
-    """`dump` or `check`, saying FormatError for what a library raises."""
+    """Wrap `dump` or another method that writes to raise PayloadNotRepresentable for the errors of libraries."""
 
     @functools.wraps(dump)
     def write(self: FileIO[Any], payload: Any, *more: Any) -> Any:
@@ -248,7 +248,7 @@ def _writing(dump: Callable[..., Any]) -> Callable[..., Any]:
             if error.errno is not None:
                 raise
             _cannot_write(self, payload, error)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is this payload that it was about
+        except Exception as error:  # noqa: BLE001 - any error here is about this payload
             _cannot_write(self, payload, error)
 
     return write
@@ -263,13 +263,13 @@ def _cannot_write(io_: FileIO[Any], payload: Any, error: Exception) -> NoReturn:
 
 
 def _class_name(cls: type) -> str:
-    """The name of a format in specs, so in records and some keys: ours have names of their own, and moving a module changes neither."""
+    """The name of a format in specs, thus in records and some keys: ours have short names, so that a moved module changes neither."""
     ours = cls.__module__.startswith("persistable.") and cls.__dict__.get("name")
     return ours or f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _options(io_: FileIO[Any]) -> Iterator[tuple[str, Any]]:
-    """The constructor's keywords whose attribute differs from the default, as JSON. No `inspect`: this runs in every process."""
+    """The constructor's keywords with non-default attributes, as JSON. Without `inspect`, whose import every process would pay for."""
     init: Any = type(io_).__init__
     code = getattr(init, "__code__", None)
     if code is None:
@@ -301,16 +301,16 @@ def _as_json(value: Any, path: str) -> Any:
 
 
 class Allocation(Protocol):
-    """One uncommitted file whose arrays are filled in place."""
+    """An uncommitted file whose arrays are filled in place."""
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A new zeroed array mapped in the file (shared mapping: its pages are the page cache's, not private memory).
-        Raises OSError (ENOSPC) now if the disk cannot hold it."""
+        """A new zeroed array mapped in the file (a shared mapping: its pages belong to the page cache, not to private memory).
+        Raises OSError (ENOSPC) at once if the disk cannot hold it."""
         ...
 
     def seal(self, payload: Any) -> bool:
-        """Make the file whole for `payload`, whose large buffers may be in what `array` gave; False if the payload uses none of them.
-        After True, writing to the arrays changes memory only, never the file."""
+        """Complete the file for `payload`, whose large buffers may be in arrays from `array`; False if the payload uses none of them.
+        After True, writes to the arrays change memory only, never the file."""
         ...
 
     def close(self) -> None:
@@ -319,7 +319,7 @@ class Allocation(Protocol):
 
 
 class BufferFileIO(FileIO[P]):
-    """A format that is read from one buffer, into which its payload may be a view. Writing a new one is: a `suffix`, `dump`, `loads`."""
+    """A format that is read from one buffer, into which its payload may be a view. A new one needs a `suffix`, `dump` and `loads`."""
 
     maps = True
 
@@ -335,20 +335,20 @@ class BufferFileIO(FileIO[P]):
 
 
 class PartsFileIO(FileIO[P]):
-    """A format whose payload is several files under one folder. Writing a new one is: a `suffix`, `dump_parts`, `load_parts`.
+    """A format whose payload is several files under one folder. A new one needs a `suffix`, `dump_parts` and `load_parts`.
 
-    In a store each part is a file; `save` and `load` take a folder's path or URL. `save` replaces what was there: on a local path the
-    folder appears whole; elsewhere all parts are made first, then copied one by one. As one stream (`dump`, `dumps`) the parts become an
-    uncompressed zip with fixed dates.
+    In a store each part is a file; `save` and `load` take a folder's path or URL. `save` replaces a folder there: a local one in one
+    step; elsewhere all parts are made first, then copied one by one. As one stream (`dump`, `dumps`) the parts become an uncompressed zip
+    with fixed dates.
     """
 
     @abstractmethod
     def dump_parts(self, payload: P, create: Callable[[str], AbstractContextManager[BinaryIO]]) -> None:
-        """Write every part, one after the other, each into what `create(name)` opens. Names are relative, ``/``-separated."""
+        """Write every part, one by one, each into the file that `create(name)` opens. Names are relative and ``/``-separated."""
 
     @abstractmethod
     def load_parts(self, parts: Parts) -> P:
-        """The payload in `parts`. Raises MalformedFile."""
+        """Load the payload from `parts`. Raises MalformedFile."""
 
     def dump(self, payload: P, file: BinaryIO) -> None:
         from persistable.fileio.folders import ZipWriter
@@ -370,7 +370,7 @@ class PartsFileIO(FileIO[P]):
     def _load_from(self, at: Place) -> P:
         from persistable.fileio.folders import folder_parts
 
-        # `dump` into a file makes a zip
+        # a file may be a zip from `dump`
         return self.load_parts(folder_parts(at)) if at.is_folder() else super()._load_from(at)
 
 
@@ -386,7 +386,7 @@ class Parts(Protocol):
         ...
 
     def folder(self) -> Path:
-        """A local folder holding all of them; read-only: the files belong to the store."""
+        """A local folder with all of them; read-only: the files belong to the store."""
         ...
 
 
@@ -396,7 +396,7 @@ def open_buffer(data: Buffer) -> BinaryIO:
 
 
 def read_all(file: Any) -> bytearray:
-    """The rest of an open binary file, in one writable buffer filled in place where the size can be known."""
+    """Read the rest of an open binary file into one writable buffer, filled in place where the size is known."""
     try:
         start = file.tell()
         size = file.seek(0, io.SEEK_END) - start
@@ -443,7 +443,7 @@ class _BufferReader(SeekableReader):
 
 
 class Sink(io.RawIOBase):
-    """A complete writable file over anything that has `write`: what zip, Arrow and zstd expect. Closing it leaves the file open."""
+    """A complete writable file, as zip, Arrow and zstd expect it, over any object with `write`. Closing it leaves that open."""
 
     def __init__(self, file: Any) -> None:
         self._write = file.write

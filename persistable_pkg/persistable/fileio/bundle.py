@@ -14,9 +14,9 @@ from persistable.fileio.folders import SubParts, checked_name
 
 
 class BundleFileIO(PartsFileIO[dict[str, Any]]):
-    """A dict with exactly the names of `parts`; each value is one file ``name + suffix`` (or folder) in its own format.
+    """A dict with exactly the names of `parts`; each value is a file ``name + suffix`` (or folder) in its own format.
 
-    The dict comes back in the order of `parts`.
+    The dict is loaded in the order of `parts`.
     """
 
     name: ClassVar[str] = "BundleFileIO"

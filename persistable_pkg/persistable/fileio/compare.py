@@ -1,6 +1,6 @@
 """Differences between two pandas payloads, down to the type of every object.
 
-Comparing for equality sees neither the scale of a Decimal nor None in place of NaN.
+Comparison for equality ignores the scale of a Decimal, and None in place of NaN.
 """
 
 # payloads are of types that are known at run time only
@@ -15,7 +15,7 @@ _BY_EQUALITY = frozenset((str, int, bool, bytes, type(None)))
 
 
 def same_value(left: Any, right: Any) -> bool:
-    """Tell whether two objects are of one type and hold the same: -0.0 is not 0.0, ``Decimal("2")`` not ``Decimal("2.00")``, NaN is NaN."""
+    """Tell whether two objects have the same type and content: -0.0 is not 0.0, ``Decimal("2")`` not ``Decimal("2.00")``, NaN is NaN."""
     kind = type(left)
     if kind is not type(right):
         return False
@@ -39,7 +39,7 @@ def same_value(left: Any, right: Any) -> bool:
 def difference(left: Any, right: Any) -> str:
     """The first difference between two frames or Series: shape, names, index, dtypes, attrs and every object; empty if there is none.
 
-    Numbers and times are left out: binary formats keep them, and where they are text the format itself compares them.
+    Numbers and times are not compared: binary formats keep them, and formats that write them as text compare them themselves.
     """
     if type(left) is not type(right):
         return f"it would come back as a {type(right).__name__}"
@@ -100,7 +100,7 @@ def _column_difference(left: Any, right: Any, what: str) -> str:
 
 
 def dtype_difference(left: Any, right: Any, what: str) -> str:
-    """The difference between two dtypes: byte order and kinds of text too, and of categories their order and their own dtype."""
+    """The difference between two dtypes, including byte order, kind of text, and the order and dtype of categories; empty if none."""
     if type(left) is not type(right):
         return f"{what} has the dtype {left!r}, which would come back as {right!r}"
     categories = getattr(left, "categories", None)

@@ -14,7 +14,7 @@ _CHUNK = 1 << 18
 
 
 class CompressedFileIO(FileIO[P]):
-    """`inner`, streamed through `codec` at `level` (None: the codec's default); the suffix is both, such as ``.csv.zst``.
+    """The format `inner`, streamed through `codec` at `level` (None: the codec's default); the suffix has both, such as ``.csv.zst``.
 
     zstd needs the extra zstd; gzip needs nothing. Equal payloads give equal bytes: no dates or names are written.
     """
@@ -50,7 +50,7 @@ class CompressedFileIO(FileIO[P]):
     def load(self, file: Any) -> P:
         with io.BufferedReader(self._reader(file), _CHUNK) as unpacked:
             payload = self.inner.load(unpacked)
-            while unpacked.read(_CHUNK):  # to the end: only there the checksum is compared
+            while unpacked.read(_CHUNK):  # to the end, where the checksum is compared
                 pass
         return payload
 
@@ -73,7 +73,7 @@ class CompressedFileIO(FileIO[P]):
 
 
 class _Unpacked(io.RawIOBase):
-    """The result of a codec's object over a file. Raises MalformedFile where it is cut short, damaged, or followed by more."""
+    """A stream of the decompressed bytes of a file. Raises MalformedFile where it is truncated, damaged, or followed by more bytes."""
 
     def __init__(self, file: Any, unpacker: Any, damaged: type[Exception], owner: FileIO[Any]) -> None:
         self._file = file

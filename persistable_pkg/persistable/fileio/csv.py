@@ -1,4 +1,4 @@
-"""pandas frames as CSV, with a schema that makes them come back exactly."""
+"""pandas frames as CSV, with a schema so that they are loaded exactly."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 2048
 _PARSED = ("bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
-"""Dtypes that pandas' CSV parser reads exactly by itself."""
+"""Dtypes that the CSV parser of pandas reads exactly without help."""
 _NULLABLE = ("boolean", "Float32", "Float64", *(f"{sign}nt{bits}" for sign in ("I", "UI") for bits in (8, 16, 32, 64)))
 _CONVERTED = ("datetime64[", "timedelta64[")
 
@@ -58,7 +58,7 @@ class CsvFileIO(FileIO["pd.DataFrame"]):
             self._check_frame(payload.iloc[:, :1] if objects.empty else objects)
 
     def _check_frame(self, frame: Any) -> None:
-        """Refuse a frame whose names, index, dtypes or objects would not come back."""
+        """Refuse a frame whose names, index, dtypes or objects would not be loaded exactly."""
         file = io.BytesIO()
         self.dump(frame, file)
         file.seek(0)
@@ -182,14 +182,14 @@ def _is_range(index: Any) -> bool:
 
 
 def _as_series(index: Any) -> Any:
-    """The values of `index` with their dtype: its own `to_series` makes times of objects."""
+    """The values of `index` with their dtype: its own `to_series` turns objects into times."""
     import pandas as pd
 
     return pd.Series(index.array, dtype=index.dtype)
 
 
 def _describe(column: Any) -> dict[str, Any]:
-    """The facts that `_from_text` needs to make this column again."""
+    """The facts that `_from_text` needs to rebuild this column."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -204,7 +204,7 @@ def _describe(column: Any) -> dict[str, Any]:
     if column.dtype == object:
         facts["missing"] = "none" if not column.isna().any() else "None" if column[column.isna()].iloc[0] is None else "NaN"
     elif isinstance(column.dtype, pd.StringDtype):
-        # two string dtypes share a name and differ in what is missing and how they are kept
+        # two string dtypes share a name and differ in their missing value and storage
         facts.update(
             dtype="string",
             storage=column.dtype.storage,
@@ -215,12 +215,12 @@ def _describe(column: Any) -> dict[str, Any]:
 
 
 def _to_text(column: Any) -> Any:
-    """Times and dates as text with all their digits; everything else as pandas writes it."""
+    """Times and durations as text with all their digits; any other column unchanged, for pandas to write."""
     dtype = str(column.dtype)
     if not dtype.startswith(_CONVERTED):
         return column
     if dtype.startswith("datetime64"):
-        if "," in dtype:  # in UTC: local offsets of long ago have seconds, which no parser takes
+        if "," in dtype:  # in UTC: historical local offsets have seconds, which no parser takes
             column = column.dt.tz_convert("UTC")
         text = column.map(lambda time: time.isoformat(), na_action="ignore")
     else:
@@ -240,7 +240,7 @@ def _index_to_text(index: Any) -> Any:
 
 
 def _from_text(column: Any, facts: dict[str, Any]) -> Any:
-    """The column that `_describe` described, from its fields."""
+    """Rebuild a column from its fields, by the facts of `_describe`."""
     import pandas as pd
 
     dtype = facts["dtype"]
@@ -292,10 +292,10 @@ def _read(text: Any, schema: dict[str, Any]) -> Any:
     parsed = {key: facts["dtype"] if facts["dtype"] in _PARSED else "str" for key, facts in zip(keys, columns, strict=True)}
     floats = {key: [""] for key in keys if parsed[key].startswith("float")}
     _check_header(text, schema, len(columns))
-    # strings stay Python's until `_from_text` makes what they were
+    # strings stay objects of Python until `_from_text` converts them
     options: dict[str, Any] = {"dtype": {key: object if kind == "str" else kind for key, kind in parsed.items()}}
     options.update(header=None, names=keys, keep_default_na=False, na_values=floats, skip_blank_lines=False)
-    if int(pd.__version__.partition(".")[0]) < 3:  # later ones are exact by default, and warn when told to be
+    if int(pd.__version__.partition(".")[0]) < 3:  # later versions are exact by default, and warn about the option
         options["float_precision"] = "round_trip"
     try:
         frame = pd.read_csv(text, **options)
@@ -314,7 +314,7 @@ def _read(text: Any, schema: dict[str, Any]) -> Any:
 
 
 def _check_header(text: Any, schema: dict[str, Any], count: int) -> None:
-    """Read the line of names. Columns moved or added by hand since are an error, not other columns' values."""
+    """Read the line of names. Raises ValueError for columns moved or added by hand, which would get the values of others."""
     header = text.readline()
     while header.count('"') % 2 and (more := text.readline()):  # a name may span lines
         header += more

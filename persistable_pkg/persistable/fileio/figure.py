@@ -57,9 +57,9 @@ class SavedFigure:
 
 
 class FigureFileIO(FileIO[Any]):
-    """Takes a matplotlib Figure, gives back a SavedFigure (which it takes too): nobody can make a Figure from a PDF.
+    """A matplotlib Figure, loaded as a SavedFigure (which it takes too): a Figure cannot be rebuilt from a PDF.
 
-    `format` is "pdf", "svg" or "png"; `dpi` is dots per inch where pixels are made (None: the figure's own).
+    `format` is "pdf", "svg" or "png"; `dpi` is dots per inch for pixels (None: the figure's own).
     No dates, versions or random ids are written: equal figures give equal bytes with one version of matplotlib. Extra: figure.
     """
 

@@ -15,10 +15,10 @@ from persistable.fileio.folders import checked_name
 
 
 class FolderFileIO(PartsFileIO[Path]):
-    """The files of an existing folder. Gives back a Path to a folder of equal content, elsewhere: read it, never write into it.
+    """The files of an existing folder. Loads as the Path of another folder with equal content: read it, never write into it.
 
-    What plain files in a store cannot say is refused: symlinks, empty folders, executable files, devices; also a tree without
-    files. Times and permissions are not kept.
+    Refuses properties that plain files in a store cannot have: symlinks, empty folders, executable files, devices; also a tree
+    without files. Times and permissions are not kept.
     """
 
     name: ClassVar[str] = "FolderFileIO"
@@ -43,7 +43,7 @@ class FolderFileIO(PartsFileIO[Path]):
         return parts.folder()
 
     def _walk(self, root: Path) -> Iterator[tuple[str, Path]]:
-        """Every file's name and path, sorted. Refuses what would not come back."""
+        """Name and path of every file, sorted. Refuses files and folders that a store cannot hold."""
         for folder, folders, files in os.walk(root):
             folders.sort()
             here = Path(folder)

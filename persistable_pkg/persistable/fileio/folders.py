@@ -1,4 +1,4 @@
-"""A payload of several files: written into a folder, or into one zip; read from a folder, a remote folder or a zip."""
+"""Payloads of several files: written into a folder or a zip; read from a local or remote folder, or a zip."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from persistable.fileio.base import Parts, Sink
 from persistable.fileio.location import LocalPlace, Place, RemotePlace, temporary_beside
 
 _DAMAGED = (zipfile.BadZipFile, ValueError, NotImplementedError, LookupError, EOFError, RuntimeError, OverflowError, struct.error)
-"""Errors that zipfile raises over a damaged zip."""
+"""Errors that zipfile raises for a damaged zip."""
 
 Create = Callable[[str], AbstractContextManager[BinaryIO]]
 
 
 class ZipWriter:
-    """Parts written one after the other into an uncompressed zip with fixed dates, front to back."""
+    """A writer of parts, one by one, into an uncompressed zip with fixed dates, front to back."""
 
     def __init__(self, file: Any) -> None:
         self._zip = zipfile.ZipFile(_Unseekable(file), "w", zipfile.ZIP_STORED)
@@ -46,14 +46,14 @@ class ZipWriter:
 
 
 class _Unseekable(Sink):
-    """zipfile would go back to fill in sizes; without `tell` it writes them after each part instead."""
+    """A sink without `tell`, so that zipfile writes sizes after each part instead of seeking back to fill them in."""
 
     def tell(self) -> int:
         raise OSError("not seekable")
 
 
 class ZipParts:
-    """The parts in a zip that `ZipWriter` made. Each is checked against its CRC when read."""
+    """The parts in a zip from `ZipWriter`. Each is checked against its CRC when read."""
 
     def __init__(self, file: Any, user: str) -> None:
         self._format = user
@@ -75,7 +75,7 @@ class ZipParts:
         from io import BytesIO
 
         try:
-            return BytesIO(self._zip.read(name))  # read whole: the CRC is known to fit before anything is parsed
+            return BytesIO(self._zip.read(name))  # read completely: the CRC is checked before parsing
         except _DAMAGED as error:
             raise self._malformed(error) from error
 
@@ -131,7 +131,7 @@ class _RemoteParts:
 
 @contextmanager
 def replacing_folder(at: Place) -> Generator[Create, None, None]:
-    """A block in which to create parts; at its end they are the folder's only content, unless the block raises."""
+    """Create parts within the block; at its end they are the only content of the folder, unless the block raises."""
     import tempfile
 
     if isinstance(at, LocalPlace):
@@ -157,7 +157,7 @@ def replacing_folder(at: Place) -> Generator[Create, None, None]:
 
 
 def _swap(made: str, path: str) -> None:
-    """Put the folder `made` at `path`. No system call replaces a full folder: what was there is moved aside, and back on failure."""
+    """Move the folder `made` to `path`. No system call replaces a full folder: an old one is moved aside, and back on failure."""
     if not os.path.lexists(path):
         os.rename(made, path)
         return
@@ -186,7 +186,7 @@ def _creator(root: Path) -> Create:
 
 
 def checked_name(name: str) -> str:
-    """`name`, if it stays inside its folder. Raises ValueError."""
+    """`name` itself, if it stays inside its folder. Raises ValueError otherwise."""
     parts = PurePosixPath(name).parts
     drive = os.name == "nt" and ":" in name
     if not parts or drive or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or "/".join(parts) != name:
@@ -204,7 +204,7 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def _copied(parts: Parts) -> Path:
-    """A local copy of `parts` for the rest of this process."""
+    """Copy `parts` to a local folder, which is removed at the end of this process."""
     import tempfile
 
     root = Path(tempfile.mkdtemp(prefix="persistable-"))
@@ -218,7 +218,7 @@ def _copied(parts: Parts) -> Path:
 
 
 class SubParts:
-    """The parts in one folder of others."""
+    """The parts within a folder of other parts."""
 
     def __init__(self, parts: Parts, folder: str) -> None:
         self._parts = parts

@@ -1,4 +1,4 @@
-"""A file that grows by blocks, and beside it a journal of what is whole: after a kill, the torn tail is cut and the file grows on."""
+"""A file that grows by blocks, with a journal of complete blocks beside it: after a kill, the incomplete tail is cut off."""
 
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
@@ -14,19 +14,19 @@ _PIECE = 1 << 24
 
 
 class Appending(Protocol):
-    """A payload that is appended to, block by block, in a folder of its own; what is there of an earlier attempt is found."""
+    """A payload that is appended to, block by block, in a folder of its own; the complete blocks of an earlier attempt are kept."""
 
     @property
     def rows(self) -> int:
-        """Rows that are whole."""
+        """The number of rows in complete blocks."""
         ...
 
     def append(self, block: Any) -> None:
-        """Add rows. Raises PayloadNotRepresentable for what does not go with those there."""
+        """Add rows. Raises PayloadNotRepresentable for a block that does not match those before."""
         ...
 
     def seal(self) -> Path:
-        """Make one whole file of the format, and say where it is. What was appended stays until the folder goes."""
+        """Complete the file of the format; its path. The blocks stay until the folder is removed."""
         ...
 
     def close(self) -> None:
@@ -41,11 +41,11 @@ class _Block(NamedTuple):
 
 
 class Journal:
-    """The file ``data`` in `folder`, and what is known of it in ``blocks``: a line of facts, then a line for each block, each
+    """The file ``data`` in `folder`, and its journal ``blocks``: a line of facts, then a line for each block, each
     with a checksum of itself.
 
-    facts: what the format needs to go on, JSON-like; None before `begin`; ``start`` among them is where the first block begins, and what
-    is before may change. rows: of all blocks that are whole. end: where the last of them ends.
+    facts: the state that the format needs to continue, JSON-like; None before `begin`; ``start`` in it is the start of the first block:
+    bytes before it may change. rows: of all complete blocks. end: the end of the last of them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,9 +58,9 @@ class Journal:
         self._read()
 
     def _read(self) -> None:
-        """Find the blocks that are whole, by their checksums, and cut off the rest."""
+        """Find the complete blocks, by their checksums, and cut off the rest."""
         try:
-            first, *lines = self._blocks.read_bytes().split(b"\n")[:-1]  # what has no end of line was cut short
+            first, *lines = self._blocks.read_bytes().split(b"\n")[:-1]  # a line without its end was cut short
             facts = json.loads(sound(first) or b"")
         except (OSError, ValueError):
             self.forget()
@@ -84,7 +84,7 @@ class Journal:
         os.truncate(self._blocks, sum(map(len, kept)) + len(kept))
 
     def begin(self, facts: dict[str, Any]) -> None:
-        """Start a new file, of which `facts` are to be remembered."""
+        """Start a new file, with `facts` in its journal."""
         self.facts = facts
         self.end = facts.get("start", 0)
         self.path.write_bytes(b"\0" * self.end)
@@ -93,14 +93,14 @@ class Journal:
         temporary.replace(self._blocks)
 
     def add(self, rows: int, end: int, check: int) -> None:
-        """Note that the file is whole up to `end`; `check` is the CRC-32 of what was added."""
+        """Note that the file is complete up to `end`; `check` is the CRC-32 of the new block."""
         with self._blocks.open("ab", buffering=0) as file:
             file.write(checked(b"%d %d %08x" % (rows, end, check)))
         self.rows += rows
         self.end = end
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Remove the file and its journal."""
         for path in (self._blocks, self.path):
             if path.is_dir() and not path.is_symlink():
                 import shutil
@@ -117,7 +117,7 @@ def checked(text: bytes) -> bytes:
 
 
 def sound(line: bytes) -> bytes | None:
-    """The text that `checked` made `line` of, without its end; None where it is damaged."""
+    """The text in a line from `checked`, given without its end of line; None where it is damaged."""
     text, _, check = line.rpartition(b" ")
     return text if check == b"%08x" % crc32(text) else None
 
@@ -143,10 +143,10 @@ def _checksum(file: Any, size: int) -> int | None:
 
 
 class Growing(io.RawIOBase):
-    """The journal's file as a write-only stream that counts and checks what passes.
+    """The journal's file as a write-only stream that counts the bytes and computes their checksum.
 
-    at: where it goes on. The bytes up to `there` are in the file already: they are compared instead of written, and `Differs` is raised if
-    they are others.
+    at: the position to write from. Bytes up to `there` are in the file already: they are compared instead of written, and `Differs` is
+    raised if they differ.
     """
 
     def __init__(self, path: Path, there: int = 0, at: int = 0) -> None:
@@ -175,7 +175,7 @@ class Growing(io.RawIOBase):
         return whole.nbytes
 
     def checked(self) -> int:
-        """CRC-32 of what was written since this was asked last."""
+        """The CRC-32 of the bytes written since the last call."""
         check, self._check = self._check, 0
         return check
 
@@ -185,4 +185,4 @@ class Growing(io.RawIOBase):
 
 
 class Differs(Exception):
-    """The same rows are other bytes now."""
+    """Raised where the same rows give other bytes than before."""

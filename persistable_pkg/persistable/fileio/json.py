@@ -1,4 +1,4 @@
-"""JSON-like values: None, bool, int, float, str, lists, dicts with str keys."""
+"""Formats for JSON-like values: None, bool, int, float, str, lists, and dicts with str keys."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -17,7 +17,7 @@ _BATCH = 4096
 
 
 class JsonLikeFileIO(FileIO[Any]):
-    """A format of exactly the values that JSON has."""
+    """The base of formats for exactly the values of JSON."""
 
     def check(self, payload: Any) -> None:
         if reason := why_not_json_like(payload):
@@ -84,7 +84,7 @@ def _pieces(value: Any) -> Iterator[str]:
 
 
 def why_not_json_like(value: Any, path: str = "", depth: int = 0) -> str:
-    """The part of `value` that JSON would not give back, and where; empty if nothing."""
+    """The first part of `value` that JSON would not keep, with its place; empty if there is none."""
     kind = type(value)
     if kind is str:
         return "" if value.isascii() or encodable(value) else f"{_at(path)} holds half a surrogate pair"
@@ -114,7 +114,7 @@ def _at(path: str) -> str:
 
 
 def encodable(text: str) -> bool:
-    """Tell whether `text` is free of half surrogate pairs, which UTF-8 has no bytes for."""
+    """Tell whether `text` has no half surrogate pairs, for which UTF-8 has no bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

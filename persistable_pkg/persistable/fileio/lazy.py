@@ -1,7 +1,7 @@
-"""Payloads that hold no content, but a way to it: iterators, open files, and arrays and tables that are not computed yet.
+"""Checks for payloads that only refer to their content: iterators, open files, and arrays and tables that are not computed yet.
 
-Kept as they are they would be empty the second time, or refer to files that others change and remove. Told by protocol and by name: nothing
-is imported to ask.
+Stored as they are, they would be empty at the second read, or refer to files that may change or be removed. They are recognized by
+protocol and name, so that nothing is imported for the check.
 """
 
 # payloads are of types that are known at run time only
@@ -17,11 +17,11 @@ from typing import Any
 from persistable.errors import PayloadNotRepresentable
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
-"""Types whose values hold all of their content, and nothing else."""
+"""Types whose values hold exactly their content."""
 _HOLDERS = frozenset({dict, list, tuple, set, frozenset})
 _SHALLOW = 2
 SOME = 200
-"""Number of items of a container that are looked at, two levels deep; what is pickled is looked at wherever it is."""
+"""Number of items of a container that are checked, two levels deep; a pickler checks all objects at any depth."""
 _NAMED = {
     "polars.LazyFrame": "call .collect()",
     "zarr.Array": "read it: array[...]",
@@ -73,11 +73,11 @@ _CLASSES = (
     ("xarray.core.indexing", "LazilyIndexedArray"),
     ("xarray.core.indexing", "LazilyVectorizedIndexedArray"),
 )
-"""Module and name of such classes that pickle takes all the same."""
+"""Module and name of such classes that pickle accepts."""
 
 
 def check_content(payload: Any, format_: str) -> None:
-    """Raise PayloadNotRepresentable if `payload`, or something a level or two below, holds no content of its own."""
+    """Raise PayloadNotRepresentable if `payload`, or an item up to two levels below, only refers to its content."""
     if payload.__class__ not in PLAIN:
         _look(payload, "it", 0, format_)
 
@@ -106,7 +106,7 @@ def refusal(value: Any, reason: str, format_: str, place: str = "something in it
 
 
 def why_lazy(value: Any) -> str:
-    """The advice instead of keeping `value`; empty where it can be kept."""
+    """The reason why `value` cannot be kept, with advice; empty where it can be."""
     cls = type(value)
     for base in cls.__mro__:
         known = _NAMED.get(f"{base.__module__.partition('.')[0]}.{base.__name__}")
@@ -128,13 +128,13 @@ def _why_iterator(value: Any) -> str:
         try:
             value.fileno()
         except (OSError, ValueError, AttributeError):
-            return ""  # in memory: what it holds is kept
+            return ""  # in memory: its content is kept
         return "which is an open file: return what it holds, such as .read()"
     cls = type(value)
     own = any(
         type(base.__dict__.get(name)) is FunctionType for base in cls.__mro__ for name in ("__reduce__", "__reduce_ex__", "__getstate__")
     )
-    if own:  # its class says how it is kept
+    if own:  # its class defines its pickle
         return ""
     if cls.__module__.partition(".")[0] == "io" or cls.__module__ == "_io":
         return ""
@@ -150,7 +150,7 @@ def _is_unread(value: Any) -> bool:
 
 
 def refusing_reducers(format_: str) -> dict[type, Any]:
-    """The reducers of a pickler that raise for iterators and for values that are not computed, wherever in a payload they are."""
+    """The reducers of a pickler that raise for iterators and uncomputed values anywhere in a payload."""
 
     def refuse(value: Any) -> Any:
         reason = why_lazy(value)

@@ -1,4 +1,4 @@
-"""Locations of files that people name: a local path, or any URL that fsspec knows. Local paths never import fsspec."""
+"""Locations of files that a user names: a local path, or any URL that fsspec knows. Local paths never import fsspec."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -21,7 +21,7 @@ _LOCAL = ("file://", "local://")
 
 
 def place(where: Any) -> Place:
-    """`where` is a str, path, UPath or fsspec URL. Raises TypeError for anything else."""
+    """The place of a str, path, UPath or fsspec URL. Raises TypeError for anything else."""
     if isinstance(where, bytes) or not (isinstance(where, (str, os.PathLike)) or hasattr(where, "fs")):
         raise TypeError(f"expected a path, a URL or an open binary file, found {type(where).__name__}")
     if not isinstance(where, str):
@@ -49,7 +49,7 @@ def _local(path: str) -> LocalPlace:
 
 @contextmanager
 def without_passwords() -> Generator[None, None, None]:
-    """Raise what the block raises without the passwords of URLs, which file systems repeat."""
+    """Remove the passwords of URLs, which file systems repeat, from the errors that the block raises."""
     try:
         yield
     except Exception as error:
@@ -66,7 +66,7 @@ def without_passwords() -> Generator[None, None, None]:
 
 
 class Place(ABC):
-    """One path, to read or to replace whole."""
+    """A path whose content is read, or replaced as a whole."""
 
     path: str
 
@@ -79,7 +79,7 @@ class Place(ABC):
 
     @abstractmethod
     def replacing(self, suffix: str = "") -> Any:
-        """A block in which to write a file that appears at its end, unless the block raises."""
+        """Write a file within the block; it appears at its end, unless the block raises."""
 
     @abstractmethod
     def is_folder(self) -> bool: ...
@@ -103,7 +103,7 @@ class Place(ABC):
         return schema
 
     def write_schema(self, schema: dict[str, Any] | None) -> None:
-        """Keep `schema` beside the file; None removes that of an earlier payload."""
+        """Write `schema` to a file beside this one; None removes that of an earlier payload."""
         if schema is None:
             self._delete_beside(_SCHEMA)
             return
@@ -174,7 +174,7 @@ class RemotePlace(Place):
 
     @contextmanager
     def replacing(self, suffix: str = "") -> Generator[BinaryIO, None, None]:
-        # fsspec's own write stream commits what was written so far when the block raises: make the file here, then copy it
+        # fsspec's own write stream commits a partial file when the block raises: make the file here, then copy it
         import tempfile
 
         if self._names_folder and not suffix:
@@ -203,7 +203,7 @@ class RemotePlace(Place):
 
 
 def temporary_beside(path: str) -> str:
-    """A name in the same folder that nothing has; short, as `path` may use all 255 bytes a name can have."""
+    """An unused path in the same folder; its name is short, since that of `path` may have all 255 bytes of a name."""
     return os.path.join(os.path.dirname(path), f".{os.urandom(8).hex()}.tmp")
 
 

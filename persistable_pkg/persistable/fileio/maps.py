@@ -1,4 +1,4 @@
-"""Files as private memory, as long as there are descriptors for it."""
+"""Files mapped as private memory, as long as there are enough descriptors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from persistable.params.mounts import kind_of
 
 _NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 _TRACKS = sys.version_info < (3, 13)
-"""True if a map always keeps a descriptor of its own."""
+"""True if a map always holds a descriptor of its own."""
 
 
 def private_map(descriptor: int, size: int, writable: bool = True) -> mmap.mmap | None:
-    """An open file as copy-on-write memory: nothing written to it reaches the file. None where it has to be read instead.
+    """Map an open file as copy-on-write memory: writes to it never reach the file. None where it has to be read instead.
 
-    That is so where descriptors run short, of which a map may keep one for as long as it lives: a quarter of them is left to others.
+    That is so where descriptors run short, since a map may hold one for its lifetime: a quarter of them is left for other uses.
     """
     if _TRACKS and _next(descriptor) >= _most():
         return None
@@ -40,9 +40,9 @@ _on_network: dict[int, bool] = {}
 
 
 def is_on_network(descriptor: int) -> bool:
-    """Tell whether an open file is on a network file system, as far as Linux says.
+    """Tell whether an open file is on a network file system, as far as Linux reports it.
 
-    There another host may cut a file that is mapped here, or the server may go: a process that reads the map then is ended by a signal.
+    There another host may truncate a file that is mapped here, or the server may fail: a signal then kills a process that reads the map.
     """
     device = os.fstat(descriptor).st_dev
     found = _on_network.get(device)
@@ -56,7 +56,7 @@ def _is_network(kind: str) -> bool:
 
 
 def _next(descriptor: int) -> int:
-    """The number that the map's descriptor would get: the lowest that is free."""
+    """The number that the map's descriptor would get: the lowest free one."""
     try:
         another = os.dup(descriptor)
     except OSError:
@@ -66,7 +66,7 @@ def _next(descriptor: int) -> int:
 
 
 def _most() -> int:
-    """The first number at which maps are not made any more."""
+    """The first descriptor number from which on no maps are made."""
     try:
         import resource
     except ImportError:
@@ -76,7 +76,7 @@ def _most() -> int:
 
 
 def read_whole(descriptor: int, size: int) -> bytearray:
-    """All bytes of an open file, whatever its position."""
+    """Read all bytes of an open file, from its beginning."""
     data = bytearray(size)
     view, at = memoryview(data), 0
     while at < size:

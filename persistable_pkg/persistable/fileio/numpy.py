@@ -26,9 +26,9 @@ _LONGEST_HEADER = 1 << 20
 
 
 class NumpyFileIO(BufferFileIO["NDArray[Any]"]):
-    """One array. Maps; C and Fortran order kept, other layouts come back in C order.
+    """One array. Mapped; C and Fortran order are kept, other layouts are loaded in C order.
 
-    Refuses object and string-object dtypes, dtypes npy has no word for, and subclasses such as masked arrays. `mmap=False` reads instead.
+    Refuses object and string-object dtypes, dtypes that npy cannot describe, and subclasses such as masked arrays. `mmap=False` reads it.
     """
 
     name: ClassVar[str] = "NumpyFileIO"
@@ -100,13 +100,13 @@ def header_of(dtype: Any, shape: tuple[int, ...], fortran: bool, room: int = 0) 
         version = 2
     size = struct.calcsize("<H" if version == 1 else "<I")
     length = len(_MAGIC) + 2 + size + len(encoded) + 1
-    padding = max(-length % 64, room - length)  # data starts aligned, so that maps are
+    padding = max(-length % 64, room - length)  # data starts aligned, so that maps are aligned
     encoded += b" " * padding + b"\n"
     return _MAGIC + bytes((version, 0)) + len(encoded).to_bytes(size, "little") + encoded
 
 
 def parse_header(view: memoryview) -> tuple[Any, tuple[int, ...], bool, int]:
-    """dtype, shape, Fortran order, where data starts. Raises a parser's errors."""
+    """dtype, shape, Fortran order and start of the data. Raises the errors of a parser."""
     from numpy.lib.format import descr_to_dtype
 
     if bytes(view[:6]) != _MAGIC:
@@ -133,7 +133,7 @@ def raw_view(array: Any) -> memoryview:
 
 
 def contiguous_pieces(array: Any) -> Iterator[memoryview]:
-    """The bytes of `array` in C order; where they are not in that order, copied at most 4 MB at a time."""
+    """The bytes of `array` in C order; in another layout they are copied, at most 4 MB at a time."""
     import numpy as np
 
     if array.flags.c_contiguous or array.nbytes <= _SLICE:
@@ -145,7 +145,7 @@ def contiguous_pieces(array: Any) -> Iterator[memoryview]:
 
 
 class _NumpyAllocation:
-    """The first array is in the file, after its header; further ones are ordinary memory, as an npy file holds one."""
+    """An npy file with the first array in it, after its header; further arrays are in ordinary memory, since an npy file holds one."""
 
     def __init__(self, path: str) -> None:
         from persistable.fileio.allocation import GrowingFile

@@ -1,6 +1,6 @@
-"""`Original`: something in memory as it was at one moment, of which each who needs it takes a copy of its own."""
+"""`Original`: a snapshot of an object in memory, of which each user takes its own copy."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright may find unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 from persistable.errors import PayloadNotRepresentable
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
-"""Types whose values nobody can change."""
+"""Types whose values are immutable."""
 _BY_REFERENCE = (type, FunctionType, BuiltinFunctionType, ModuleType)
 
 
 class Original:
-    """A copy of `thing` as it was when this was made. `copy` gives one that nobody else has; what cannot be copied is given to one only.
+    """A snapshot of `thing` at construction. `copy` returns a private copy; an object that cannot be copied goes to one taker only.
 
-    swapped: by identity, what a copy has in place of some objects inside.
+    swapped: replacements of objects inside it in each copy, by identity.
     """
 
     __slots__ = ("_itself", "_make", "_name", "_taker")
@@ -38,7 +38,7 @@ class Original:
     def copy(self, writable: bool = False, taker: object = None) -> Any:
         """A copy whose arrays are writable, or read-only and share their memory with other copies.
 
-        taker: who is given it, by a name that is compared. Raises PayloadNotRepresentable where it cannot be copied and another took it.
+        taker: a name of the caller, for comparison. Raises PayloadNotRepresentable where it cannot be copied and another taker has it.
         """
         if self._make is not None:
             return self._make(writable)
@@ -65,13 +65,13 @@ def _unpacked(data: bytes, name: str) -> Original:
 
 
 def private(thing: Any, writable: bool = True, swapped: Mapping[int, Any] | None = None) -> Any:
-    """A copy of `thing` that nobody else has; `thing` itself where it cannot be copied."""
+    """A private copy of `thing`; `thing` itself where it cannot be copied."""
     make = _maker(thing, swapped or {}, lasting=False)
     return thing if make is None else make(writable)
 
 
 def refuse_iterator(payload: Any, name: object) -> None:
-    """Raise PayloadNotRepresentable for what can be read only once, so that a second reader finds nothing."""
+    """Raise PayloadNotRepresentable for an iterator, which would be empty for a second reader."""
     if type(payload) in ATOMS or not isinstance(payload, Iterator):
         return
     kind = type(payload).__name__
@@ -86,16 +86,16 @@ def refuse_iterator(payload: Any, name: object) -> None:
 
 
 def _maker(thing: Any, swapped: Mapping[int, Any], lasting: bool) -> Callable[[bool], Any] | None:
-    """The function that makes copies of `thing`; None where it cannot be copied. `lasting`: also as it is now, once it has been changed."""
+    """The function that makes copies of `thing`; None where it cannot be copied. lasting: copies of its state now, after changes too."""
     if type(thing) in ATOMS:
         return lambda _: thing
     try:
         return _Pickled(thing, swapped, lasting).copy
-    except Exception:  # noqa: BLE001 - what cannot be pickled may still be copied
+    except Exception:  # noqa: BLE001 - an object that cannot be pickled may still be copied
         pass
     try:
         template = copy.deepcopy(thing, _memo(swapped))
-    except Exception:  # noqa: BLE001 - a lock, an open file: there is only one of it
+    except Exception:  # noqa: BLE001 - a lock or an open file cannot be copied
         return None
     return (lambda _: copy.deepcopy(template, _memo(swapped))) if lasting else (lambda _: template)
 
@@ -105,7 +105,7 @@ def _memo(swapped: Mapping[int, Any]) -> dict[int, Any]:
 
 
 class _Pickled:
-    """A pickle for this process: classes, functions and what is shared anyway go by reference, arrays outside the stream."""
+    """A pickle for this process: classes, functions, modules and shared objects go by reference, arrays out of band."""
 
     __slots__ = ("_buffers", "_kept", "_stream")
 
@@ -117,7 +117,7 @@ class _Pickled:
         self._stream = file.getvalue()
 
     def copy(self, writable: bool) -> Any:
-        """One more of it."""
+        """Make another copy."""
         outer = getattr(_loading, "kept", None)
         _loading.kept = self._kept
         try:
@@ -138,7 +138,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, file: io.BytesIO, kept: list[Any], buffers: list[memoryview], swapped: Mapping[int, Any], lasting: bool) -> None:
         own: dict[int, Any] = {}
 
-        def keep(buffer: pickle.PickleBuffer) -> None:  # no method: that would be a circle, and what was pickled live on in it
+        def keep(buffer: pickle.PickleBuffer) -> None:  # no method: that would be a reference cycle, which keeps the pickled objects alive
             view = buffer.raw()
             buffers.append(memoryview(bytes(view)) if lasting and id(view.obj) not in own else view)
 
@@ -169,7 +169,7 @@ class _Pickler(pickle.Pickler):
         order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         if self._lasting or not (array.flags.writeable and array.flags.forc):
             array = array.copy(order)
-        raw = array.ravel(order).view(numpy.uint8)  # times and records have no buffers of their own
+        raw = array.ravel(order).view(numpy.uint8)  # times and records do not support the buffer protocol
         self._own[id(raw)] = raw
         return _array_of, (pickle.PickleBuffer(raw), array.dtype, array.shape, order)
 

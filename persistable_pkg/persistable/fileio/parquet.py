@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class ParquetFileIO(FileIO[Any]):
-    """DataFrames and Series of pandas and polars, and pyarrow Tables and RecordBatches; the kind that was written comes back.
+    """DataFrames and Series of pandas and polars, pyarrow Tables and RecordBatches; a payload is loaded as the type that was stored.
 
-    Exact: index, dtypes, names, attrs and freq. Refuses what would not be: columns of mixed objects, duplicate names, subclasses.
+    Exact: index, dtypes, names, attrs and freq. Refuses payloads it cannot keep exactly: columns of mixed objects, duplicate names,
+    subclasses.
     `compression` is "zstd", "snappy", "gzip", "lz4" or "none". A file made elsewhere loads as a pandas frame. Extra: arrow.
     """
 
@@ -65,7 +66,7 @@ class ParquetFileIO(FileIO[Any]):
             table = stored.read(use_threads=size > THREADS_FROM)
             return from_table(table, "ParquetFileIO")
         except (OSError, MemoryError) as error:
-            # pyarrow reports damaged pages as OSError without a number; the system's have one
+            # pyarrow reports damaged pages as OSError without a number; errors of the system have one
             if getattr(error, "errno", None) is not None:
                 raise
             raise self._malformed(str(error)) from error

@@ -1,4 +1,4 @@
-"""Some rows and columns of a file, without reading the others."""
+"""Partial reads: some rows and columns of a file, without reading the others."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -21,12 +21,12 @@ _HEAD = 1 << 16
 
 
 def chosen(rows: slice | None, count: int) -> range:
-    """The rows that a slice takes of `count`."""
+    """The rows that a slice selects from `count`."""
     return range(count)[rows if rows is not None else slice(None)]
 
 
 def _bounds(wanted: range) -> tuple[int, int]:
-    """The first and the one after the last row that have to be read."""
+    """The first row to read, and the one after the last."""
     return (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if len(wanted) else (0, 0)
 
 
@@ -34,7 +34,7 @@ def _bounds(wanted: range) -> tuple[int, int]:
 
 
 def of_array(file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
-    """Rows of an npy file; columns are the fields of a structured dtype. Raises MalformedFile, FormatError."""
+    """Read rows of an npy file; columns are the fields of a structured dtype. Raises MalformedFile, FormatError."""
     import numpy as np
 
     dtype, shape, fortran, start = parse_header(memoryview(file.read(_HEAD)))
@@ -71,7 +71,7 @@ def _fill(file: Any, view: memoryview) -> None:
 
 
 def of_arrow(file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
-    """Rows and columns of an Arrow file, as the kind of table that was written. Raises MalformedFile, FormatError."""
+    """Read rows and columns of an Arrow file, as the type that was stored. Raises MalformedFile, FormatError."""
     pa = need("pyarrow", "pyarrow", "arrow", "ArrowFileIO")
     ipc = need("pyarrow.ipc", "pyarrow", "arrow", "ArrowFileIO")
     counts = _rows_of_batches(file)
@@ -98,7 +98,7 @@ def of_arrow(file: Any, rows: slice | None, columns: Sequence[str] | None) -> An
 
 
 def of_parquet(file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
-    """Rows and columns of a Parquet file, as the kind of table that was written. Raises MalformedFile, FormatError."""
+    """Read rows and columns of a Parquet file, as the type that was stored. Raises MalformedFile, FormatError."""
     parquet = need("pyarrow.parquet", "pyarrow", "arrow", "ParquetFileIO")
     stored = parquet.ParquetFile(file, page_checksum_verification=True)
     schema = stored.schema_arrow
@@ -114,7 +114,7 @@ def of_parquet(file: Any, rows: slice | None, columns: Sequence[str] | None) -> 
 
 
 def _with_index(schema: Any, columns: Sequence[str] | None, user: str) -> list[str]:
-    """The columns to read, those that make the index of a pandas frame among them."""
+    """The columns to read, including those of the index of a pandas frame. Raises FormatError for a missing column."""
     if columns is None:
         return list(schema.names)
     absent = [name for name in columns if name not in schema.names]
@@ -125,13 +125,13 @@ def _with_index(schema: Any, columns: Sequence[str] | None, user: str) -> list[s
 
 
 def _index(schema: Any) -> list[Any]:
-    """The notes of pandas about the index: the names of columns, or a description of one that only counts."""
+    """The metadata of pandas about the index: names of columns, or the description of a RangeIndex."""
     found: list[Any] = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
     return found
 
 
 def _as_written(table: Any, schema: Any, wanted: range, user: str) -> Any:
-    """The payload in a part of a table of which the whole has `schema`."""
+    """The payload of a part of a table; `schema` is that of the whole table."""
     if abs(wanted.step) != 1 or wanted.step < 0:
         table = table.take(need("pyarrow", "pyarrow", "arrow", user).array([place - _bounds(wanted)[0] for place in wanted], "int64"))
     metadata = dict(schema.metadata or {})

@@ -18,8 +18,8 @@ The container, all numbers little-endian:
     buffers  raw bytes
 
 All offsets count from the start of the container. The usual order is the one above with no gap before the table, and each
-buffer at the next multiple of 64; readers take offsets as they come: a container filled in place has stream and table at its
-end. Nothing covers the buffers' bytes: a record's digest does.
+buffer at the next multiple of 64; readers accept other offsets: a container filled in place has stream and table at its end.
+The bytes of buffers have no checksum here: a record's digest covers them.
 
 Compressed (flag bit 0): the header's stream and table are zero, its size is that of the container inside, and one zstd frame
 with a checksum, holding that ordinary container, follows the header.
@@ -58,12 +58,12 @@ _ZEROS = bytes(_ALIGN)
 
 
 class PickleFileIO(BufferFileIO[Any]):
-    """Any payload that pickle or cloudpickle can take; arrays inside are mapped, not read.
+    """Any payload that pickle or cloudpickle accepts; arrays inside are mapped, not read.
 
     `mmap=False` reads instead of mapping. `compress="zstd"` at `level` makes smaller files that cannot be mapped (extra: zstd).
-    Classes and functions of scripts and notebooks come back as those of the same name where they hold the same (the same fields, members,
-    attributes), and by the definition kept with the payload where there are none such.
-    Loading runs code the file names: load only what you or someone you trust has written.
+    Classes and functions of scripts and notebooks load as the current ones of that name, if these match (same fields, members,
+    attributes), else from the definition stored with the payload.
+    Loading runs code that the file names: load only files from sources you trust.
     """
 
     name: ClassVar[str] = "PickleFileIO"
@@ -85,7 +85,7 @@ class PickleFileIO(BufferFileIO[Any]):
             buffers: list[Any] = []
             try:
                 stream = pickle.dumps(payload, 5, buffer_callback=buffers.append)
-            except Exception:  # noqa: BLE001 - whatever it was, the careful way will say it better
+            except Exception:  # noqa: BLE001 - `dump` raises a better error
                 return super().dumps(payload)
             if not buffers and (stream.find(_NAMES) < 0 or not _needs_care(stream)):
                 return _plain(stream)
@@ -112,7 +112,7 @@ class PickleFileIO(BufferFileIO[Any]):
 
     def loads(self, data: Buffer) -> Any:
         size = len(data)
-        if _SIZE <= size <= _TINY and data[:24] == _PLAIN_START:  # a payload without buffers, as the tiny ones are
+        if _SIZE <= size <= _TINY and data[:24] == _PLAIN_START:  # a payload without buffers, like most tiny ones
             length, table, count, whole, _, crc = _PLAIN_REST.unpack_from(data, 24)
             stream = data[_SIZE:]
             if not count and whole == size == table and length == size - _SIZE and crc == crc32(stream, crc32(data[: _HEAD.size])):
@@ -143,7 +143,7 @@ class PickleFileIO(BufferFileIO[Any]):
         return _PickleAllocation(self, path)
 
     def pickled(self, payload: Any) -> tuple[_Pieces, list[Any]]:
-        """The stream, in pieces, and the buffers outside it. Tries C pickle, then cloudpickle."""
+        """Pickle `payload`: the stream, in pieces, and the buffers out of band. Tries C pickle, then cloudpickle."""
         try:
             stream, buffers = _pickle(payload, pickle.Pickler)
             for piece in stream:
@@ -153,7 +153,7 @@ class PickleFileIO(BufferFileIO[Any]):
                 return stream, buffers
         except PayloadNotRepresentable:
             raise
-        except Exception:  # noqa: BLE001 - cloudpickle takes more, and names what it cannot take
+        except Exception:  # noqa: BLE001 - cloudpickle accepts more, and its errors name the object
             pass
         from persistable.fileio.pickle_scripts import pickler_class
 
@@ -161,7 +161,7 @@ class PickleFileIO(BufferFileIO[Any]):
             return _pickle(payload, pickler_class())
         except (MemoryError, PersistableError):
             raise
-        except Exception as error:  # noqa: BLE001 - objects raise what they like when they are asked for their state
+        except Exception as error:  # noqa: BLE001 - the state methods of objects may raise any error
             self._refuse(f"{type(error).__name__}: {error}", error)
 
     def _buffers(self, view: memoryview, entries: memoryview) -> Iterator[memoryview]:
@@ -211,12 +211,12 @@ class PickleFileIO(BufferFileIO[Any]):
 
 
 _NAMES = pickle.STACK_GLOBAL
-"""Part of every pickle of this protocol that names a class or function. Looked for by `find`: ``in`` raises and drops an error first."""
+"""Opcode in every pickle of this protocol that names a class or function. Searched by `find`: ``in`` internally raises an error first."""
 
 
 def _needs_care(stream: bytes) -> bool:
-    """Tell whether the names in a pickle are such that the careful way has to look."""
-    # arrays need care with layout and read-only flags, names of __main__ and __mp_main__ too; the others may be lazy
+    """Tell whether a pickle names a class or function for which `dump` has to be used instead."""
+    # arrays need it for layout and read-only flags, names of __main__ and __mp_main__ for definitions; the others may be lazy
     return (
         b"main__" in stream or b"_reconstruct" in stream or b"builtins" in stream or b"itertools" in stream or b"polars" in stream
         or b"zarr" in stream or b"dask" in stream or b"pyarrow" in stream or b"xarray" in stream or b"torch" in stream
@@ -224,7 +224,7 @@ def _needs_care(stream: bytes) -> bool:
 
 
 class _Pieces(list[Any]):
-    """A pickler's file: keeps what it is given, so that large bytes and strings inside a payload are not copied."""
+    """A pickler's file that keeps the written pieces, so that large bytes and strings inside a payload are not copied."""
 
     write = list.append
 
@@ -234,7 +234,7 @@ class _Pieces(list[Any]):
 
 
 class _Deferred(bytearray):
-    """Stands for an array that is not one contiguous writable piece of a plain dtype: made contiguous piece by piece, when written."""
+    """A placeholder for an array that is not contiguous, writable and of a plain dtype; made contiguous piece by piece when written."""
 
     array: Any
 
@@ -272,7 +272,7 @@ def _found(_: Any) -> Any:
 
 class _Nowhere:
     def write(self, data: Any) -> None:
-        """Forget `data`."""
+        """Discard `data`."""
 
 
 def _dump(payload: Any, pickler: Any, more: dict[Any, Any]) -> None:
@@ -287,7 +287,7 @@ def _dump(payload: Any, pickler: Any, more: dict[Any, Any]) -> None:
 
 @functools.lru_cache(1)
 def _own_reducers(_: int, with_arrays: bool) -> dict[type, Any]:
-    """The reductions of this format in place of a type's own, of types whose modules are among those that are imported, by their number."""
+    """The reducers of this format that replace a type's own, for types of imported modules; cached by the number of modules."""
     from persistable.fileio.lazy import refusing_reducers
 
     reducers = {**refusing_reducers("PickleFileIO"), **pickle_views.arrow_reducers()}
@@ -299,12 +299,12 @@ def _own_reducers(_: int, with_arrays: bool) -> dict[type, Any]:
 
 
 def _reduce_array(array: Any) -> Any:
-    """numpy's own reduction, except that any layout goes out of band, and that read-only arrays follow the buffer they are loaded from."""
+    """Reduce an array as numpy does, but put any layout out of band; read-only arrays load as writable as their buffer is."""
     if array.dtype.hasobject or not array.dtype.itemsize:
         return array.__reduce_ex__(5)
     flags = array.flags
     contiguous = flags.c_contiguous or flags.f_contiguous
-    if contiguous and flags.writeable and array.dtype.kind in "biufcSU":  # numpy writes times and records in band
+    if contiguous and flags.writeable and array.dtype.kind in "biufcSU":  # numpy would pickle times and records in band
         return array.__reduce_ex__(5)
     import numpy as np
 
@@ -322,14 +322,14 @@ def _reduce_subclass(array: Any) -> Any:
 
 
 def _plain(stream: bytes) -> bytes:
-    """The container of a payload without buffers; tiny payloads live or die by its microsecond."""
+    """The container of a payload without buffers, made fast: tiny payloads take only microseconds."""
     size = len(stream)
     head = _HEAD.pack(_MAGIC, 1, 0, 0, _SIZE, size, _SIZE + size, 0, _SIZE + size, 0)
     return b"".join((head, _CRC.pack(crc32(stream, crc32(head))), stream))
 
 
 def _layout(stream: _Pieces, buffers: list[Any]) -> tuple[list[Any], list[int], int]:
-    """The bytes before the buffers, where each of them starts, and the size of it all."""
+    """The bytes before the buffers, the start of each buffer, and the size of the container."""
     start, length = _SIZE, stream.size
     end = table = start + length
     places: list[int] = []
@@ -356,7 +356,7 @@ def _header(start: int, length: int, table: int, count: int, size: int, stream: 
 
 
 def _write(file: Any, head: list[Any], buffers: list[Any], places: list[int], size: int) -> None:
-    """Everything front to back, small pieces joined, large ones as they are."""
+    """Write the container front to back, small pieces joined, large ones as they are."""
     small: list[Any] = []
     held = at = 0
     for piece in _pieces(head, buffers, places):
@@ -398,7 +398,7 @@ def _raw(buffer: Any) -> Iterator[memoryview]:
 
 
 class _PickleAllocation:
-    """Arrays first, stream and table last, the header once all is known."""
+    """A container filled in place: arrays first, stream and table last, the header in the end."""
 
     def __init__(self, io: PickleFileIO, path: str) -> None:
         from persistable.fileio.allocation import PAGE, GrowingFile
@@ -446,7 +446,7 @@ class _PickleAllocation:
 
 
 def _address_view(buffer: Any) -> memoryview:
-    """The memory of a buffer if it is one piece, else nothing."""
+    """The memory of a buffer if it is contiguous, else an empty view."""
     if type(buffer) is not _Deferred:
         view: memoryview = buffer
         return view

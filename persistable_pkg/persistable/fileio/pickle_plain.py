@@ -1,8 +1,8 @@
-"""Pickles of plain values, read without running code that the file names.
+"""A reader of pickles of plain values that runs no code that the file names.
 
-A pickle calls whatever it names. Here the only names it may say are a few that make numbers, sets and numpy arrays, and behind each is a
-function of this module: nothing of the file is looked up or imported, and no state reaches numpy but a dtype of numbers or text, a shape
-and the bytes.
+A pickle can call any function by name. Here only a few names are allowed, for numbers, sets, dates and numpy arrays, and each is replaced
+by a wrapper of this module: no name in the file is imported, and the only state that reaches numpy is a dtype of numbers or text, a
+shape and the bytes.
 """
 
 # payloads are of types that are known at run time only
@@ -25,7 +25,7 @@ _ORDERS = ("<", ">", "|", "=")
 
 
 class PlainPickleFileIO(PickleFileIO):
-    """Reads files of `PickleFileIO` that hold numbers, text, lists, dicts, dates and numpy arrays of these; FormatError for all else."""
+    """Reads files of `PickleFileIO` with numbers, text, lists, dicts, dates and numpy arrays. Raises FormatError for other content."""
 
     def _unpickled(self, stream: Buffer, buffers: Iterable[memoryview]) -> Any:
         try:
@@ -50,7 +50,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class _Dtype:
-    """A dtype as a pickle tells it: its code, then a state, of which only the byte order is taken."""
+    """A dtype in a pickle: its code, then a state, of which only the byte order is used."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
@@ -93,7 +93,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 class _Call:
-    """A stand-in for a name in a pickle: it can be called, and a pickle can change nothing of it."""
+    """A stand-in for a name in a pickle, which can call it but not change its state."""
 
     __slots__ = ("_act",)
 

@@ -1,7 +1,7 @@
-"""Classes and functions of a script or notebook in a pickle: by name and shape, and by value where no such is there when it is loaded.
+"""Classes and functions of a script or notebook in a pickle: by name and shape, with the definition for when there is no match.
 
-Their module is ``__main__``, which is another one in every process. By a definition that lies in the payload alone, what is
-loaded would be of a class that the script does not know.
+Their module is ``__main__``, which differs between processes. With the definition in the payload alone, a loaded object would be of a
+class that the script does not know.
 """
 
 # payloads are of types that are known at run time only
@@ -23,15 +23,15 @@ from persistable.fileio.lazy import refusal, why_lazy
 from persistable.params.reduce import MAINS
 
 _FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
-"""Attributes in which kinds of classes keep the names of the fields of their instances."""
+"""Attributes in which dataclasses and similar classes keep the names of the fields of their instances."""
 sender: ContextVar[str | None] = ContextVar("sender", default=None)
-"""The name of the main module of another process where it is imported, while work goes on that this process was sent from there."""
+"""The import name of the main module of the process that sent the work running here; None without such work."""
 _MEANT = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__new__")
 
 
 @functools.cache
 def pickler_class() -> Any:
-    """A pickler that takes what cloudpickle takes, and names what is of a script."""
+    """The class of picklers that accept all that cloudpickle accepts, with classes and functions of scripts by name and definition."""
 
     class Pickler(_pickler_by_value()):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
@@ -56,7 +56,7 @@ _said: set[str] = set()
 
 
 def _say(thing: Any, what: str) -> None:
-    """Log, once for each class or function, that its definition goes into a payload."""
+    """Log, once per class or function, that its definition is stored in a payload."""
     name = f"{thing.__module__}:{thing.__qualname__}"
     if name not in _said and name.rpartition(".")[0] not in _said:  # a method goes with its class
         import logging
@@ -69,7 +69,7 @@ def _say(thing: Any, what: str) -> None:
 
 @functools.cache
 def _pickler_by_value() -> Any:
-    """cloudpickle's, but classes keep the name of the class around them, and their instances stay as small."""
+    """The pickler class of cloudpickle, changed so that classes keep their qualified names and ``__slots__``."""
     import cloudpickle  # type: ignore[import-untyped]
 
     skeleton = getattr(cloudpickle.cloudpickle, "_make_skeleton_class", None)
@@ -95,13 +95,13 @@ def _pickler_by_value() -> Any:
 
 
 def _of_functools(thing: Any) -> Any:
-    """The way to rebuild an object that `functools` has made of functions that go by value, and that pickle refuses; None for others."""
+    """The reduction of an object of `functools` around functions pickled by value, which pickle refuses; None for other objects."""
     kind = type(thing)
-    if kind is WeakKeyDictionary:  # where `singledispatch` keeps what it has found
+    if kind is WeakKeyDictionary:  # the cache of `singledispatch`
         return kind, (dict(thing),)
     if kind is functools.cached_property and "lock" in vars(thing):  # of Python 3.11
         return kind, (thing.func,), {name: value for name, value in vars(thing).items() if name != "lock"}
-    if kind is _CACHING and not importable(thing):  # its contents stay here
+    if kind is _CACHING and not importable(thing):  # its cached results are not stored
         own = {name: value for name, value in vars(thing).items() if name not in ("__wrapped__", "cache_parameters")}
         return caching, (thing.__wrapped__, *thing.cache_parameters().values()), own
     return None
@@ -119,7 +119,7 @@ caching.__module__ = "persistable.fileio"  # in pickles for ever
 
 
 def importable(thing: Any) -> bool:
-    """Tell whether another process can import `thing` by its name; modules that cloudpickle was told to pickle by value are not asked."""
+    """Tell whether another process can import `thing` by its name; False in modules registered with cloudpickle to go by value."""
     if thing.__module__ in MAINS:
         return False
     cloudpickle: Any = sys.modules.get("cloudpickle")
@@ -132,7 +132,7 @@ def importable(thing: Any) -> bool:
 
 
 def code_of(tag: str, *parts: Any) -> CodeType:
-    """Code that was kept under the Python that `tag` names. Raises CodeOfOtherPython: its bytecode means another thing here."""
+    """Rebuild a code object. Raises CodeOfOtherPython where it was stored by another Python than this, whose bytecode differs."""
     own = sys.implementation.cache_tag
     if tag != own:
         name = parts[_NAME] if len(parts) > _NAME else "a function"
@@ -148,11 +148,11 @@ def code_of(tag: str, *parts: Any) -> CodeType:
 
 code_of.__module__ = "persistable.fileio"  # in pickles for ever
 _NAME = 12
-"""The index of the qualified name among the parts of code, as cloudpickle has them under Python 3.11 and later."""
+"""The index of the qualified name among the parts of code, as in cloudpickle for Python 3.11 and later."""
 
 
 def by_value(thing: Any) -> bytes:
-    """`thing` as a pickle, with the definitions of what another process could not import."""
+    """`thing` as a pickle, with the definitions of classes and functions that another process could not import."""
     with BytesIO() as file:
         _pickler_by_value()(file, protocol=5).dump(thing)
         return file.getvalue()
@@ -164,7 +164,7 @@ def _is_named(thing: Any) -> bool:
 
 
 def _home() -> str:
-    """The name of the main module where it is imported; that of the sender, for work that was sent."""
+    """The name under which the main module can be imported; for work sent here, that of the sender."""
     sent = sender.get()
     if sent is not None:
         return sent
@@ -178,7 +178,7 @@ def _home() -> str:
 
 
 def of_script(home: str, qualname: str, shape: tuple[Any, ...], definition: bytes) -> Any:
-    """Today's class or function of that name, if there is one of that shape; else the one that was kept."""
+    """The current class or function of that name, if it has that shape; else the stored definition."""
     for found in _candidates(home, qualname):
         if _fits(found, shape):
             return found
@@ -187,12 +187,12 @@ def of_script(home: str, qualname: str, shape: tuple[Any, ...], definition: byte
     return pickle.loads(definition)
 
 
-# in pickles for ever, wherever it is defined; pickle keeps a function by value that is not found under its name
+# in pickles forever, wherever it is defined; it has to be found under its name, or it would be pickled by value
 of_script.__module__ = "persistable.fileio"
 
 
 def _candidates(home: str, qualname: str) -> Iterator[Any]:
-    # code that was sent brings what it uses by value, also where the process has run the script as well
+    # work that was sent comes with its classes by value, even if this process has run the script too
     if sender.get() is not None or getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__":
         yield from _brought(qualname)
     for name in (*MAINS, home):
@@ -205,7 +205,7 @@ def _candidates(home: str, qualname: str) -> Iterator[Any]:
 
 
 def _brought(qualname: str) -> Iterator[Any]:
-    """Classes of that name that came by value, the last one first: in a worker process, with its job."""
+    """Classes of that name that were received by value, such as with a job in a worker process, latest first."""
     internals: Any = sys.modules.get("cloudpickle.cloudpickle")
     known = getattr(internals, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
     for found in reversed(list(known.values())):
@@ -214,7 +214,7 @@ def _brought(qualname: str) -> Iterator[Any]:
 
 
 def _fits(today: Any, shape: tuple[Any, ...]) -> bool:
-    """Tell whether an object made by something of `shape` is one of `today`: it holds the same, and has at least the same methods."""
+    """Tell whether `today` matches a stored `shape`: its instances have the same fields, and it has at least the same methods."""
     if not isinstance(today, type) and type(today) is not FunctionType:
         return False
     try:
@@ -227,12 +227,12 @@ def _goes_with(today: Any, then: Any) -> bool:
     if isinstance(today, str) or isinstance(then, str):
         return bool(today == then)
     kind, held, bases, methods = today
-    same = kind == then[0] and (set(then[1]) <= set(held) if kind == "enum" else held == then[1])  # members may be added, and methods
+    same = kind == then[0] and (set(then[1]) <= set(held) if kind == "enum" else held == then[1])  # members and methods may be added
     return same and len(bases) == len(then[2]) and all(map(_goes_with, bases, then[2])) and set(then[3]) <= set(methods)
 
 
 def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[str, ...]]:
-    """Kind, names of what an instance holds (arguments of a function), bases, methods."""
+    """Kind, names of fields and attributes (of arguments for a function), bases, and methods."""
     if type(thing) is FunctionType:
         code = thing.__code__
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
@@ -256,7 +256,7 @@ def _is_method(name: str, member: Any) -> bool:
 
 
 def _fields(cls: type, own: Any) -> list[str]:
-    """The declared names of what instances hold, in order."""
+    """The declared fields of instances, in order."""
     for kept in _FIELDS:
         found: Any = getattr(cls, kept, None) if kept in own else None
         if found is not None:
@@ -264,13 +264,13 @@ def _fields(cls: type, own: Any) -> list[str]:
     slots: Any = own.get("__slots__", ())
     try:
         annotated = list(own["__annotations__"] if "__annotations__" in own else cls.__annotations__)  # noqa: SIM401 - asked for only where it is not
-    except (AttributeError, NameError):  # made when asked for, of names that are not there
+    except (AttributeError, NameError):  # evaluated on access, with undefined names
         annotated = []
     return [*([slots] if isinstance(slots, str) else map(str, slots)), *annotated]
 
 
 def _stored(own: Any) -> list[str]:
-    """The arguments of ``__init__``, and the attributes of self that any method sets."""
+    """The arguments of ``__init__``, and the attributes that any method sets."""
     import dis
 
     found: set[str] = set()

@@ -1,7 +1,7 @@
-"""Views of large memory in a pickle: what can be reached from them, once, and shared as it was.
+"""Views of large memory in a pickle: only the reachable part of the memory is stored, once, and shared as before.
 
-A slice of a torch tensor or of Arrow data pickles with all the memory that it is a part of, and two views of one tensor pickle it twice.
-Told by what is imported: nothing is imported to ask.
+A slice of a torch tensor or of Arrow data would be pickled with all the memory that it is a part of, and two views of one tensor would
+store it twice. Only modules that are already imported are looked at.
 """
 
 # payloads are of types that are known at run time only
@@ -15,13 +15,13 @@ from typing import Any
 from persistable.errors import need
 
 _ALIGN = 16
-"""The widest element of a tensor."""
+"""Bytes of the widest element of a tensor."""
 _ARROW_SLACK = 4096
-"""Fewer bytes out of reach are not worth a copy of the others."""
+"""Bytes; with fewer unreachable ones, a copy of the others is not worth it."""
 
 
 class TensorFound(Exception):
-    """The first tensor of a payload, which is pickled once its other tensors are known."""
+    """Raised at the first tensor of a payload, which is then pickled again after a survey of all its tensors."""
 
 
 class Tensors:
@@ -29,12 +29,12 @@ class Tensors:
 
     def __init__(self, torch: Any) -> None:
         self._torch = torch
-        self._met: list[Any] = []  # held: memory of what is made while pickling could be used again
+        self._met: list[Any] = []  # referenced, so that the memory of temporary tensors is not reused while pickling
         self._spans: dict[int, list[tuple[int, int]]] = {}
         self._pieces: dict[tuple[int, int], _Piece] = {}
 
     def survey(self, tensor: Any) -> Any:
-        """Note `tensor`; stands in for its reduction in a pickle that is thrown away."""
+        """Note `tensor`, as its reducer in a pickle that is discarded."""
         self._met.append(tensor)
         if not self._is_plain(tensor):
             return tensor.__reduce_ex__(5)
@@ -43,7 +43,7 @@ class Tensors:
         return int, ()
 
     def merge(self) -> None:
-        """Join spans that overlap; such that are only in the same storage stay apart."""
+        """Merge overlapping spans; other spans of the same storage stay separate."""
         for storage, spans in self._spans.items():
             merged: list[tuple[int, int]] = []
             for first, last in sorted(spans):
@@ -54,7 +54,7 @@ class Tensors:
             self._spans[storage] = merged
 
     def reduce(self, tensor: Any) -> Any:
-        """The reduction of `tensor`: a piece of memory, which other tensors may name too, and how it is laid over it."""
+        """The reduction of `tensor`: a piece of memory, which other tensors may share, and offset, shape and strides in it."""
         if not self._is_plain(tensor):
             return tensor.__reduce_ex__(5)
         self._met.append(tensor)
@@ -65,7 +65,7 @@ class Tensors:
             return tensor_of, (_Piece(self._torch.empty(0, dtype=self._torch.uint8)), kind, 0, tuple(view.shape), view.stride(), grad)
         storage = view.untyped_storage().data_ptr()
         whole = next((each for each in self._spans.get(storage, ()) if each[0] <= span[0] and span[1] <= each[1]), span)
-        if whole == span and span[1] - span[0] > 2 * view.numel() * view.itemsize:  # its other elements are out of reach
+        if whole == span and span[1] - span[0] > 2 * view.numel() * view.itemsize:  # it has many unreachable elements
             view = view.contiguous()
             self._met.append(view)
             storage, span = view.untyped_storage().data_ptr(), _span(view) or span
@@ -78,14 +78,14 @@ class Tensors:
         return tensor_of, (piece, kind, (span[0] - start) // view.itemsize, tuple(view.shape), view.stride(), grad)
 
     def _is_plain(self, tensor: Any) -> bool:
-        """Tell whether its bytes in memory are its value, and nothing hangs on it."""
+        """Tell whether a tensor is fully described by its bytes, without hooks or attributes."""
         if tensor.device.type != "cpu" or tensor.layout != self._torch.strided or tensor.is_quantized:
             return False
         return not (tensor.is_conj() or tensor.is_neg() or tensor._backward_hooks or tensor.__dict__)
 
 
 class _Piece:
-    """One piece of memory, pickled once however many tensors name it."""
+    """A piece of memory, pickled once for any number of tensors in it."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -95,7 +95,7 @@ class _Piece:
 
 
 def _span(tensor: Any) -> tuple[int, int] | None:
-    """The bytes of its storage from the first that `tensor` reaches to behind the last; None if it has no elements."""
+    """The range of bytes of its storage that `tensor` reaches, as first and end; None if it has no elements."""
     if not tensor.numel():
         return None
     first = tensor.storage_offset()
@@ -104,7 +104,7 @@ def _span(tensor: Any) -> tuple[int, int] | None:
 
 
 def memory_of(array: Any) -> Any:
-    """The bytes of an array as a tensor; a copy where they are read-only, which torch does not know."""
+    """The bytes of an array as a tensor; a copy where they are read-only, which torch does not support."""
     import torch  # type: ignore[import-not-found,unused-ignore]  # pyright: ignore[reportMissingImports]
 
     return torch.from_numpy(array if array.flags.writeable else array.copy())
@@ -118,7 +118,7 @@ def tensor_of(memory: Any, kind: Any, offset: int, shape: tuple[int, ...], strid
 
 
 def arrow_of(kind: str, stream: Any) -> Any:
-    """A table, batch, chunked array or array in an Arrow stream."""
+    """Read a table, batch, chunked array or array from an Arrow stream."""
     pa = need("pyarrow", "pyarrow", "arrow", "PickleFileIO")
 
     table = pa.ipc.open_stream(stream).read_all()

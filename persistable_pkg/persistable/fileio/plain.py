@@ -1,4 +1,4 @@
-"""Text, bytes and single values as they are."""
+"""Formats for text, bytes and single values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SLICE = 1 << 20
 
 
 class TextFileIO(FileIO[str]):
-    """A str in `encoding`, newlines as they are. Refuses subclasses of str, and characters the encoding has not."""
+    """A str in `encoding`, with newlines unchanged. Refuses subclasses of str, and characters that the encoding lacks."""
 
     name: ClassVar[str] = "TextFileIO"
     suffix = ".txt"
@@ -52,7 +52,7 @@ class TextFileIO(FileIO[str]):
 
 
 class BytesFileIO(FileIO[bytes]):
-    """Exactly bytes. Refuses bytearray, memoryview and subclasses: they would come back as bytes. Any file is one."""
+    """Exactly bytes. Refuses bytearray, memoryview and subclasses, which would be loaded as bytes. Any file can be loaded."""
 
     name: ClassVar[str] = "BytesFileIO"
     suffix = ".bin"
@@ -76,10 +76,10 @@ _TRUTH = {"true": True, "false": False}
 
 
 class ScalarFileIO(FileIO[Any]):
-    """One ``int``, ``float``, ``bool`` or ``str`` as text, with a newline at the end: what ``echo 3 > factor`` writes.
+    """One ``int``, ``float``, ``bool`` or ``str`` as text, with a newline at the end, as ``echo 3 > factor`` writes it.
 
     `kind` is the name of the type. Numbers are read as Python reads them, with spaces around them; truth values are ``true`` and ``false``
-    in any case. Of a text the last newline is not a part. Exact; refuses any other type.
+    in upper or lower case. The last newline is not part of a str. Exact; refuses any other type.
     """
 
     name: ClassVar[str] = "ScalarFileIO"

@@ -1,4 +1,4 @@
-"""The choice of a format for a type or suffix, and formats to and from their record."""
+"""The choice of a format for a type or suffix, and formats from their specs in records."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -21,7 +21,7 @@ Factory = Callable[[], FileIO[Any]]
 _MODULES = {name: module for module, names in HOMES.items() for name in names if name.endswith("FileIO")}
 """The module of each format."""
 _FORMER = {"persistable.workspace.scalars:ScalarFileIO": "ScalarFileIO"}
-"""Names in records of earlier versions."""
+"""Current names of formats by those in records of earlier versions."""
 
 _types: dict[str, str | Factory] = {
     "numpy:ndarray": "NumpyFileIO",
@@ -42,7 +42,7 @@ _types: dict[str, str | Factory] = {
     "pathlib:PosixPath": "FolderFileIO",
     "pathlib:WindowsPath": "FolderFileIO",
 }
-"""Top package and class name -> format. By name, so that nothing is imported to ask."""
+"""Formats by top package and class name: by name, so that nothing is imported for a lookup."""
 
 _suffixes: dict[str, str | Factory] = {
     ".pickle": "PickleFileIO",
@@ -71,9 +71,9 @@ _registered: dict[Any, Factory] = {}
 
 
 def fileio_for(type_or_suffix: Any) -> FileIO[Any]:
-    """The format for a declared payload type, or for a suffix (``".csv"``, ``".csv.zst"``, or a file name or path that ends so).
+    """The format for a declared payload type, or for a suffix (``".csv"``, ``".csv.zst"``, or a file name or path that ends in one).
 
-    A type nobody registered, `Any` and unions get PickleFileIO. An unknown suffix raises UnknownFormat, which lists the known.
+    An unregistered type, `Any` and unions get PickleFileIO. Raises UnknownFormat, which lists the known ones, for an unknown suffix.
     """
     if isinstance(type_or_suffix, (str, os.PathLike)):
         return _by_suffix(os.fspath(type_or_suffix))
@@ -81,12 +81,12 @@ def fileio_for(type_or_suffix: Any) -> FileIO[Any]:
 
 
 def register_fileio(factory: Factory, *, types: Iterable[type | str] = (), suffixes: Iterable[str] = (), replace: bool = False) -> None:
-    """Let `fileio_for` give `factory()` for these types (classes, or ``"module:Qualname"`` to import nothing) and suffixes.
+    """Make `fileio_for` return `factory()` for these types (classes, or ``"module:Qualname"`` to import nothing) and suffixes.
 
-    It wins over the built-in choice. A class stands for itself, not for subclasses. Processes that work for this one are told. An
-    installed package can do it by entry points of the group ``persistable.formats``, whose names are suffixes or types.
+    It takes precedence over the built-in choice. A class does not include its subclasses. Worker processes of this one get it too. An
+    installed package can register by entry points of the group ``persistable.formats``, whose names are suffixes or types.
 
-    Raises RegistrationError where another factory is registered, unless it is to `replace` that.
+    Raises RegistrationError where another factory is registered, unless `replace`.
     """
     for kind in types:
         extensions.register("formats", kind, factory, replace)
@@ -99,7 +99,7 @@ def register_fileio(factory: Factory, *, types: Iterable[type | str] = (), suffi
 
 
 def fileio_from_spec(spec: dict[str, Any]) -> FileIO[Any]:
-    """The format that `FileIO.spec` described. Raises UnknownFormat if its class is not there."""
+    """The format of a spec from `FileIO.spec`. Raises UnknownFormat if its class cannot be found."""
     name, options = spec["io"], spec.get("options", {})
     made = format_class(name)(**{option: _option(value) for option, value in options.items()})
     if not isinstance(made, FileIO):
@@ -108,12 +108,12 @@ def fileio_from_spec(spec: dict[str, Any]) -> FileIO[Any]:
 
 
 def plain_name(name: str) -> str:
-    """The name of a format as it is today."""
+    """The current name of a format."""
     return _FORMER.get(name, name)
 
 
 def format_class(name: str) -> Any:
-    """The class called ``CsvFileIO`` or ``module:Qualname``."""
+    """The class of a name such as ``CsvFileIO`` or ``module:Qualname``. Raises UnknownFormat."""
     name = plain_name(name)
     module, _, qualname = name.rpartition(":")
     if not module:
@@ -149,7 +149,7 @@ def _by_suffix(name: str) -> FileIO[Any]:
 
 
 def _ending(base: str, known: Callable[[str], Any]) -> FileIO[Any] | None:
-    """The format of the longest suffix of a file name that is `known`, ".csv.zst" before ".zst"; None where none is."""
+    """The format of the longest `known` suffix of a file name, ".csv.zst" before ".zst"; None where there is none."""
     for start in (index for index, character in enumerate(base) if character == "."):
         suffix = base[start:]
         if (choice := known(suffix)) is not None:
@@ -177,7 +177,7 @@ def _by_type(kind: Any) -> FileIO[Any]:
         try:
             if asked in _registered:
                 return _registered[asked]()
-        except TypeError:  # unhashable: nothing anybody registered
+        except TypeError:  # unhashable, so never registered
             pass
     if isinstance(origin, type):
         name = f"{origin.__module__}:{origin.__qualname__}"
@@ -196,7 +196,7 @@ def _by_type(kind: Any) -> FileIO[Any]:
 
 
 def _named_arrays(kind: Any) -> bool:
-    """Tell whether a type is that of a dict of text to tensors, or to arrays of numbers as far as it says."""
+    """Tell whether a type is a dict of text to tensors, or to arrays of numbers or of no given dtype."""
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is not dict or len(arguments) != 2 or plain(arguments[0]) is not str:
         return False
@@ -211,11 +211,11 @@ def _named_arrays(kind: Any) -> bool:
 
 
 _NO_NUMBERS = ("object_", "str_", "bytes_", "datetime64", "timedelta64", "void", "longdouble", "clongdouble", "complex128")
-"""Scalar types that safetensors does not take."""
+"""Scalar types that safetensors does not support."""
 
 
 def _brought(kind: Any) -> FileIO[Any] | None:
-    """The format that an installed package brings for a class."""
+    """The format that an installed package provides for a class; None without one."""
     if not isinstance(kind, type) or kind.__module__ == "builtins":
         return None
     for name in (f"{kind.__module__}:{kind.__qualname__}", f"{kind.__module__.partition('.')[0]}:{kind.__qualname__}"):
@@ -248,7 +248,7 @@ def _of_objects(kind: Any) -> bool:
 
 
 def _json_like(kind: Any) -> bool:
-    """Tell whether every value of this type is one JSON gives back: scalars, and lists and dicts of such."""
+    """Tell whether JSON keeps every value of this type: scalars, and lists and dicts of such."""
     kind = plain(kind)
     if any(kind is known for known in (*_SCALARS, str, list, dict)):
         return True

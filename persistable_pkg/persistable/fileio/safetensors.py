@@ -1,4 +1,4 @@
-"""Named arrays in the safetensors format, which everybody can read and nobody can run."""
+"""Named arrays in the safetensors format, which many tools read and which holds no code."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -29,16 +29,16 @@ _TENSORS = {
     "torch.float8_e5m2": "F8_E5M2",
 }  # fmt: skip
 _OWN = "persistable"
-"""The entry of a file's metadata that says that it holds ``tensors`` by name, or one ``tensor``. Files of others come back as arrays."""
+"""The entry in a file's metadata for ``tensors`` by name, or one ``tensor``. Files of other tools, without it, are loaded as arrays."""
 _ALONE = "tensor"
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 
 
 class SafetensorsFileIO(BufferFileIO[Any]):
-    """A dict of names to plain arrays or to torch tensors, or one tensor. Maps; the dict's order is kept, arrays come back in C order.
+    """A dict of names to plain arrays or to torch tensors, or one tensor. Mapped; the dict's order is kept, arrays load in C order.
 
-    Of bools or little-endian numbers; tensors on the CPU without gradients. Written and read here (the format is a header and bytes), so it
-    needs no package but torch for tensors; files are those of the safetensors package, which mark tensors as such.
+    Takes bools and little-endian numbers; tensors on the CPU without gradients. Implemented here (the format is a header and bytes), so
+    that only tensors need a package, torch; the safetensors package reads the files, in which tensors are marked as such.
     """
 
     name: ClassVar[str] = "SafetensorsFileIO"
@@ -116,7 +116,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _why_not_tensor(tensor: Any) -> str:
-    """The reason why it would not come back as it is; empty where it would."""
+    """The reason why a tensor would not be kept exactly; empty where it would."""
     if tensor.requires_grad or tensor.grad_fn is not None:
         return "has gradients; use .detach()"
     if str(tensor.layout) != "torch.strided" or tensor.is_quantized or tensor.is_meta:
@@ -142,7 +142,7 @@ def _tensor(data: memoryview, dtype: str, shape: list[int], data_offsets: list[i
     if not piece:
         return torch.empty(shape, dtype=kind)
     array = np.frombuffer(piece, np.uint8)
-    flat = torch.from_numpy(array if array.flags.writeable else array.copy())  # torch knows no read-only memory
+    flat = torch.from_numpy(array if array.flags.writeable else array.copy())  # torch does not support read-only memory
     return flat.view(kind).reshape(shape)
 
 
@@ -156,7 +156,7 @@ def _array(data: memoryview, dtype: str, shape: list[int], data_offsets: list[in
 
 
 def _piece(data: memoryview, itemsize: int, shape: list[int], data_offsets: list[int]) -> memoryview:
-    """The bytes of one array in those of all. Raises ValueError where its header contradicts itself."""
+    """The bytes of one array within those of all. Raises ValueError where its header is inconsistent."""
     first, last = data_offsets
     if min(shape, default=0) < 0 or not 0 <= first <= last <= len(data) or last - first != math.prod(shape) * itemsize:
         raise ValueError(f"an array at {data_offsets} of {len(data)} bytes, shape {shape}")

@@ -1,4 +1,4 @@
-"""Frames and tables of pandas, polars and pyarrow as one Arrow table, and exactly back."""
+"""Exact conversion of frames and tables of pandas, polars and pyarrow to an Arrow table and back."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -14,22 +14,22 @@ from persistable.fileio.compare import difference
 KEY = b"persistable"
 KINDS = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.RecordBatch", "pyarrow.Table")
 THREADS_FROM = 1 << 20
-"""Bytes from which pyarrow's thread pool is worth waking: below, it costs more than it gives, and its threads may still be starting when a
-short script ends."""
+"""Bytes from which pyarrow's thread pool is worth its start: below, it costs more than it saves, and its threads may still be starting
+when a short script ends."""
 _COLUMN = "values"
 _FLAWS = (ValueError, TypeError, NotImplementedError, AttributeError, KeyError, OverflowError)
-"""Errors that pandas, polars and pyarrow raise over what Arrow has no type for (ArrowInvalid and ArrowTypeError are among them)."""
+"""Errors that pandas, polars and pyarrow raise for values without a type in Arrow (ArrowInvalid and ArrowTypeError are among them)."""
 
 
 def kind_of(payload: Any) -> str | None:
-    """One of `KINDS`, or None: subclasses such as geopandas' frames are other kinds."""
+    """The kind of a payload, one of `KINDS`; None for others, such as subclasses like frames of geopandas."""
     cls = type(payload)
     kind = f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
     return kind if kind in KINDS else None
 
 
 def to_table(payload: Any, user: str) -> Any:
-    """`payload` as a pyarrow.Table whose metadata says what it was."""
+    """`payload` as a pyarrow.Table whose metadata has its type and the facts to restore it."""
     pa = need("pyarrow", "pyarrow", "arrow", user)
     kind = kind_of(payload)
     facts: dict[str, Any] = {"kind": kind}
@@ -54,7 +54,7 @@ def to_table(payload: Any, user: str) -> Any:
 
 
 def from_table(table: Any, user: str) -> Any:
-    """The payload in a table from `to_table`; a table made elsewhere gives a pandas frame."""
+    """The payload of a table from `to_table`; a pandas frame for a table made elsewhere."""
     metadata = dict(table.schema.metadata or {})
     facts = json.loads(metadata.pop(KEY, b'{"kind": "pandas.DataFrame"}'))
     kind = facts["kind"]
@@ -85,16 +85,16 @@ def _one(pa: Any, column: Any) -> Any:
 def _as_polars(pl: Any, table: Any) -> Any:
     try:
         return pl.from_arrow(table)
-    except BaseException as error:  # what Rust panics with is no Exception
+    except BaseException as error:  # a panic of Rust is no Exception
         if not isinstance(error, pl.exceptions.PolarsError) and type(error).__name__ != "PanicException":
             raise
         raise ValueError(f"polars cannot take it: {error}") from error
 
 
 def why_not(payload: Any, through: Any) -> str:
-    """The reason `payload` would not come back exactly; empty if it would. `through` takes a table and gives what its file gives back.
+    """The reason why `payload` would not be kept exactly; empty if it would. through: writes a payload and loads it again.
 
-    Types, names and index are tried on a payload of no rows; columns of Python objects are tried whole.
+    Types, names and index are tested on a payload without rows; columns of Python objects are tested completely.
     """
     kind = kind_of(payload)
     if kind is None:
@@ -142,7 +142,7 @@ def _why_not_pandas(payload: Any, through: Any) -> str:
 
 
 def _packed_dictionaries(pa: Any, table: Any) -> dict[int, str]:
-    """The categories of each categorical column: files keep neither unused ones, nor their order, nor any without rows."""
+    """The categories of each categorical column: files keep neither unused ones, nor their order, nor any of a table without rows."""
     packed: dict[int, str] = {}
     for place, column in enumerate(table.columns):
         if pa.types.is_dictionary(column.type):
@@ -156,7 +156,7 @@ def _packed_dictionaries(pa: Any, table: Any) -> dict[int, str]:
 
 
 def _with_dictionary(table: Any, place: int, packed: str) -> Any:
-    """`table`, its column at `place` made of the categories that `_packed_dictionaries` kept."""
+    """`table`, with the column at `place` rebuilt with the categories from `_packed_dictionaries`."""
     pa = need("pyarrow", "pyarrow", "arrow", "ParquetFileIO")
     pc = need("pyarrow.compute", "pyarrow", "arrow", "ParquetFileIO")
     facts = json.loads(packed)
@@ -170,7 +170,7 @@ def _with_dictionary(table: Any, place: int, packed: str) -> Any:
 
 
 def _pandas_facts(frame: Any) -> dict[str, Any]:
-    """Facts that pandas' own metadata in a table does not tell."""
+    """Facts that are missing in the metadata of pandas in a table."""
     import pandas as pd
 
     facts: dict[str, Any] = {}
@@ -222,7 +222,7 @@ def _restored(frame: Any, facts: dict[str, Any]) -> Any:
 
 
 def _as_objects(values: Any, missing: str) -> Any:
-    """Newer pandas makes its own string type of what was a column of Python strings."""
+    """A column of Python objects, with its kind of missing value, from one that newer pandas loads as its own string type."""
     if values.dtype == object and missing == "None":
         return values
     found = values.to_numpy(dtype=object, copy=True)

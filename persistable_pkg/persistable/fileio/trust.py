@@ -1,4 +1,4 @@
-"""Formats that a record may choose by itself: those whose files hold data only."""
+"""Formats that a record may name without a declaration: those whose files hold data only."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SAFE = frozenset({
     "ArrowFileIO", "BundleFileIO", "BytesFileIO", "CompressedFileIO", "CsvFileIO", "FigureFileIO", "FolderFileIO", "JsonFileIO",
     "NumpyFileIO", "ParquetFileIO", "SafetensorsFileIO", "ScalarFileIO", "TextFileIO", "YamlFileIO", "ZarrFileIO",
 })  # fmt: skip
-"""Reading their files runs no code that a file names. Those made of others are as safe as these are."""
+"""Formats whose files are read without running code that a file names. Those that contain other formats are as safe as these."""
 _DEEPEST = 20
 
 
 def declared_format(spec: Any, declared: FileIO[Any] | None, key: Any, trusted: bool = False) -> FileIO[Any]:
-    """The format of `spec`, as a record has it, if all it is made of is in `declared`, or safe, or the record is `trusted`.
+    """The format of a `spec` in a record, if each format in it is in `declared` or safe, or the record is `trusted`.
 
-    Raises PayloadUntrusted where it is neither, PayloadCorrupted where a part of the record means nothing.
+    Raises PayloadUntrusted otherwise, PayloadCorrupted for an invalid spec.
     """
     try:
         names = list(_names(spec))
@@ -49,7 +49,7 @@ def is_safe(io: FileIO[Any]) -> bool:
 
 
 def with_schema(io: FileIO[Any], schema: Any, key: Any) -> FileIO[Any]:
-    """`io`, reading by what a record keeps beside the bytes. Raises PayloadCorrupted where that means nothing."""
+    """`io`, set to load by the schema in a record. Raises PayloadCorrupted for an invalid schema."""
     try:
         if not isinstance(schema, dict):
             raise TypeError(f"it is a {type(schema).__name__}")
@@ -59,7 +59,7 @@ def with_schema(io: FileIO[Any], schema: Any, key: Any) -> FileIO[Any]:
 
 
 def _names(spec: Any, depth: int = 0) -> Iterator[str]:
-    """The format of a spec and those that its options hold."""
+    """The names of the format of a spec and of those in its options."""
     if depth > _DEEPEST:
         raise ValueError("it is nested too deeply")
     name, options = spec["io"], spec.get("options", {})

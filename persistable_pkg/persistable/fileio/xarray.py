@@ -1,6 +1,6 @@
-"""Labelled arrays of xarray as a group of Zarr arrays, which `xarray.open_zarr` reads too.
+"""Labelled arrays of xarray as a group of Zarr arrays, which `xarray.open_zarr` can read too.
 
-Written here and not by xarray, whose way to a file and back changes dtypes, resolutions of times, indexes and attributes.
+Written here and not by xarray, whose own round trip changes dtypes, resolutions of times, indexes and attributes.
 """
 
 # payloads are of types that are known at run time only
@@ -19,14 +19,14 @@ from persistable.errors import need
 from persistable.fileio.json import why_not_json_like
 
 OWN = "persistable"
-"""The attribute, of the group and of its arrays, that holds what Zarr cannot."""
+"""The attribute, of the group and of its arrays, with the facts that Zarr itself cannot hold."""
 _TIMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _INDEXES = ("Index", "RangeIndex", "DatetimeIndex", "TimedeltaIndex")
 _ALONE = "__xarray_dataarray_variable__"  # xarray's own name for the array of a DataArray without one
 
 
 def why_not(value: Any, name_taken: Callable[[Any], bool]) -> str:
-    """The reason why `value` would not come back as it is; empty where it would. name_taken: whether Zarr refuses a name."""
+    """The reason why `value` would not be kept exactly; empty where it would. name_taken: tells whether Zarr refuses a name."""
     named, attrs = _parts(value)
     if len(named) != len(value.coords) + len(getattr(value, "data_vars", [0])):
         return f"its name {value.name!r} is that of a coordinate too"
@@ -44,7 +44,7 @@ def why_not(value: Any, name_taken: Callable[[Any], bool]) -> str:
 
 
 def write(zarr: Any, store: Any, value: Any, chunks: Callable[[Any], Any]) -> None:
-    """Write `value`, which `why_not` takes, as the root group of a Zarr store."""
+    """Write `value`, which has passed `why_not`, as the root group of a Zarr store."""
     named, attrs = _parts(value)
     single = not hasattr(value, "data_vars")
     own = {
@@ -81,7 +81,7 @@ def write(zarr: Any, store: Any, value: Any, chunks: Callable[[Any], Any]) -> No
 
 
 def read(stored: Any) -> Any:
-    """The Dataset or DataArray in a group that `write` wrote."""
+    """The Dataset or DataArray in a group from `write`."""
     xarray = need("xarray", "xarray", "xarray", "ZarrFileIO")
     own = stored.attrs[OWN]
     if any(name_ in ("", ".", "..") or "/" in name_ for name_ in own["order"]):
@@ -98,7 +98,7 @@ def read(stored: Any) -> Any:
 
 
 def _parts(value: Any) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """The variables by name, those of coordinates last, and the attributes of the whole."""
+    """The variables by name, coordinates last, and the attributes of a Dataset (none for a DataArray)."""
     coords = {name: each.variable for name, each in value.coords.items()}
     if hasattr(value, "data_vars"):
         return {**{name: each.variable for name, each in value.data_vars.items()}, **coords}, value.attrs
@@ -173,7 +173,7 @@ def _dtype_name(dtype: Any) -> str:
     return "T" if dtype.kind == "T" else str(dtype.str)
 
 
-# ------------------------------------------------------------------ attributes: JSON, and NumPy's own bytes beside it
+# ------------------------------------------------------------------ attributes: JSON, and npy bytes beside it
 
 
 def _why_not_attrs(attrs: dict[Any, Any]) -> str:
@@ -187,7 +187,7 @@ def _why_not_attrs(attrs: dict[Any, Any]) -> str:
 
 
 def _as_array(value: Any) -> Any:
-    """`value` as an array where it is one of NumPy's, or a number that JSON does not have."""
+    """`value` as an array, if it is one or a scalar of NumPy, or a float or complex; else None."""
     return np.asarray(value) if isinstance(value, np.generic) or type(value) in (np.ndarray, float, complex) else None
 
 
@@ -198,7 +198,7 @@ def _readable(attrs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _odd(attrs: dict[str, Any]) -> dict[str, Any]:
-    """The order of all, and the bytes of those that JSON does not have."""
+    """The order of all attributes, and the npy bytes of those that JSON cannot hold."""
     return {"order": list(attrs), "odd": {name: _kept(value) for name, value in attrs.items() if not _is_json(value)}}
 
 
@@ -207,7 +207,7 @@ def _is_json(value: Any) -> bool:
         return False
     try:
         json.dumps(value, allow_nan=False)
-    except ValueError:  # Zarr writes them as text
+    except ValueError:  # NaN and infinities, which Zarr would write as text
         return False
     return True
 

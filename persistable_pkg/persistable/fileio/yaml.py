@@ -11,7 +11,7 @@ from persistable.fileio.json import JsonLikeFileIO
 
 
 class YamlFileIO(JsonLikeFileIO):
-    """JSON-like values, exactly; what JsonFileIO refuses is refused here. Loading uses the safe loader: no objects are made.
+    """JSON-like values, exactly; refuses the same values as JsonFileIO. Loading uses the safe loader, which creates no other objects.
 
     Dates and other YAML types in files made by hand load as PyYAML reads them. Needs the extra yaml.
     """

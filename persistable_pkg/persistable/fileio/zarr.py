@@ -1,4 +1,4 @@
-"""Chunked arrays, groups of them and labelled arrays as a zarr version 3 folder."""
+"""Chunked arrays, groups of them, and labelled arrays, as a folder of zarr version 3."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -22,7 +22,7 @@ class ZarrFileIO(PartsFileIO[Any]):
     `chunks` is the shape of a chunk (None: zarr chooses); arrays of another number of dimensions are chunked by zarr.
 
     A folder rather than a zip: each chunk is a file of the store, so that zarr itself can open it there and read parts.
-    Arrays come back in C order, writable, whole.
+    Arrays are loaded completely, in C order, writable.
     """
 
     name: ClassVar[str] = "ZarrFileIO"
@@ -104,7 +104,7 @@ def _is_labelled(value: Any) -> bool:
 
 
 def _is_no_name(name: Any) -> bool:
-    """Tell whether zarr does not take `name` for an array."""
+    """Tell whether zarr refuses `name` for an array."""
     return type(name) is not str or not name or "/" in name or name in (".", "..", "zarr.json") or name.startswith("__")
 
 
