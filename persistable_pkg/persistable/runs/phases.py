@@ -1,4 +1,4 @@
-"""Runs in several phases: two, if the payloads of some nodes decide which other nodes there are; rounds without end, to watch inputs."""
+"""Runs in several phases: two, if the payloads of some nodes decide which other nodes there are; or repeated rounds, to watch inputs."""
 
 from __future__ import annotations
 

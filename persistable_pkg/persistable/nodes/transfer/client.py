@@ -1,4 +1,4 @@
-"""GET over HTTP into a file: streamed, resumed after a cut, retried after passing errors; URLs are shown without secrets."""
+"""GET over HTTP into a file: streamed, resumed after a cut, retried after transient errors; URLs are shown without secrets."""
 
 from __future__ import annotations
 
