@@ -1,8 +1,8 @@
-"""Hooks that tell others of runs: a webhook, Slack, whatever Apprise knows, MLflow, Weights & Biases. Each is imported when first used.
+"""Hooks that report runs: by a webhook, Slack, the services of Apprise, MLflow, Weights & Biases. Each is imported when first used.
 
     run(report, hooks=[Slack(Secret("SLACK_URL"))])
 
-A hook only queues what it tells: a slow or failing receiver neither slows nor fails a run.
+A hook only queues its messages: a slow or failing receiver neither slows nor fails a run.
 """
 
 from persistable import lazily

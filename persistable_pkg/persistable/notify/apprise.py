@@ -1,4 +1,4 @@
-"""E-mail and whatever else Apprise delivers to."""
+"""Messages by e-mail and the other services of Apprise."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LOGGERS = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
 
 
 class Apprise(Notifier):
-    """A hook that sends e-mail, or a message by any other service Apprise knows, when a run has failed. Needs the extra ``notify``.
+    """A hook that sends e-mail, or a message by any other service of Apprise, when a run has failed. Needs the extra ``notify``.
 
     urls: as Apprise writes them, each a receiver of its own: ``mailto://…``, ``tgram://…``, ``ntfy://…``. Most carry credentials: give a
     `Secret` that holds the URL, or the part of it that is secret: ``Secret("MAIL_PASSWORD", "mailto://me:{}@example.org")``; the value
-    is put in as it is, so it must be percent-encoded. on: ``"failure"``, ``"always"`` (each run) or a predicate on events. retry: how often
-    and at what intervals to try again (its `on` is not asked).
+    is inserted as is, so it must be percent-encoded. on: ``"failure"``, ``"always"`` (each run) or a predicate on events. retry: how often
+    and at which intervals to try again (its `on` is not used).
     """
 
     def __init__(self, *urls: str | Secret, on: On = "failure", retry: Retry = RETRY) -> None:

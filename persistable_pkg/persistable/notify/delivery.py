@@ -1,4 +1,4 @@
-"""Deliver messages to one receiver in the background: a bounded queue, a thread while there is something in it, retries."""
+"""Deliver messages to one receiver in the background: a bounded queue, a thread while it is not empty, retries."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ MessageT = TypeVar("MessageT")
 
 
 class NotSent(Exception):
-    """A message did not arrive.
+    """A message was not delivered.
 
-    reason: why, without secrets. again: whether another try may help. wait: seconds after which the receiver asks for one, if it says so.
+    reason: in words, without secrets. again: whether another try may help. wait: seconds to wait for it, if the receiver asks for that.
     """
 
     def __init__(self, reason: str, *, again: bool = False, wait: float | None = None) -> None:
@@ -43,7 +43,7 @@ class NotSent(Exception):
 class DeliveryQueue(Generic[MessageT]):
     """Delivers messages to one receiver, in order, by calling `send`, which raises NotSent.
 
-    receiver: its name in warnings. longest: how many wait at most. patience: seconds that the end of the process waits for it, the last
+    receiver: its name in warnings. longest: messages waiting at most. patience: seconds that the end of the process waits for it, the last
     `LAST_SECONDS` of them when the threads and pools that libraries use have ended.
     """
 
@@ -72,7 +72,7 @@ class DeliveryQueue(Generic[MessageT]):
     def enqueue(self, message: MessageT) -> None:
         """Queue `message`; never wait for the receiver."""
         if self._pid != os.getpid():
-            self._begin()  # after a fork: what waited is the parent's to send, and its thread is not here
+            self._begin()  # after a fork: the parent sends the waiting messages, and its thread does not exist here
         with self._changed:
             if len(self._waiting) >= self._longest:
                 self._dropped += 1
@@ -82,14 +82,14 @@ class DeliveryQueue(Generic[MessageT]):
                 self._start()
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until nothing is under way; return whether that is so."""
+        """Wait up to `timeout` seconds until no message is left; return whether that is so."""
         if self._pid != os.getpid():
             return True
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, max(0.0, timeout))
 
     def give_up(self) -> None:
-        """Report what is still under way as undelivered."""
+        """Report the messages that are left as undelivered."""
         with self._changed:
             lost, self._dropped = len(self._waiting) + self._dropped, 0
         if lost:
@@ -128,7 +128,7 @@ class DeliveryQueue(Generic[MessageT]):
             _report(f"{dropped} notifications to {self._receiver} were dropped, because {self._longest} others were waiting to be sent")
 
     def _deliver(self, message: MessageT) -> str:
-        """Send the message, as often as `retry` allows; return why it was not delivered, empty if it was."""
+        """Send the message, as often as `retry` allows; return the reason why it was not delivered, empty if it was."""
         for attempt in count(1):
             try:
                 self._send(message)
@@ -139,7 +139,7 @@ class DeliveryQueue(Generic[MessageT]):
                 time.sleep(min(LONGEST_WAIT, self._retry.delay_after(attempt)) if error.wait is None else error.wait)
             except PersistableError as error:  # such as a missing secret
                 return str(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote URLs and headers
+            except Exception as error:  # noqa: BLE001 - its text may quote URLs and headers
                 return type(error).__name__
         raise AssertionError("the last try returns")
 
@@ -147,7 +147,7 @@ class DeliveryQueue(Generic[MessageT]):
 def _report(text: str) -> None:
     try:
         warnings.warn(redact(text), UndeliveredWarning, stacklevel=2)
-    except Exception:  # noqa: BLE001 - where warnings are errors: there is nobody here to catch one
+    except Exception:  # noqa: BLE001 - where warnings are errors: no caller could catch one
         import logging
 
         logging.getLogger("persistable.notify").error("%s", redact(text))
@@ -171,7 +171,7 @@ def _at_exit() -> None:
 
 def _register() -> None:
     for pools in ("thread", "process"):
-        import_module(f"concurrent.futures.{pools}")  # what is registered last is called first
+        import_module(f"concurrent.futures.{pools}")  # the function registered last is called first
     getattr(threading, "_register_atexit", atexit.register)(_before_threads_end)
     atexit.register(_at_exit)
 

@@ -1,4 +1,4 @@
-"""The base of notifying hooks: the events they send messages about, a queue for each receiver, and how they show themselves."""
+"""The base of notifying hooks: the choice of events, a queue for each receiver, and the text that shows a receiver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RETRY = Retry(attempts=4, delay=0.5, backoff=2.0, jitter=0.5)
 
 
 class QueueingHook:
-    """Base of hooks that tell others through queues, which `_make_queues` makes."""
+    """Base of hooks that send messages through queues, which `_make_queues` makes."""
 
     def __init__(self) -> None:
         self._queues = self._make_queues()
@@ -35,7 +35,7 @@ class QueueingHook:
             queue.enqueue(told)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all is delivered or given up, up to `timeout` seconds, or as long as the process's end does; return whether it is."""
+        """Wait until no message is left, up to `timeout` seconds, by default as at the end of the process; return whether that is so."""
         began = time.monotonic()
         done = [queue.flush((queue.patience if timeout is None else timeout) - (time.monotonic() - began)) for queue in self._queues]
         return all(done)
@@ -49,7 +49,7 @@ class QueueingHook:
 
 
 class Notifier(QueueingHook):
-    """Base of hooks that send messages. Subclasses say how to `_send`."""
+    """Base of hooks that send messages. Subclasses implement `_send`."""
 
     def __init__(self, receivers: tuple[str | Secret, ...], on: On, retry: Retry) -> None:
         if not callable(on) and on not in ("failure", "always"):  # pyright: ignore[reportUnnecessaryContains]
@@ -82,7 +82,7 @@ class Notifier(QueueingHook):
 
 
 def shown(receiver: str | Secret) -> str:
-    """Return the receiver as anybody may see it: of a URL scheme and host, since all else may be a credential."""
+    """Return the receiver without credentials: of a URL only scheme and host, since any other part may be one."""
     if isinstance(receiver, Secret):
         return repr(receiver)
     try:

@@ -13,9 +13,9 @@ from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key
 
 FIRST = 10
-"""Failures that a message lists; of the others it gives the number."""
+"""Failures that a message lists at most; of the others it gives the number."""
 LONGEST = 500
-"""Characters of one error's text."""
+"""Characters of one error's text at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`title` is one line; `summary` and `failures` follow; `more` failures are not listed. `data` is all of it for programs."""
+    """A message. `title` is one line; `summary` and `failures` follow; `more` failures are not listed. `data` is all of it for programs."""
 
     title: str
     summary: str

@@ -20,7 +20,7 @@ _LONGEST_NAME = 250
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
 _AT_ONCE = 100
-"""Params, or metrics, that a server takes in one request."""
+"""Params, or metrics, that a server accepts in one request."""
 _QUIET = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 _LOGGERS = ("mlflow", "urllib3.connectionpool", "urllib3.util.retry")
 
@@ -30,9 +30,9 @@ class MLflow(Tracker):
 
     Kept are params, upstream included, numbers of the payload as metrics, status, error, key and store.
 
-    experiment: its name; made where there is none of it. url: of the tracking server, or a `Secret` that holds it; by default the one that
+    experiment: its name; created if it does not exist. url: of the tracking server, or a `Secret` that holds it; by default the one that
     MLflow is set up for (``MLFLOW_TRACKING_URI``), as are user, password and token, which its variables hold. each: ``"target"``, or
-    ``"node"`` to keep what is upstream, too. What a run finds stored already is not told again.
+    ``"node"`` to keep upstream nodes, too. Payloads that a run finds stored are not reported again.
     """
 
     def __init__(self, experiment: str = "Default", *, url: str | Secret | None = None, each: Each = "target") -> None:
@@ -89,7 +89,7 @@ def _experiment_id(client: Any, name: str) -> str:
     if found is None:
         try:
             return str(client.create_experiment(name))
-        except MlflowException:  # somebody else has just made it
+        except MlflowException:  # another process has just made it
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
@@ -97,7 +97,7 @@ def _experiment_id(client: Any, name: str) -> str:
 
 
 def _name(path: str) -> str:
-    """`path` as a name that MLflow takes."""
+    """`path` as a name that MLflow accepts."""
     return _UNNAMEABLE.sub("_", path)[:_LONGEST_NAME]
 
 

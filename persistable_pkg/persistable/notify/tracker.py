@@ -1,4 +1,4 @@
-"""The base of hooks that keep a run of an experiment tracker for each target of a run: what is told of it, and when."""
+"""The base of hooks that keep a run of an experiment tracker for each target of a run: its facts, and the queue of reports."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 Each = Literal["target", "node"]
 """``"target"``: a tracked run for each target that the run made or that failed; ``"node"``: for each node."""
 MOST_PARAMS = 1000
-"""Params that are told of one node at most; a lineage of many diamonds has no end of them."""
+"""Params reported of one node at most; a lineage of many diamonds has vastly more."""
 LARGEST = 1 << 20
-"""Bytes of a payload that is read for its numbers at most."""
+"""Largest payload, in bytes, that is read for its numbers."""
 LONGEST_QUEUE = 10_000
 """Nodes that wait for a tracker at most."""
 PATIENCE = 60.0
-"""Seconds that the end of the process waits for what is not yet told."""
+"""Seconds that the end of the process waits for reports that are not yet sent."""
 _ONCE = Retry(attempts=1)  # the libraries of both trackers try again by themselves
 
 
@@ -40,7 +40,7 @@ class Tracked:
     """One node as a tracker keeps it.
 
     label: the node in words. group: the same for all nodes of one run. status: ``"done"``, ``"failed"`` or ``"skipped"``. started, seconds:
-    of its generation. params: dotted, upstream below its role. metrics: the numbers of its payload, dotted. links: where to find it.
+    of its generation. params: dotted, upstream below its role. metrics: the numbers of its payload, dotted. links: key, store, class.
     """
 
     name: str
@@ -68,10 +68,10 @@ class Tracked:
 
 
 class Tracker(QueueingHook):
-    """Base of the hooks. Subclasses say how to `_track` one node, and what they are called in warnings."""
+    """Base of the hooks. Subclasses implement `_track` for one node, and ``__repr__``, their name in warnings."""
 
     wants_nodes = True
-    """True: events of this hook have their nodes."""
+    """True: events for this hook contain their nodes."""
 
     def __init__(self, each: Each) -> None:
         if each not in ("target", "node"):  # pyright: ignore[reportUnnecessaryContains]
@@ -84,7 +84,7 @@ class Tracker(QueueingHook):
         return [DeliveryQueue(repr(self), _ONCE, self._tell, LONGEST_QUEUE, PATIENCE)]
 
     def __call__(self, event: Event) -> None:
-        """Queue what is to be told of a node that a run is done with."""
+        """Queue the report about a node that a run is done with."""
         if isinstance(event, RunStarted):
             self._group = _new_group()
         elif isinstance(event, Performed) and event.outcome != "reused" and (event.is_target or self._each == "node"):
@@ -137,7 +137,7 @@ def _links(node: Node, record: Record | None) -> dict[str, str]:
 
 
 def _payload(node: Node) -> Any:
-    """The payload, loaded for nobody else, and without a word about it; None where it cannot be."""
+    """Load the payload, without events. Raises NotSent where it cannot be read."""
     try:
         with retold(lambda _: None):
             return node.load().payload
@@ -155,7 +155,7 @@ def numbers_in(payload: object, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _number(value: Any) -> float | None:
-    """A bool, int or float, Python's or of a library; None for everything else."""
+    """A bool, int or float, of Python or of a library, as a float; None for any other value."""
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
     if not isinstance(value, bool | int | float):

@@ -21,9 +21,9 @@ class WandB(Tracker):
     Kept are params, upstream included, as the run's config, numbers of the payload, status, error, key and store; nothing else of this
     process or machine leaves it.
 
-    project, entity: where runs go; by default as W&B is set up. each: ``"target"``, or ``"node"`` to keep what is upstream, too. mode:
+    project, entity: where runs go; by default as W&B is set up. each: ``"target"``, or ``"node"`` to keep upstream nodes, too. mode:
     ``"offline"`` writes files for ``wandb sync``; by default as ``WANDB_MODE`` says. folder: for its files; by default as ``WANDB_DIR``
-    says. api_key: a `Secret`; by default that of ``wandb login`` or ``WANDB_API_KEY``. What a run finds stored already is not told again.
+    says. api_key: a `Secret`; by default that of ``wandb login`` or ``WANDB_API_KEY``. Payloads found stored are not reported again.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class WandB(Tracker):
             job_type=tracked.name,
             notes=tracked.note,
             config={**nested(tracked.params), "persistable": _facts(tracked)},
-            reinit="create_new",  # whatever run the user's own code has open stays as it is
+            reinit="create_new",  # a run that the user's own code has open is not changed
             settings=settings,
         )
         try:
@@ -106,7 +106,7 @@ def _facts(tracked: Tracked) -> dict[str, Any]:
 
 
 def nested(params: dict[str, Any]) -> dict[str, Any]:
-    """Params by dotted path as a tree, as W&B shows configs; a value that has others below it is there as ``class``."""
+    """Params by dotted path as a tree, as W&B shows configs; a value that has others below it becomes ``class``."""
     tree: dict[str, Any] = {}
     for path, value in params.items():
         *above, last = path.split(".")

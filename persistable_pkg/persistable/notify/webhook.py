@@ -21,12 +21,12 @@ class Webhook(Notifier):
     """A hook that posts JSON to a URL when a run has failed.
 
     url: http or https, or a `Secret` that holds it. on: ``"failure"``, ``"always"`` (each run) or a predicate on events. headers: further
-    headers, whose values may be secrets: ``{"Authorization": Secret("TOKEN", "Bearer {}")}``. retry: how often and at what intervals to
-    try again after 408, 425, 429, a status of 500 or more, or no answer (its `on` is not asked); a ``Retry-After`` of up to a minute is
-    kept. timeout: seconds to wait for the receiver's next sign of life.
+    headers, whose values may be secrets: ``{"Authorization": Secret("TOKEN", "Bearer {}")}``. retry: how often and at which intervals to
+    try again after 408, 425, 429, a status of 500 or more, or no answer (its `on` is not used); a ``Retry-After`` of up to a minute is
+    respected. timeout: longest silence of the receiver, in seconds.
 
     The body: ``event``, ``title``, ``host``, ``time``; of a run ``failed``, ``counts``, ``seconds``, ``failures`` (the first ten, each with
-    ``key`` and ``error``) and ``more_failures``; of other events what they hold. A message may arrive twice, if an answer was lost.
+    ``key`` and ``error``) and ``more_failures``; of other events their facts. A message may arrive twice, if an answer was lost.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ def check_url(url: str) -> None:
 
 
 class _NoRedirects(request.HTTPRedirectHandler):
-    """A redirected POST becomes a GET, and its headers would go to whoever is named."""
+    """Refuses redirects: a redirected POST becomes a GET, and its headers would go to another server."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None

@@ -82,7 +82,7 @@ def format_in_records(io: FileIO[Any]) -> bytes:
 
 
 def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, bytes]:
-    """The `bases` with a sound record and a file of the recorded size, each with the bytes that say what it was made by, see `made_by`.
+    """The `bases` with a sound record and a file of the recorded size, mapped to their `made_by` bytes.
 
     A payload that is left out may exist all the same: it needs a closer look, as do records of another format than `format_`.
     """

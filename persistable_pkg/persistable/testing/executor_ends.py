@@ -1,4 +1,4 @@
-"""The contract of how tasks and executors end before they are done, as tests: part of `ExecutorContract`."""
+"""The contract of cancelling, stopping and shutting down, as tests: part of `ExecutorContract`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class EndingContract:
     """The tests, see `ExecutorContract`."""
 
     patience: ClassVar[float] = 60.0
-    """Seconds after which something that should happen counts as never happening."""
+    """Seconds after which an expected event counts as missing."""
     immediate: ClassVar[bool] = False
     """`submit` returns when the task is done, so none is ever waiting or running."""
     rounds: ClassVar[int] = 20
-    """Number of times that a task is stopped which may be about to end."""
+    """Number of times that a task which may be about to end is stopped."""
 
     def test_a_cancelled_task_never_runs(self, executor: Executor, tmp_path: Path) -> None:
         if self.immediate:
@@ -156,7 +156,7 @@ class EndingContract:
         assert waiting[-1].cancelled()
         gate.touch()
         assert all(future.result(self.patience) for future in blocking)
-        for number, future in enumerate(waiting):  # not `wait`, which overlooks what a ThreadPoolExecutor cancels
+        for number, future in enumerate(waiting):  # not `wait`, which overlooks futures that a ThreadPoolExecutor cancels
             assert future.cancelled() or future.result(self.patience) == 2 * number
 
     def test_the_with_block_shuts_down(self, executor: Executor) -> None:
@@ -172,7 +172,7 @@ class EndingContract:
         assert [future.result(self.patience) for future in pending] == [2 * number for number in range(10)]
 
     def _block(self, executor: Executor, folder: Path, gate: Path) -> list[futures.Future[str]]:
-        """Keep every worker busy until the gate is there."""
+        """Keep every worker busy until the file `gate` exists."""
         begun = [folder / f"begun{number}" for number in range(executor.workers)]
         blocking = [executor.submit(tasks.say_and_wait, str(file), str(gate)) for file in begun]
         for file in begun:

@@ -1,4 +1,4 @@
-"""Tasks of the workers in the tests of executors. Traces are left as files, which outlive a killed process."""
+"""Tasks of the workers in the tests of executors. Traces are left as files, which survive a killed process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 from persistable.executors import notes
 
-_LONGEST = 120.0  # seconds; whatever a failed test leaves behind ends by itself
+_LONGEST = 120.0  # seconds; leftovers of a failed test end by themselves
 
 
 class TwoArguments(Exception):
-    """Pickles, and cannot be unpickled: ``__init__`` wants more than `args` holds."""
+    """Pickles, and cannot be unpickled: ``__init__`` needs more arguments than `args` holds."""
 
     def __init__(self, what: str, number: int) -> None:
         super().__init__(f"{what} number {number}")
@@ -40,23 +40,23 @@ class FailsOnArrival:
 
 
 def double(number: int) -> int:
-    """The tiniest task."""
+    """The smallest task."""
     return number * 2
 
 
 def given(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """All it was called with."""
+    """All arguments of the call."""
     return args, kwargs
 
 
 def tell(address: str, things: list[Any]) -> bool:
-    """Send each of `things` while it runs; tell whether there is a way."""
+    """Send each of `things` while the task runs; return whether that is possible."""
     sender = notes.sender()
     return sender is not None and all(sender.send(notes.packed(address, each)) for each in things)
 
 
 def fail(message: str) -> Any:
-    """Raise what pickles."""
+    """Raise an error that can be pickled."""
     raise ValueError(message)
 
 
@@ -66,17 +66,17 @@ def fail_if(message: str) -> str:
 
 
 def fail_with_two_arguments() -> None:
-    """Raise what does not unpickle."""
+    """Raise an error that cannot be unpickled."""
     raise TwoArguments("attempt", 7)
 
 
 def fail_with_a_lock() -> None:
-    """Raise what does not pickle."""
+    """Raise an error that cannot be pickled."""
     raise HoldsLock("it holds a lock")
 
 
 def leave() -> None:
-    """End the program, or so it looks."""
+    """Raise SystemExit, as a program that ends."""
     sys.exit(3)
 
 
@@ -96,13 +96,13 @@ def make_what_fails_on_arrival() -> FailsOnArrival:
 
 
 def leave_trace(folder: str, number: int) -> int:
-    """One file for each time this runs."""
+    """Leave one file for each run of this task."""
     Path(folder, f"{number}.{uuid.uuid4().hex}").touch()
     return number
 
 
 def leave_trace_or_exit(folder: str, number: int, victim: int) -> int:
-    """Leave a trace as `leave_trace` does, but the victim takes its process down."""
+    """Leave a trace as `leave_trace` does; the victim also ends its process."""
     leave_trace(folder, number)
     if number == victim:
         os._exit(3)
@@ -146,7 +146,7 @@ def wait_for(file: Path, seconds: float = _LONGEST) -> None:
 
 
 def tick_in_a_subprocess(file: str, stubborn: bool = False) -> None:
-    """Wait for a subprocess that makes `file` grow; if stubborn, neither of the two heeds SIGTERM."""
+    """Wait for a subprocess that makes `file` grow; if stubborn, both ignore SIGTERM."""
     if stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     trap = "trap '' TERM; " if stubborn else ""
@@ -155,10 +155,10 @@ def tick_in_a_subprocess(file: str, stubborn: bool = False) -> None:
 
 
 def measure(array: Any) -> tuple[str, tuple[int, ...], int]:
-    """Enough of an array to tell that it is the same one."""
+    """Facts of an array, enough to compare it with another."""
     return str(array.dtype), array.shape, int(array.sum())
 
 
 def reverse(array: Any) -> Any:
-    """The items in reverse: an answer as large as the question."""
+    """The items in reverse: an answer as large as the argument."""
     return array[::-1].copy()

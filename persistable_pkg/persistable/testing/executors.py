@@ -59,29 +59,29 @@ print("script done")
 
 
 class ExecutorContract(EndingContract):
-    """The tests. What an executor says it can do is read from itself; class attributes say what it may cost to find out."""
+    """The tests. Capabilities are read from the executor itself; class attributes set the size of the tests and other facts."""
 
     script: ClassVar[str]
     """Source text that binds the name `executor`, for a script that has no ``if __name__ == "__main__"``."""
     many: ClassVar[int] = 1000
-    """Number of tiny tasks that are many."""
+    """Number of tiny tasks in the test of many tasks."""
     deadly: ClassVar[int] = 200
-    """Number of tasks under way when one of them takes its process down."""
+    """Number of tasks under way when one of them ends its process."""
     at_least_once: ClassVar[bool] = False
-    """Tasks that a worker has performed may be performed again when it dies before all that it was given is answered."""
+    """Tasks that a worker has performed may be performed again when it dies before all of its results have arrived."""
     knows_exit_status: ClassVar[bool] = True
     """`WorkerDied.exitcode` is not None."""
     sends_notes: ClassVar[bool] = True
-    """Tasks can tell something while they run, see `persistable.executors.notes`. Without it, what nodes print arrives when they end."""
+    """Tasks can send notes while they run, see `persistable.executors.notes`. Without it, text that nodes print arrives when they end."""
     too_much: ClassVar[Resources | None] = None
-    """Resources that this executor can never have and refuses at once, if it looks at them."""
+    """Resources that this executor can never have and refuses at once; None if it does not check them."""
 
     @pytest.fixture
     def executor(self) -> Executor:
-        """An executor that nobody else uses: tests shut it down. Subclasses give their own, and clean up after it."""
+        """An executor for one test alone, which may shut it down. Subclasses define their own, and clean up after it."""
         raise NotImplementedError("give this class a fixture `executor` with a fresh executor")
 
-    # --- what goes there and what comes back
+    # --- arguments and results
 
     def test_it_is_an_executor_and_says_what_it_can(self, executor: Executor) -> None:
         assert Executor in type(executor).__mro__
@@ -329,7 +329,7 @@ class ExecutorContract(EndingContract):
         assert caught.value.wanted and caught.value.available is not None
         self._goes_on(executor)
 
-    # --- the means
+    # --- helpers
 
     def _error_of(self, executor: Executor, fn: Callable[..., Any], *args: Any) -> BaseException | None:
         try:

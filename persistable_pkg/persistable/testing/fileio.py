@@ -1,4 +1,4 @@
-"""The contract of formats, as tests. Subclass `FileIOContract` in a test module, say which format and which payloads.
+"""The contract of formats, as tests. Subclass `FileIOContract` in a test module, and define the format and its payloads.
 
     class TestMine(FileIOContract):
         def io(self): return MyFileIO()
@@ -34,25 +34,25 @@ from persistable.errors import MalformedFile, PayloadNotRepresentable
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.registry import fileio_from_spec
 
-# one test serves many formats: what hypothesis takes for a mistake is meant
+# one test serves many formats: Hypothesis would take this for a mistake
 _few = settings(max_examples=15, deadline=None, phases=[Phase.reuse, Phase.generate, Phase.shrink], suppress_health_check=[*HealthCheck])  # pyright: ignore[reportArgumentType]
 _fewer = settings(_few, max_examples=4)
 
 
 class FileIOContract:
-    """Tests for one format. Override `io` and `payloads`; the rest where it applies."""
+    """Tests for one format. Override `io` and `payloads`; the others where they apply."""
 
     samples: ClassVar[int] = 40
-    """Numbers of positions of a file that are cut, and that are flipped."""
+    """Number of positions at which a file is cut, and at which a bit of it is flipped."""
     extra_memory: ClassVar[int] = 16 << 20
-    """Bytes that dumping `large` may take beyond it."""
+    """Bytes that dumping `large` may take beyond the payload itself."""
 
     def io(self) -> FileIO[Any]:
         """The format under test."""
         raise NotImplementedError("say which format: return it from io()")
 
     def payloads(self) -> st.SearchStrategy[Any]:
-        """Payloads that it gives back exactly."""
+        """A strategy for payloads that the format gives back exactly."""
         raise NotImplementedError("say which payloads it takes: return a Hypothesis strategy from payloads()")
 
     def refused(self) -> Iterable[Any]:
@@ -60,7 +60,7 @@ class FileIOContract:
         return ()
 
     def large(self) -> Any:
-        """A payload of about 64 MB that must be written without a second copy; None if the format makes one by nature."""
+        """A payload of about 64 MB that must be written without a second copy; None if the format needs one."""
         return None
 
     def equal(self, left: Any, right: Any) -> bool:
@@ -133,7 +133,7 @@ class FileIOContract:
             flipped[choose.randrange(len(flipped))] ^= 1 << choose.randrange(8)
             damaged.append(bytes(flipped))
         for broken in (*damaged, b"", written[:-1]):
-            started = time.process_time()  # what it works, not how long the machine lets it wait
+            started = time.process_time()  # CPU time, without the time that the process waits
             try:
                 format_.loads(broken)
             except MalformedFile:
@@ -191,7 +191,7 @@ class FileIOContract:
         assert peak < self.extra_memory, f"{peak >> 20} MB beyond the payload"
 
     def _written(self, payload: Any) -> tuple[bytes, FileIO[Any]]:
-        """The bytes of `payload`, and the format that loads them: one with the schema, if there is one, as JSON keeps it."""
+        """The bytes of `payload`, and the format that loads them: one with the schema, if there is one, after a round trip through JSON."""
         format_ = self.io()
         schema = format_.schema(payload)
         return format_.dumps(payload), format_ if schema is None else format_.with_schema(json.loads(json.dumps(schema)))
@@ -247,13 +247,13 @@ def _breaking(format_: FileIO[Any]) -> FileIO[Any]:
         raise _BrokenError
 
     broken.dump, broken.dump_parts = dump, dump_parts
-    broken.check = lambda _payload: None  # some write to see what would come back
+    broken.check = lambda _payload: None  # some formats write in it
     result: FileIO[Any] = broken
     return result
 
 
 def exactly_equal(left: Any, right: Any) -> bool:
-    """Equal in type, value, dtype and layout of index: what a person could notice. NaN equals NaN; 0.0 and -0.0 differ."""
+    """Tell whether both are equal in type, value, dtype and layout of index, as a user sees them. NaN equals NaN; 0.0 and -0.0 differ."""
     if type(left) is not type(right):
         return False
     if isinstance(left, float):

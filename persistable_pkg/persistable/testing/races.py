@@ -1,4 +1,4 @@
-"""Several fresh processes that run the same function at the same moment, and paths for tests."""
+"""Several new processes that run the same function at the same moment, and paths for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROGRAM = "from persistable.testing.races import child_main; child_main()"
 
 
 class Gate:
-    """Inside a process: `wait` returns when all the processes have called it."""
+    """A barrier inside a process: `wait` returns when all the processes have called it."""
 
     def wait(self) -> None:
         sys.stdout.write("wait\n")
@@ -28,7 +28,7 @@ class Gate:
 
 
 def in_processes(workers: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """The results of ``function(number, gate, *arguments)`` in each of `workers` fresh processes.
+    """Return the results of ``function(number, gate, *arguments)`` in each of `workers` new processes.
 
     Each must call ``gate.wait()`` equally often. An error in one is raised here as RuntimeError with its text.
     """
@@ -41,13 +41,13 @@ def in_processes(workers: int, function: Callable[..., Any], *arguments: Any) ->
             answers = [pickle.loads(base64.b64decode(line[1])) if line[:1] in (["done"], ["failed"]) else line for line in lines]
             if all(line[:1] == ["done"] for line in lines):
                 for process in processes:
-                    process.wait(120)  # killed while it ends, it would leave behind halves of what it writes then, such as coverage
+                    process.wait(120)  # killed while it ends, it would leave incomplete files, such as coverage data
                 return answers
             raise RuntimeError(f"a process failed: {answers}")
 
 
 def release(processes: list[subprocess.Popen[str]]) -> None:
-    """Let the processes that wait go on."""
+    """Release the waiting processes."""
     for process in processes:
         if process.stdin is not None:
             process.stdin.write("\n")
@@ -87,12 +87,12 @@ def in_a_fork(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def child_main() -> None:
-    """The loop of each process: take a task from stdin, do it, and tell the answer."""
+    """Run a task from stdin and write its result to stdout: the program of each process."""
     number, task = sys.stdin.readline().split()
     try:
         function, arguments = pickle.loads(base64.b64decode(task))
         word, answer = "done", function(int(number), Gate(), *arguments)
-    except BaseException as error:  # noqa: BLE001 - told to the parent
+    except BaseException as error:  # noqa: BLE001 - reported to the parent
         import traceback
 
         word, answer = "failed", "".join(traceback.format_exception(error))
@@ -112,17 +112,17 @@ GOOD_PATHS = [
 
 
 def everything_below(folder: Path) -> list[str]:
-    """Every file below a local folder, temporary ones too: what `leftovers` of a store on a disk should give."""
+    """Every file below a local folder, temporary ones too, as `leftovers` of a store on a disk should return them."""
     return sorted(str(place.relative_to(folder)) for place in folder.rglob("*") if place.is_file())
 
 
 def values() -> list[bytes]:
-    """Contents that are told apart by their bytes and their sizes."""
+    """Contents that differ in their bytes and their sizes."""
     return [bytes([65 + number]) * size for number, size in enumerate((10, 70_000, 300_000, 1))]
 
 
 def contend(number: int, gate: Gate, store: Store, rounds: int) -> list[bool]:
-    """The claims that this process got."""
+    """Try to create a claim in each round, and return the outcomes."""
     store.exists("warm")  # connect before the race
     won: list[bool] = []
     for turn in range(rounds):
@@ -132,7 +132,7 @@ def contend(number: int, gate: Gate, store: Store, rounds: int) -> list[bool]:
 
 
 def replace_and_read(number: int, gate: Gate, store: Store, rounds: int) -> list[str]:
-    """The contents that were read although no process wrote them."""
+    """Replace and read a value, and return a text for each content read that no process wrote."""
     wholes = values()
     gate.wait()
     problems: list[str] = []
@@ -145,7 +145,7 @@ def replace_and_read(number: int, gate: Gate, store: Store, rounds: int) -> list
 
 
 def visit(_number: int, _gate: Gate | None, store: Store) -> tuple[bytes, list[str], bool]:
-    """Read, list, write and create as another process."""
+    """Read, list, write and create as another process does."""
     found, listed = store.get("a/x"), list(store.list("a"))
     store.put("a/y", b"there")
     return found, listed, not store.create("a/y", b"there")

@@ -47,7 +47,7 @@ class ReadingContract:
 
     @pytest.fixture
     def holding(self) -> Holding:
-        """A function that gives a store with some items and nothing else."""
+        """A function that returns a store with some items and nothing else."""
         raise NotImplementedError("give this class a fixture `holding` that fills a store")
 
     @pytest.fixture
@@ -111,10 +111,10 @@ class ReadingContract:
 
 
 class ReadContract(ReadingContract):
-    """The tests: what `StoreContract` asks of reading, and that nothing can be changed."""
+    """The tests: reading as in `StoreContract`, and the refusal of every change."""
 
     def made(self, items: Mapping[str, bytes], folder: Path) -> Store:
-        """A store that holds `items`, made in `folder`, an empty one. Subclasses give their own."""
+        """Make a store of `items` in the empty folder `folder`. Subclasses define their own."""
         raise NotImplementedError("give this class a method `made` that makes a store with these items")
 
     @pytest.fixture

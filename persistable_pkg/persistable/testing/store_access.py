@@ -1,4 +1,4 @@
-"""Facts of a store that its contract has to know, and access to its bytes."""
+"""Facts of a store that its contract needs, and access to its bytes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from persistable.testing.reading import Holding, ReadingContract
 
 
 class StoreAccess(ReadingContract):
-    """One store: what it promises, by class attributes, and its bytes without the methods under test."""
+    """One store: its promises, as class attributes, and its bytes without the methods under test."""
 
     exclusive: ClassVar[bool] = True
     """True if at most one of several simultaneous `create` calls returns True."""
     creates: ClassVar[bool] = True
-    """`create` refuses where something is; an emulator may ignore the condition."""
+    """`create` refuses where a file exists; an emulator may ignore the condition."""
     stamps: ClassVar[bool] = True
-    """`stat` gives a stamp."""
+    """`stat` returns a stamp."""
     examples: ClassVar[int] = 30
-    """Number of cases a property is tried with."""
+    """Number of examples of a property test."""
     rounds: ClassVar[int] = 20
     """Number of times a race is run."""
     many: ClassVar[int] = 1100
-    """Number of entries that make a long listing."""
+    """Number of entries in a long listing."""
 
     @pytest.fixture
     def store(self) -> Store:
-        """An empty store. Subclasses give their own."""
+        """An empty store. Subclasses define their own."""
         raise NotImplementedError("give this class a fixture `store` with an empty store")
 
     @pytest.fixture
@@ -44,16 +44,16 @@ class StoreAccess(ReadingContract):
         return hold
 
     def plant(self, store: Store, path: str, data: bytes) -> None:
-        """Put bytes there without the method under test. Better overridden by something that goes around the store."""
+        """Store bytes without the method under test. Subclasses should override it by a way around the store."""
         store.put(path, data)
 
     def peek(self, store: Store, path: str) -> bytes | None:
-        """The bytes there, or None, without the method under test."""
+        """The bytes at `path`, or None, without the method under test."""
         try:
             return store.get(path)
         except FileNotFoundError:
             return None
 
     def leftovers(self, store: Store) -> list[str]:
-        """Everything in the store's place, unfinished writes included."""
+        """All files of the store, unfinished writes included."""
         return list(store.list())

@@ -1,4 +1,4 @@
-"""The contract of writes, as tests: part of `StoreContract`. A value is whole or not there, whoever looks and whatever happens."""
+"""The contract of writes, as tests: part of `StoreContract`. Every reader sees a whole value or none, also after any failure."""
 
 from __future__ import annotations
 

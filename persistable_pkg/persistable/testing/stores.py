@@ -37,7 +37,7 @@ _SLOW = settings(
 
 
 class StoreContract(CommitContract, ListingContract, WritingContract):
-    """The tests. Class attributes say what a store is, so that the same tests measure each by what it promises."""
+    """The tests. Class attributes hold the promises of a store, so that the same tests serve every store."""
 
     # --- one value
 
@@ -68,7 +68,7 @@ class StoreContract(CommitContract, ListingContract, WritingContract):
             assert store.get_many(["many"]) == {"many": expected}
 
     def test_bytes_of_every_size_come_back(self, store: Store) -> None:
-        # around the sizes where implementations change their ways
+        # around the sizes at which implementations change their method
         for size in (0, 1, 65535, 65536, 65537, 1 << 20, (5 << 20) + 1):
             data = (b"%07d" % size) * (size // 7 + 1)
             data = data[:size]

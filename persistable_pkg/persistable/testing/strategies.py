@@ -1,4 +1,4 @@
-"""Hypothesis strategies for values that can be params, and `typed`, which tells them apart without a look at how they are encoded.
+"""Hypothesis strategies for values that can be params, and `typed`, which distinguishes values without use of their encoding.
 
 `scalars`, `library_values` (dates, decimals, paths, ...), `hashable`, `plain` (scalars in any nesting) and `values` (all of them).
 """
@@ -69,7 +69,7 @@ values = st.recursive(
 
 
 def typed(value: Any) -> Any:
-    """Something that is equal for two values exactly if they are one value of one type: ``typed(1) != typed(True) != typed(1.0)``."""
+    """Return a value that is equal for two values exactly if they are one value of one type: ``typed(1) != typed(True) != typed(1.0)``."""
     kind = type(value).__name__
     if isinstance(value, float):
         return kind, "nan" if math.isnan(value) else value.hex()
@@ -78,7 +78,7 @@ def typed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return kind, tuple(map(typed, cast("list[Any]", value)))
     if isinstance(value, dict):
-        items: Any = value.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - whatever it holds
+        items: Any = value.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - of any type
         return kind, frozenset((typed(key), typed(item)) for key, item in items)
     if isinstance(value, set | frozenset):
         return kind, frozenset(map(typed, cast("set[Any]", value)))
