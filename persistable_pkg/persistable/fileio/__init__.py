@@ -70,7 +70,7 @@ HOMES = {
     "yaml": ("YamlFileIO",),
     "zarr": ("ZarrFileIO",),
 }
-"""Names by the module that they are in."""
+"""Public names by their module."""
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, HOMES)

@@ -84,7 +84,7 @@ class GrowingFile:
                 raise OSError(number, f"cannot make an allocated array private: {os.strerror(number)}")
 
     def close(self) -> None:
-        """Release the descriptor; the regions stay as long as arrays are in them."""
+        """Close the descriptor; the regions stay as long as arrays use them."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

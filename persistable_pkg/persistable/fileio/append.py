@@ -17,7 +17,7 @@ from persistable.fileio.numpy import contiguous_pieces, header_of
 from persistable.fileio.tables import KEY, kind_of, to_table
 
 _GROUP_ROWS, _GROUP_BYTES = 1 << 20, 1 << 26
-"""Rows and bytes at which a row group of a Parquet file made of blocks is written."""
+"""Rows and bytes at which a row group is written, in a Parquet file of appended blocks."""
 _MOST_ROWS = 1 << 62
 
 

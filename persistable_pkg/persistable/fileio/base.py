@@ -1,4 +1,4 @@
-"""The protocol of formats: a payload becomes bytes, and the same bytes become an equal payload."""
+"""The protocol of formats, which convert a payload to bytes and these to an equal payload."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false

@@ -1,4 +1,4 @@
-"""Another format, compressed."""
+"""A format that compresses another."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _NO_METADATA = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SavedFigure:
-    """A figure as it was saved. Immutable; shown by notebooks."""
+    """A saved figure: its bytes and format. Immutable; displayed by notebooks."""
 
     data: bytes
     """The content of the figure's file."""

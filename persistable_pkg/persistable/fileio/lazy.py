@@ -100,7 +100,7 @@ def _look(value: Any, place: str, depth: int, format_: str) -> None:
 
 
 def refusal(value: Any, reason: str, format_: str, place: str = "something in it") -> PayloadNotRepresentable:
-    """The error for a value without content."""
+    """The error for a value that only refers to its content."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     return PayloadNotRepresentable(f"{place} is a {kind}, {reason}", format=format_, reason=reason)
 

@@ -90,7 +90,7 @@ def _has_descr(dtype: Any) -> bool:
 
 
 def header_of(dtype: Any, shape: tuple[int, ...], fortran: bool, room: int = 0) -> bytes:
-    """The header of an npy file, filled up to `room` bytes."""
+    """The header of an npy file, padded to at least `room` bytes."""
     from numpy.lib.format import dtype_to_descr
 
     words = {"descr": dtype_to_descr(dtype), "fortran_order": fortran, "shape": tuple(map(int, shape))}

@@ -157,9 +157,9 @@ def _is_local(file: Any) -> bool:
 
 
 def _rows_of_batches(file: Any) -> list[int]:
-    """Numbers of rows of the record batches of an Arrow file, from their descriptions: pyarrow tells only of a batch that it has read.
+    """Row counts of the record batches of an Arrow file, from their descriptions: pyarrow knows only those of a batch that it has read.
 
-    An Arrow file ends in a footer that says where the batches are; footer and descriptions are flatbuffers.
+    An Arrow file ends in a footer with the positions of the batches; footer and descriptions are flatbuffers.
     """
     size = file.seek(0, io.SEEK_END)
     if size < 18:

@@ -58,7 +58,7 @@ _said: set[str] = set()
 def _say(thing: Any, what: str) -> None:
     """Log, once per class or function, that its definition is stored in a payload."""
     name = f"{thing.__module__}:{thing.__qualname__}"
-    if name not in _said and name.rpartition(".")[0] not in _said:  # a method goes with its class
+    if name not in _said and name.rpartition(".")[0] not in _said:  # a method is stored with its class
         import logging
 
         _said.add(name)
@@ -115,7 +115,7 @@ def caching(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
-caching.__module__ = "persistable.fileio"  # in pickles for ever
+caching.__module__ = "persistable.fileio"  # in pickles forever
 
 
 def importable(thing: Any) -> bool:
@@ -146,7 +146,7 @@ def code_of(tag: str, *parts: Any) -> CodeType:
     return CodeType(*parts)
 
 
-code_of.__module__ = "persistable.fileio"  # in pickles for ever
+code_of.__module__ = "persistable.fileio"  # in pickles forever
 _NAME = 12
 """The index of the qualified name among the parts of code, as in cloudpickle for Python 3.11 and later."""
 

@@ -133,7 +133,7 @@ def arrow_of(kind: str, stream: Any) -> Any:
 
 
 for _function in (memory_of, tensor_of, arrow_of):
-    _function.__module__ = "persistable.fileio"  # in pickles for ever, wherever they are defined
+    _function.__module__ = "persistable.fileio"  # in pickles forever, wherever they are defined
 
 
 def arrow_reducers() -> dict[type, Callable[[Any], Any]]:

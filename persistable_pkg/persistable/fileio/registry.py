@@ -226,7 +226,7 @@ def _brought(kind: Any) -> FileIO[Any] | None:
 
 
 def plain(kind: Any) -> Any:
-    """`kind` without Annotated, NewType and type aliases; None as its type."""
+    """`kind` without Annotated, NewType and type aliases; NoneType for None."""
     while True:
         if typing.get_origin(kind) is typing.Annotated:
             kind = typing.get_args(kind)[0]

@@ -1,4 +1,4 @@
-"""The protocol of stores: bytes at paths, nothing visible before it is whole.
+"""The protocol of stores: bytes at paths, visible only once they are complete.
 
 A path is relative, ``/``-separated and made of checked parts (see `check_path`). A store knows nothing of payloads, formats or keys.
 """
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 Bytes = bytes | bytearray | memoryview
 MAX_PART_BYTES = 255
-HIDDEN = ".persistable"  # the folder beside the root that listings pass over
+HIDDEN = ".persistable"  # the folder below the root that listings skip
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""The errors of a disk that takes no more: no space, no quota, or no larger files."""
+"""The errors of a full disk: no space, no quota, or no larger files."""
 # the form of nearly every path: one match finds it safe; any other path is checked part by part
 _DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./\n]|\Z)"  # Windows opens a device for these, with any suffix
 _SAFE_PART = rf"(?!{_DEVICE})[A-Za-z0-9_][A-Za-z0-9_\-.=+,@()]{{0,80}}(?<!\.)"
@@ -41,7 +41,7 @@ _SCANNED_AT_ONCE = 1000
 
 
 COMMON_OPTIONS = ("claim_ttl", "claim_beat", "mmap")
-"""The options that every store keeps."""
+"""The options that every store keeps as attributes."""
 EVERYWHERE = (*COMMON_OPTIONS, "namespace", "sign", "trust")
 """The options that `open_store` takes for any store, besides ``readonly``."""
 
@@ -70,11 +70,11 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """The URL of this store, without secrets; `open_store` of it gives an equal store, credentials apart."""
+        """The URL of this store, without secrets; `open_store` of it gives an equal store, except for credentials."""
         ...
 
     def read(self, path: str) -> BinaryIO:
-        """Open for streaming; close it. Raises FileNotFoundError where nothing is committed."""
+        """Open the item at `path` for streaming; close it after use. Raises FileNotFoundError where none is committed."""
         ...
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
@@ -82,7 +82,7 @@ class Store(Protocol):
         ...
 
     def create(self, path: str, data: Bytes) -> bool:
-        """Put `data` at `path` unless something is there; True if this call did it. Atomic among processes and hosts."""
+        """Put `data` at `path` unless there is an item; True if this call created it. Atomic among processes and hosts."""
         ...
 
     def get(self, path: str) -> bytes:
@@ -98,11 +98,11 @@ class Store(Protocol):
         ...
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
-        """`put` for each item, in as few round trips as the store can; each item whole or absent."""
+        """`put` for each item, in as few round trips as the store can; each item is complete or absent."""
         ...
 
     def exists(self, path: str) -> bool:
-        """Tell whether something is committed at `path`."""
+        """Tell whether an item is committed at `path`."""
         ...
 
     def stat(self, path: str) -> Stat | None:
@@ -209,7 +209,7 @@ class BaseStore(Listing):
     """True if many small changes cost much less in one call, so that changes are held back for a moment to be made together."""
 
     definite: bool = False
-    """True if a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
+    """True if a call has no effect after its end, even by an exception; a server may still carry out a request then."""
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         if options:
@@ -220,7 +220,7 @@ class BaseStore(Listing):
 
     @property
     def exclusive(self) -> bool:
-        """True where at most one of several simultaneous `create` calls succeeds; else a payload may be generated twice at a time."""
+        """True where at most one of several simultaneous `create` calls succeeds; else two processes may generate a payload at once."""
         return True
 
     in_memory: bool | None = None
@@ -231,7 +231,7 @@ class BaseStore(Listing):
     """
 
     format_seen: Any = None
-    """The store's format as this process has read it, kept by `records.store_format`; None before the first look, which is one read."""
+    """The store's format, as `records.store_format` has read it in this process; None before that read."""
 
     def info(self) -> dict[str, Any]:
         """Facts to check before relying on the store, for people and programs: never a secret."""

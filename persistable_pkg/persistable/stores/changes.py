@@ -47,5 +47,5 @@ class TellsPacks(Protocol):
     file: str
 
     def pack_changes(self, known: Mapping[int, str], endings: Sequence[str]) -> PackChanges:
-        """All packs, the content of those whose state is not as `known`, and the rows of these endings, as they are at one moment."""
+        """All packs, the content of those whose state is not as `known`, and the rows of these endings, in one snapshot."""
         ...

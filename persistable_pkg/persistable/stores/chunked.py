@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from persistable.stores.filesystem import Parts, Ranges
 
 Start = Callable[[int, bytes], "Future[None]"]
-"""Sends the chunk of that number while the caller goes on."""
+"""Function that sends the chunk of that number in the background."""
 
 
 class ChunkedUpload(Parts):

@@ -9,9 +9,9 @@ from persistable.params.streams import PIECE, write_all
 from persistable.stores.base import HIDDEN, Store, extended
 
 PLACED = f"{HIDDEN}/placed"
-"""The folder of their records."""
+"""The folder of the records of payloads at custom paths."""
 PLACING = f"{HIDDEN}/placing"
-"""The folder in which they are written."""
+"""The folder in which payloads for custom paths are written."""
 _AT_ONCE = 1 << 20
 
 

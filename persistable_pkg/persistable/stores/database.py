@@ -163,11 +163,11 @@ class Link(Generic[SomeServer]):
 
 
 class ReplacedError(StoreError):
-    """The chunks of a large item are not there any more."""
+    """Raised where the chunks of a large item are gone, since it was replaced or deleted."""
 
 
 class Item(NamedTuple):
-    """An item as it was looked up: `data`, or `body`, by which its chunks are found."""
+    """An item from a lookup, with its bytes in `data`, or in chunks that are found by `body`."""
 
     size: int
     data: bytes
@@ -200,7 +200,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
 
     @abstractmethod
     def _items(self, paths: Iterable[str]) -> dict[str, Item]:
-        """Each of `paths` that is there."""
+        """Look up items; those of `paths` that exist, by path."""
 
     @abstractmethod
     def _chunks(self, path: str, body: Any, start: int, stop: int) -> Sequence[bytes]:

@@ -80,7 +80,7 @@ class Remote:
             return False
         try:
             self.fs.pipe_file(place, bytes(data), mode="create")
-        except TypeError:  # no such mode: two callers at the same moment may both believe they won
+        except TypeError:  # no such mode: two simultaneous callers may both succeed
             self.put(place, data)
         except FileExistsError:
             return False
@@ -171,7 +171,7 @@ class Remote:
             for number, each in left:
                 try:
                     answers[number] = await call(*each)
-                except Exception as error:  # noqa: BLE001 - the caller tells one kind from another
+                except Exception as error:  # noqa: BLE001 - the caller distinguishes kinds of errors
                     answers[number] = error
 
         async def run() -> None:
@@ -347,7 +347,7 @@ class Files(Remote):
     def move(self, old: str, new: str) -> None:
         try:
             self.fs.mv(old, new)
-        except FileExistsError:  # where a move does not replace, there is a moment without either
+        except FileExistsError:  # where a move does not replace, there is a moment without a file
             self.fs.rm_file(new)
             self.fs.mv(old, new)
 

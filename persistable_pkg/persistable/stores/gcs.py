@@ -18,7 +18,7 @@ _DELETED = 100  # keys in one request
 
 
 class GCS(Bucket):
-    """A bucket through gcsfs; `create` asks for generation 0 (``ifGenerationMatch=0``)."""
+    """A bucket through gcsfs; `create` requires generation 0 (``ifGenerationMatch=0``)."""
 
     def __init__(self, fs: Any, root: str) -> None:
         super().__init__(fs, root)

@@ -140,7 +140,7 @@ class _Web(Reopened):
             time.sleep(_DELAY * 2**attempt)
 
     def close(self) -> None:
-        """Close the connections; they are made again when used."""
+        """Close the connections; they are opened again when used."""
         held, self._held = self._held, None
         if held is not None and held[0] == os.getpid():
             held[1].close()

@@ -69,7 +69,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class LocalStore(BaseStore):
-    """A folder of this machine, or one mounted here.
+    """A folder of this machine, or one mounted on it.
 
     ``root`` is made absolute at once and created only when something is written. With ``fsync=True`` every write waits until the disk
     has it (milliseconds instead of microseconds), so that it survives a power failure; to survive a killed process it is not needed.
@@ -491,7 +491,7 @@ class _Source:
     """A small file that exclusive creates link to, for callers that create the same bytes again and again (claims do).
 
     A link is one system call where temp file, link and unlink are five. The file is made at the second create of the same bytes,
-    belongs to one process, and goes when the process ends.
+    belongs to one process, and is removed when the process ends.
     """
 
     def __init__(self, prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""Bytes at paths in a bucket, or on anything else that fsspec reaches."""
+"""Bytes at paths in a bucket, or on any other file system of fsspec."""
 
 from __future__ import annotations
 
@@ -409,7 +409,7 @@ def _obstore(url: str) -> Any:
 
 
 def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) -> bool:
-    """Tell whether a file system, or one that it is made on top of, is fsspec's in memory."""
+    """Tell whether a file system, or one below it, is the memory file system of fsspec."""
     fsspec = foreign("fsspec")
     if issubclass(kind, foreign("fsspec.implementations.memory").MemoryFileSystem):
         return True
@@ -421,9 +421,9 @@ def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) ->
 
 
 def _connections() -> dict[str, Any]:
-    """Options of the connections of s3fs, with retries, unless the environment says: an absent server is not waited for long.
+    """Options of the connections of s3fs, with few retries unless the environment sets them: no long wait for an absent server.
 
-    One that asks for patience (SlowDown) is asked again by s3fs.
+    After a SlowDown of the server s3fs itself retries.
     """
     if "AWS_MAX_ATTEMPTS" in os.environ or "AWS_RETRY_MODE" in os.environ:
         return {"max_pool_connections": 64}

@@ -283,7 +283,7 @@ class _Answered(Exception):
 
 
 class _Unreadable(Exception):
-    """A name that obstore refuses."""
+    """Raised for a name that obstore refuses."""
 
 
 class NoCredentialsError(Exception):
@@ -291,7 +291,7 @@ class NoCredentialsError(Exception):
 
 
 class CutOff(ConnectionError):
-    """The connection ended before the answer did."""
+    """Raised where a connection ended before its answer did."""
 
 
 def _explained(error: Exception) -> Exception:

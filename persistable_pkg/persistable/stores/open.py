@@ -1,4 +1,4 @@
-"""Stores opened by a path, a URL, a UPath or a store; and the default store."""
+"""Opening of stores by a path, a URL, a UPath or a store; and the default store."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Unwritable(BaseStore):
     """The base of read-only stores: every call that would change something raises StoreReadOnly, with the reason `why`."""
 
     why: str
-    """The reason why nothing is changed here, and what to do instead."""
+    """The reason why nothing is changed here, and the alternative."""
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         self._refuse(path)

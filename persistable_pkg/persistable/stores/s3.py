@@ -80,7 +80,7 @@ class S3(Bucket):
         return io.BufferedReader(Ranges(size, start, asyncio.run_coroutine_threadsafe(beginning, self.fs.loop)), 1 << 18)
 
     async def _begin(self, key: str) -> tuple[int, str, Any]:
-        """Size, tag and first block: small objects need no second request, nor can they change between two.
+        """Request size, tag and first block at once: small objects need no second request, nor can they change between two.
 
         The first block of a larger object is a coroutine, so that others can be requested before it has arrived.
         """

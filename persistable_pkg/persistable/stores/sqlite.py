@@ -48,7 +48,7 @@ _LAST = "\U0010ffff" * 64  # after every name
 
 
 class SQLiteStore(Reopened, BaseStore):
-    """One file. It and its folder are made at the first write; each thread has a connection of its own.
+    """A store in one SQLite file. It and its folder are made at the first write; each thread has a connection of its own.
 
     ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB. Raises StoreError on a
     network file system, since two machines would damage the file; where only one machine has it mounted, give ``network=True``.

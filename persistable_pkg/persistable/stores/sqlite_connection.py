@@ -27,7 +27,7 @@ _WAL = 4000  # pages that gather in the log before a checkpoint, which waits for
 WAL_LIMIT = 2 * _WAL * PAGE
 """Bytes; a log larger than this, because of readers, large payloads or killed processes, is checkpointed and truncated."""
 _STEPS = 100_000_000  # steps of SQLite's virtual machine between two checks of their number
-_MOST = 20  # checks in one call; no sound file needs as many, a crafted one may run for ever
+_MOST = 20  # checks in one call; no sound file needs as many, a crafted one may run forever
 
 _opening = threading.RLock()  # held while a connection is opened, and while the process forks
 _connections: WeakSet[Connection] = WeakSet()

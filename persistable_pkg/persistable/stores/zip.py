@@ -99,7 +99,7 @@ class _InStore:
 class ZipStore(Unwritable):
     """The files in the zip archive at a path or URL that ends in ``.zip``.
 
-    Raises MalformedBundle at its first use where the archive is damaged or made to do harm, StoreError where there is none. Options are
+    Raises MalformedBundle at its first use where the archive is damaged or malicious, StoreError where there is none. Options are
     those of the store that holds the archive.
     """
 
@@ -118,7 +118,7 @@ class ZipStore(Unwritable):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._archive,), self.pickled_options()
 
-    # what is in it
+    # members
 
     def _members(self, *, anew: bool = False) -> dict[str, Member]:
         """The files in the archive by path; checked for a replaced archive if `anew`, or where that costs nothing."""
@@ -271,7 +271,7 @@ class _Inflated(SeekableReader):
         """The next bytes, `most` of them at most; none at the end."""
         while most > 0 and not self._inflate.eof:
             data = self._inflate.unconsumed_tail or self._packed.read(1 << 18)
-            found = self._inflate.decompress(data, most)  # without data too: some may be held back
+            found = self._inflate.decompress(data, most)  # without data too: some output may be held back
             if found:
                 self._reached += len(found)
                 return found

@@ -12,7 +12,7 @@ from persistable.stores.base import check_path
 
 STORED, DEFLATED = 0, 8
 MOST = 5_000_000
-"""Members that an archive may have."""
+"""Members of an archive, at most."""
 EXPANSION = 200
 """Factor of its own size that an archive may unpack to at most, beyond the bytes of `ALLOWANCE`."""
 ALLOWANCE = 64 << 20

@@ -31,12 +31,12 @@ class Availability:
         return not (self._resting or self._at.restless)
 
     def awake(self) -> Iterable[int]:
-        """The layers worth asking, fast to slow."""
+        """The layers that are not skipped, fast to slow."""
         everyone = range(len(self._layers))
         return everyone if self.all_do else (index for index in everyone if not self.rests(index))
 
     def up(self, indexes: Iterable[int]) -> Sequence[int]:
-        """The layers among `indexes` that are worth asking."""
+        """The layers among `indexes` that are not skipped."""
         return [index for index in indexes if not self.rests(index)]
 
     def rests(self, index: int) -> bool:

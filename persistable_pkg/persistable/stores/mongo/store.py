@@ -229,7 +229,7 @@ class MongoStore(DatabaseStore["Body"]):
             raise StoreUnavailable(message, url=self.url, path=path)
 
     def _drop(self, bodies: Iterable[str]) -> None:
-        """Remove large items that no document names. Where that fails, `clear_temporary` does it later."""
+        """Remove large items that no document names. Where that fails, `clear_temporary` does so later."""
         gone = list(bodies)
         if gone:
             with suppress(StoreError):

@@ -59,7 +59,7 @@ def kind_of(error: psycopg.Error) -> Kind:
             return kind
     if "FATAL" not in text:
         return "other" if type(error).__name__ == "ProgrammingError" else "unreachable"
-    # in a language that is not English
+    # a message in another language than English
     return "refused" if connection is not None and connection.used_password else "other"
 
 
