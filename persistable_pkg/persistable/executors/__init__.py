@@ -1,4 +1,4 @@
-"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, SSH, Slurm, Kubernetes, or any of
+"""Executors, which run the tasks of a run: in this process, threads, processes, on Ray, Dask, SSH, Slurm, Kubernetes, or any executor of
 `concurrent.futures`.
 
 Each is imported when first used.

@@ -1,4 +1,4 @@
-"""The protocol of executors as `run` needs it, and how errors get from one process to another."""
+"""The protocol of executors that `run` needs, and the transfer of errors between processes."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ T = TypeVar("T")
 
 
 class Executor(futures.Executor, ABC):
-    """A `concurrent.futures.Executor` that also says what it can do, so that what it cannot is refused and not ignored.
+    """A `concurrent.futures.Executor` that also declares its capabilities, so that unsupported requests are refused and not ignored.
 
-    Usable on its own: `submit`, `map`, `shutdown` and the ``with`` block are those of the standard library. What a task raises that cannot
-    be pickled comes back as `RemoteError`; a task whose process dies as `WorkerDied`.
+    Usable on its own: `submit`, `map`, `shutdown` and the ``with`` block are those of the standard library. An error of a task that cannot
+    be pickled is replaced by `RemoteError`; a task whose process dies fails with `WorkerDied`.
     """
 
     name: ClassVar[str]
     """The executor's name in messages."""
     shares_memory: ClassVar[bool] = False
-    """Tasks run in this process: objects can be handed to them as they are."""
+    """Tasks run in this process: objects can be passed to them without pickling."""
     stops: ClassVar[bool] = False
     """`stop` ends a task that is running, with every process it started. Without it, no timeout can be enforced."""
     isolates: bool = False
-    """A task that takes its process down fails by itself: the others go on and none is lost. Where tasks share a worker, as on Ray, those
-    that it had not answered run again."""
+    """A task that crashes its process fails alone: no other is lost. Where tasks share a worker, as on Ray, those without an answer yet run
+    again."""
 
     local: bool = False
-    """Tasks run on this machine, and what is sent to them goes through memory only: it may be a private key."""
+    """Tasks run on this machine, and data for them is sent through memory only: private keys may be included."""
 
     places: ClassVar[bool] = False
-    """True if the executor itself finds room for the resources that a task asks for; else `run` counts them against this machine's."""
+    """True if the executor itself schedules tasks by the resources that they request; else `run` counts these against this machine's."""
 
     worth: float = 0.0
-    """Seconds of work that a call should hold where sending one costs much: short nodes share calls then, in any store."""
+    """Seconds of work that a call should contain if sending one is expensive: short nodes then share calls, in any store."""
 
     adopts: ClassVar[bool] = False
-    """True if tasks go on when this process ends, and `submit_as` takes over those that still wait or run."""
+    """True if tasks continue when this process ends, and `submit_as` takes over those that still wait or run."""
 
     @property
     @abstractmethod
@@ -53,47 +53,47 @@ class Executor(futures.Executor, ABC):
         """Number of tasks that run at the same time; read again while running, since a cluster may grow."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        """Run ``fn(*args, **kwargs)``, which asks for no particular resources."""
+        """Run ``fn(*args, **kwargs)``, which requests no particular resources."""
         return self.submit_for(None, fn, *args, **kwargs)
 
     @abstractmethod
     def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        """Run ``fn(*args, **kwargs)`` where `resources` are free; its `time` is the caller's business, see `stop`.
+        """Run ``fn(*args, **kwargs)`` where `resources` are free; its `time` is enforced by the caller, see `stop`.
 
-        Raises Infeasible where no worker can ever have them, RuntimeError after `shutdown`.
+        Raises Infeasible if no worker can ever have them, RuntimeError after `shutdown`.
         """
 
     def submit_as(self, identity: str, resources: Resources | None, fn: Callable[[Any], T], argument: Any) -> futures.Future[T]:
-        """Submit as `submit_for` does; one that `adopts` takes over a task of that identity from a process that has ended instead."""
+        """Submit as `submit_for` does; executors with `adopts` take over a task of that identity from a process that has ended instead."""
         return self.submit_for(resources, fn, argument)
 
     def check(self, resources: Resources) -> None:
-        """Raise Infeasible where no worker can ever have `resources`; by default every worker is taken to have them."""
+        """Raise Infeasible if no worker can ever have `resources`; by default every worker is assumed to have them."""
 
     def check_store(self, store: Store) -> None:
-        """Raise NotEnforceable where workers do not find in `store` what this process puts there; by default they are taken to."""
+        """Raise NotEnforceable if workers do not find payloads of this process in `store`; by default they are assumed to."""
 
     def stop(self, future: futures.Future[Any]) -> bool:
         """End a task, waiting or running; its future is cancelled, or fails with CancelledError. False if it had ended before.
 
-        An executor with `stops` kills a running task's whole process group and returns when it is gone. The others cancel what has not
-        begun.
+        An executor with `stops` kills a running task's whole process group and returns when it is gone. The others only cancel tasks that
+        have not begun.
         """
         return future.cancel()
 
 
 def portable(error: BaseException) -> Exception:
-    """Return `error` itself if pickling brings it to another process unharmed, else a `RemoteError` with its facts.
+    """Return `error` itself if it survives pickling unchanged, else a `RemoteError` with its facts.
 
-    Errors whose ``__init__`` takes other arguments than ``args`` holds, or that carry what cannot be pickled, would fail on arrival, where
-    they break whatever receives them. So would SystemExit and KeyboardInterrupt, which end the process they reach.
+    Errors whose ``__init__`` takes other arguments than ``args``, or that hold values that cannot be pickled, would fail on arrival and
+    break the receiver. SystemExit and KeyboardInterrupt would end the receiving process.
     """
     if isinstance(error, Exception):
         try:
             again = pickle.loads(pickle.dumps(error))
             if type(again) is type(error) and str(again) == str(error) and type(error).__module__ != "__main__":
                 return error
-        except Exception:  # noqa: BLE001 - whatever somebody's error does when it is pickled
+        except Exception:  # noqa: BLE001 - pickling an error may raise anything
             pass
     return remote(error)
 

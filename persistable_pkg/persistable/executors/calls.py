@@ -1,7 +1,7 @@
-"""A call and its answer as bytes: how functions, arguments, results and errors get from one process to another.
+"""A call and its answer as bytes: the transfer of functions, arguments, results and errors between processes.
 
-Plain pickle where that is enough, cloudpickle where it is not: for lambdas, closures, and whatever is of ``__main__``, which goes by value.
-Large buffers, such as those of arrays, stay where they are: they are not copied into the pickle.
+Plain pickle if it suffices, else cloudpickle: for lambdas, closures, and everything in ``__main__``, which is sent by value. Large buffers,
+such as those of arrays, are not copied into the pickle.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, TypeAlias, cast
 
 Buffer: TypeAlias = bytes | memoryview
 Parts: TypeAlias = Sequence[Buffer]
-"""A pickle, and after it the buffers that it leaves out."""
+"""A pickle, followed by the buffers that it refers to."""
 
-_ASIDE = 1 << 16  # bytes; a smaller buffer is sooner copied than handled by itself
+_ASIDE = 1 << 16  # bytes; copying a smaller buffer is faster than sending it separately
 
 
 def pack(value: Any, large: int = _ASIDE) -> Parts:
-    """Pickle `value` without its buffers of `large` bytes and more, which follow as they are: change them, and what arrives is changed.
+    """Pickle `value`; buffers of `large` bytes and more follow uncopied, so that later changes of them are sent too.
 
-    Raises whatever pickling raises.
+    Raises the errors of pickling.
     """
     aside: list[Buffer] = []
 
@@ -42,7 +42,7 @@ def pack(value: Any, large: int = _ASIDE) -> Parts:
         data = pickle.dumps(value, 5, buffer_callback=keep)
         if not _by_value() and (b"__main__" not in data or _only_says_main(value)):
             return [data, *aside]
-    except Exception:  # noqa: BLE001 - cloudpickle will do it or say why not
+    except Exception:  # noqa: BLE001 - cloudpickle succeeds or raises the error
         pass
     import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
@@ -52,14 +52,14 @@ def pack(value: Any, large: int = _ASIDE) -> Parts:
 
 
 def unpack(parts: Parts) -> Any:
-    """Unpickle what was packed. Raises whatever unpickling raises."""
+    """Unpickle packed parts. Raises the errors of unpickling."""
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
 def perform(parts: Parts, function: Callable[[], Any] | None = None) -> tuple[bool, Parts]:
-    """Perform a packed ``(fn, args, kwargs)``; return whether it went well, and its packed result or error. Never raises.
+    """Perform a packed ``(fn, args, kwargs)``; return whether it succeeded, and its packed result or error. Never raises.
 
-    function: gives the `fn`, where it is not among `parts`.
+    function: returns the `fn`, if it is not among `parts`.
     """
     fn = None
     try:
@@ -69,7 +69,7 @@ def perform(parts: Parts, function: Callable[[], Any] | None = None) -> tuple[bo
             fn = function()
             args, kwargs = unpack(parts)
         result = fn(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - SystemExit too is the task's own
+    except BaseException as error:  # noqa: BLE001 - SystemExit too is an error of the task
         return False, _failure(error)
     try:
         return True, pack(result)
@@ -84,15 +84,15 @@ def perform_to_bytes(parts: Parts) -> tuple[bool, list[bytes]]:
 
 
 def to_bytes(parts: Parts) -> list[bytes]:
-    """Copy all parts, for executors that pickle what they are given."""
+    """Copy all parts, for executors that pickle their arguments."""
     return [bytes(part) for part in parts]
 
 
 def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
-    """Unpack the result, or the error, of `perform`. Never raises: what cannot be unpickled here is an error too."""
+    """Unpack the result, or the error, of `perform`. Never raises: failed unpickling is returned as an error."""
     try:
         found = unpack(parts)
-    except BaseException as error:  # noqa: BLE001 - whatever somebody's object does when it is unpickled
+    except BaseException as error:  # noqa: BLE001 - unpickling an object may raise anything
         from persistable.executors.base import remote
 
         failure = remote(error)
@@ -106,7 +106,7 @@ def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
 
 
 def flush_output() -> None:
-    """Flush what a task printed: it is seen before its result, and is not lost if the next one takes the process down."""
+    """Flush the output of a task, so that it appears before the result, and is not lost if the next task crashes the process."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # none, its reader is gone, or a task closed it
             stream.flush()
@@ -122,7 +122,7 @@ def _failure(error: BaseException) -> Parts:
     from persistable.executors.base import portable, remote
 
     if error.__traceback__ is not None:
-        error.__traceback__ = error.__traceback__.tb_next  # this module's own frame says nothing
+        error.__traceback__ = error.__traceback__.tb_next  # without the frame of this module
     carried = portable(error)
     if isinstance(carried, RemoteError):
         return pack((carried, None))
@@ -152,7 +152,7 @@ class _Detector(pickle.Pickler):
 
 
 def _only_says_main(value: Any) -> bool:
-    """Tell whether ``__main__`` is no more than text in it, such as in bytes that are a pickle themselves."""
+    """Tell whether ``__main__`` only occurs as text in `value`, such as in bytes that are a pickle themselves."""
     try:
         _Detector(io.BytesIO(), 5, buffer_callback=lambda _: False).dump(value)
     except _Main:
@@ -161,6 +161,6 @@ def _only_says_main(value: Any) -> bool:
 
 
 def _by_value() -> bool:
-    """Tell whether some module was registered to be pickled by value, which plain pickle does not heed."""
+    """Tell whether a module was registered to be pickled by value, which plain pickle ignores."""
     cloudpickle = sys.modules.get("cloudpickle")
     return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())

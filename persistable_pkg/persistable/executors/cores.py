@@ -1,4 +1,4 @@
-"""Threads of numerical libraries in worker processes: all workers together use as many as there are cores."""
+"""Threads of numerical libraries in worker processes: all workers together use as many threads as there are cores."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _OURS = "PERSISTABLE_WORKER_THREADS"
 
 
 def shared(threads: int, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a worker that is to have that number of threads, as far as neither this process nor `given` says otherwise.
+    """The variables of a worker that limit it to `threads`, except those that this process or `given` sets.
 
-    Whoever sets OMP_NUM_THREADS has decided for all: the others look there too.
+    If OMP_NUM_THREADS is set, nothing is added, since the other libraries read it too.
     """
     known = {**os.environ, **given}
     if "OMP_NUM_THREADS" in known:
@@ -34,7 +34,7 @@ def shared(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def limit(wanted: float | None) -> None:
-    """Give the next task `wanted` threads, or the default, in a worker whose threads are limited here."""
+    """Give the next task `wanted` threads, or the default, in a worker whose threads are limited by `shared`."""
     ours = os.environ.get(_OURS)
     if ours is None:
         return
@@ -42,7 +42,7 @@ def limit(wanted: float | None) -> None:
     threads = int(wanted) if wanted is not None and wanted > 1 else int(default)
     if os.environ.get(names.partition(",")[0], default) == str(threads):
         return
-    os.environ.update(dict.fromkeys(names.split(","), str(threads)))  # for what is loaded from now on
+    os.environ.update(dict.fromkeys(names.split(","), str(threads)))  # for libraries loaded from now on
     torch: Any = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "set_num_threads"):
         torch.set_num_threads(threads)
@@ -53,7 +53,7 @@ def limit(wanted: float | None) -> None:
 def _limit_loaded(threads: int) -> None:
     try:
         import threadpoolctl  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError:  # libraries that are loaded already keep what they have
+    except ImportError:  # loaded libraries keep their threads
         return
     control: Any = threadpoolctl
     control.threadpool_limits(limits=threads)

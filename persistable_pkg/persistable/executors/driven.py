@@ -1,4 +1,4 @@
-"""Executors whose tasks belong to a driver: a queue and a thread of its own, which begin with the first task."""
+"""Executors with a driver, which has a queue and a thread of its own, and starts with the first task."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Driver(Protocol):
-    """The queue and the thread that the tasks of an executor belong to."""
+    """The queue and the thread of an executor."""
 
     def stop(self, task: Any, /) -> bool:
         """End a task; True if it is cancelled when this returns, False if it ended by itself."""
         ...
 
     def close(self, cancel: bool = False) -> None:
-        """Take no more; end when everything that was taken has ended, or has been cancelled if so asked."""
+        """Accept no more tasks; end when all accepted ones have ended, or have been cancelled if `cancel`."""
         ...
 
     def join(self) -> None:

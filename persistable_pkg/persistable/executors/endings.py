@@ -1,4 +1,4 @@
-"""Ends of tasks: futures that get their outcome, and words for the end of a process."""
+"""Outcomes of tasks: setting those of futures, and the end of a process as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOGGER = logging.getLogger("persistable")
 
 
 class OwnFuture(futures.Future[Any]):
-    """The future of a call that waits in a queue of ours, with the name of its function in messages."""
+    """The future of a call in a queue of this package, with the name of its function in messages."""
 
     begun = False
 
@@ -23,13 +23,13 @@ class OwnFuture(futures.Future[Any]):
         self.name = name
 
     def begin(self) -> None:
-        """Mark it as running, so that `cancel` comes too late."""
+        """Mark it as running, after which `cancel` has no effect."""
         if not self.begun and not self.done():
             self.begun = True
             self.set_running_or_notify_cancel()
 
     def discard(self) -> bool:
-        """Cancel it after it was taken out of the queue; if it was announced to be running, it fails with CancelledError."""
+        """Cancel it after its removal from the queue; if it was marked as running, it fails with CancelledError."""
         if super().cancel():
             self.set_running_or_notify_cancel()
         else:
@@ -37,7 +37,7 @@ class OwnFuture(futures.Future[Any]):
         return True
 
     def finish(self, result: object, error: BaseException | None) -> None:
-        """Set its outcome. Never raises, whatever the callbacks do."""
+        """Set its outcome. Never raises, even if callbacks do."""
         try:
             self.begin()
             settle(self, result, error)
@@ -59,7 +59,7 @@ def settle(future: futures.Future[Any], result: object, error: BaseException | N
 
 
 def failed(error: Exception) -> futures.Future[Any]:
-    """Return the future of a call that cannot be sent, which fails by itself, as in the standard library."""
+    """Return the failed future of a call that cannot be sent, as the standard library does."""
     future: futures.Future[Any] = futures.Future()
     future.set_running_or_notify_cancel()
     future.set_exception(portable(error))
@@ -67,7 +67,7 @@ def failed(error: Exception) -> futures.Future[Any]:
 
 
 def how_ended(exitcode: int) -> str:
-    """Tell an exit status, or minus the number of a signal."""
+    """Describe an exit status, or minus the number of a signal, as text."""
     if exitcode >= 0:
         return f"ended with exit status {exitcode}"
     with suppress(ValueError):

@@ -20,13 +20,14 @@ T = TypeVar("T")
 
 
 class FuturesExecutor(Executor):
-    """Adapts `inner` to our protocol: a ProcessPoolExecutor, loky's, a ThreadPoolExecutor, mpi4py's, or any other of that interface.
+    """Adapts `inner` to the protocol of this package: a ProcessPoolExecutor, loky's, a ThreadPoolExecutor, mpi4py's, or any other of that
+    interface.
 
-    Nothing is promised that `inner` does not promise: what runs is not stopped, and a process that dies may take other tasks along, each
-    failing with `WorkerDied`. Resources are not looked at. Functions, arguments and results cross as bytes, by cloudpickle where pickle
-    is not enough, unless `inner` is a ThreadPoolExecutor, which shares memory.
+    Guarantees are those of `inner`: running tasks are not stopped, and a process that dies may fail other tasks, each with `WorkerDied`.
+    Resources are ignored. Functions, arguments and results are sent as bytes, by cloudpickle if pickle is not enough, unless `inner` is a
+    ThreadPoolExecutor, which shares memory.
 
-    `shutdown` waits for, or cancels, what was submitted here, and leaves `inner` as it is: whoever made it ends it.
+    `shutdown` waits for, or cancels, the tasks submitted here, and does not shut `inner` down: that is up to its owner.
     """
 
     name: ClassVar[str] = "futures"
@@ -57,7 +58,7 @@ class FuturesExecutor(Executor):
         name = name_of(fn)
         try:
             parts = to_bytes(pack((fn, args, kwargs)))
-        except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
+        except Exception as error:  # noqa: BLE001 - pickling an object may raise anything
             error.add_note(f"{name} or one of its arguments cannot be pickled, and so cannot go to another process")
             return failed(error)
         try:

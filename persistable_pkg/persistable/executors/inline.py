@@ -1,4 +1,4 @@
-"""An executor without workers: what `submit` returns is done."""
+"""An executor without workers: `submit` returns a future that is done."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 
 class InlineExecutor(Executor):
-    """Runs each task inside `submit`, in the thread that calls it: for debuggers, profilers and the smallest work.
+    """Runs each task inside `submit`, in the thread that calls it: for debuggers, profilers and tiny tasks.
 
-    An error becomes the future's, as everywhere; only KeyboardInterrupt leaves `submit`, since it was meant for the caller.
+    An error is set on the future, as everywhere; only KeyboardInterrupt is raised by `submit`, since it is meant for the caller.
     """
 
     name: ClassVar[str] = "inline"
@@ -40,7 +40,7 @@ class InlineExecutor(Executor):
             result = fn(*args, **kwargs)
         except KeyboardInterrupt:
             raise
-        except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
+        except Exception as error:  # noqa: BLE001 - the owner of the future gets it
             future.set_exception(error)
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the program at `result`
             future.set_exception(remote(error))
@@ -56,7 +56,7 @@ class InlineExecutor(Executor):
 
 
 def contained(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call ``fn(*args, **kwargs)``; an error that would end a program becomes one that does not."""
+    """Call ``fn(*args, **kwargs)``; convert SystemExit and KeyboardInterrupt, which would end the program, to RemoteError."""
     try:
         return fn(*args, **kwargs)
     except Exception:

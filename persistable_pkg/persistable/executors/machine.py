@@ -1,4 +1,4 @@
-"""Resources of this machine, and whether a task can ever have what it asks for here; and the end of a process group."""
+"""Resources of this machine, the check of requests against them, and the end of a process group."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _MEMBERSHIP, _ROOT = "/proc/self/cgroup", "/sys/fs/cgroup"
 
 
 def cpus() -> int:
-    """Return the number of CPUs this process may use, which in a container or under ``taskset`` is less than there are."""
+    """Return the number of CPUs that this process may use, which a container or ``taskset`` may limit."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, math.ceil(min(there or 1, _quota())))
 
 
 @functools.cache
 def _quota() -> float:
-    """The CPU time per second that control groups let this process have, as those of a container with ``--cpus`` do."""
+    """The CPU time per second to which control groups limit this process, such as those of a container with ``--cpus``."""
     return min(cpu_quotas(), default=math.inf)
 
 
 @functools.cache
 def memory() -> int | None:
-    """Return the bytes of memory this process may use, which in a container is less than there are; None where the system does not say."""
+    """Return the bytes of memory that this process may use, which a container may limit; None if the system does not report it."""
     try:
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -39,14 +39,14 @@ def memory() -> int | None:
 
 
 def memory_limits(membership: str = _MEMBERSHIP, root: str = _ROOT) -> Iterator[int]:
-    """Limits of memory of this process's control group and of those above it."""
+    """Limits of memory of this process's control group and its ancestors."""
     for text in _of_groups("memory", "memory.max", "memory.limit_in_bytes", membership, root):
         with suppress(ValueError):  # "max" is no number
             yield int(text)
 
 
 def cpu_quotas(membership: str = _MEMBERSHIP, root: str = _ROOT) -> Iterator[float]:
-    """CPUs that this process's control group may use, and that those above it may."""
+    """CPUs that this process's control group and its ancestors may use."""
     quotas = _of_groups("cpu", "cpu.max", "cpu.cfs_quota_us", membership, root)
     periods = _of_groups("cpu", "cpu.max", "cpu.cfs_period_us", membership, root)
     for quota, period in zip(quotas, periods, strict=False):
@@ -57,7 +57,7 @@ def cpu_quotas(membership: str = _MEMBERSHIP, root: str = _ROOT) -> Iterator[flo
 
 
 def _of_groups(controller: str, name: str, name_in_1: str, membership: str, root: str) -> Iterator[str]:
-    """The file of a controller in this process's control group and in those above it; it has another name in version 1 of them."""
+    """The content of a controller's file in this process's control group and its ancestors; version 1 has another file name."""
     try:
         with open(membership, encoding="utf-8") as file:
             groups = [line.rstrip("\n").split(":", 2) for line in file]
@@ -68,20 +68,20 @@ def _of_groups(controller: str, name: str, name_in_1: str, membership: str, root
             continue
         folder, file_name = (root, name) if number == "0" else (f"{root}/{controller}", name_in_1)
         parts = [part for part in path.split("/") if part]
-        for depth in range(len(parts) + 1):  # in a container only the root of what it sees may be there
+        for depth in range(len(parts) + 1):  # in a container only the root of the hierarchy may exist
             with suppress(OSError, UnicodeDecodeError), open("/".join([folder, *parts[:depth], file_name]), encoding="ascii") as file:
                 yield file.read()
 
 
 def await_group(group: int, seconds: float) -> None:
-    """Return when none of the killed processes of a group runs any more, or after `seconds`: the end of a process takes a moment."""
+    """Wait until none of the killed processes of a group runs any more, at most for `seconds`."""
     end = time.monotonic() + seconds
     while _runs(group) and time.monotonic() < end:
         time.sleep(0.002)
 
 
 def _runs(group: int) -> bool:
-    """Tell whether a process of that group runs, where /proc says so; one that has ended, and which nobody has waited for, does not."""
+    """Tell whether a process of that group runs, according to /proc; a zombie does not count."""
     try:
         os.killpg(group, 0)
         pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
@@ -93,7 +93,7 @@ def _runs(group: int) -> bool:
 def check(resources: Resources | None) -> None:
     """Raise Infeasible if one task asks for more CPUs or memory than this machine has.
 
-    GPUs are not looked at, since whose driver to ask is unknown; counters and time are the caller's business.
+    GPUs are not checked, since there is no common interface; counters and time are checked by the caller.
     """
     if resources is None:
         return

@@ -1,7 +1,7 @@
-"""Notes: what a task has to tell while it runs, from its worker to the process that submitted it.
+"""Notes: messages of a running task, from its worker to the process that submitted it.
 
-An executor whose workers can send gives them a `Sender` for as long as they perform tasks, and hands what arrives to `deliver`. Where there
-is none, what there is to tell waits for the outcome of the task. Notes may be lost with their worker, and come after the outcome.
+An executor whose workers can send gives them a `Sender` while they perform tasks, and passes received notes to `deliver`. Without a sender,
+messages are sent with the outcome of the task. Notes may be lost with their worker, and may arrive after the outcome.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 class Sender(NamedTuple):
     """Sends the notes of a task.
 
-    send: sends a packed note; returns False where it cannot be sent, such as from a process that the task has forked. pause: least seconds
+    send: sends a packed note; returns False if it cannot be sent, such as from a process that the task has forked. pause: minimum seconds
     between two notes. leaves_files: each note leaves a file, so that the pauses grow, see `pause_after`.
     """
 
@@ -25,7 +25,7 @@ class Sender(NamedTuple):
     leaves_files: bool = False
 
     def pause_after(self, seconds: float) -> float:
-        """Seconds until the next note of a task that has run for so long."""
+        """Seconds until the next note of a task that has run for `seconds`."""
         return max(self.pause, seconds / 500) if self.leaves_files else self.pause
 
 
@@ -33,12 +33,12 @@ _sender: ContextVar[Sender | None] = ContextVar("persistable_sender", default=No
 _receivers: dict[str, Callable[[Any], object]] = {}
 
 sender = _sender.get
-"""Return the way to send of the task that the caller performs; None where there is none."""
+"""Return the sender of the task that the caller performs; None if there is none."""
 
 
 @contextmanager
 def sent_by(way: Sender) -> Generator[None]:
-    """Inside the block, tasks send by this."""
+    """Inside the block, tasks send with this sender."""
     outer = _sender.set(way)
     try:
         yield
@@ -47,13 +47,13 @@ def sent_by(way: Sender) -> Generator[None]:
 
 
 def packed(address: str, note: Any) -> bytes:
-    """A note to whoever receives at `address`, to be sent."""
+    """Pack a note for the receiver at `address`."""
     return pickle.dumps((address, note), 5)
 
 
 @contextmanager
 def received_at(address: str, receiver: Callable[[Any], object]) -> Generator[None]:
-    """Inside the block, `receiver` is called with each note that is sent to `address`: in some thread, so it must be quick."""
+    """Inside the block, `receiver` is called with each note sent to `address`, in any thread, so it must be quick."""
     _receivers[address] = receiver
     try:
         yield
@@ -62,11 +62,11 @@ def received_at(address: str, receiver: Callable[[Any], object]) -> Generator[No
 
 
 def deliver(data: bytes | memoryview) -> None:
-    """Give a packed note to its receiver, if there is one. Never raises: it may not harm the executor."""
+    """Pass a packed note to its receiver, if there is one. Never raises: that would harm the executor."""
     try:
         address, note = pickle.loads(data)
         receiver = _receivers.get(address)
         if receiver is not None:
             receiver(note)
-    except Exception:  # noqa: BLE001 - such as a class that is not there
+    except Exception:  # noqa: BLE001 - such as a class that cannot be imported
         return

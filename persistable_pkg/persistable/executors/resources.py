@@ -1,4 +1,4 @@
-"""Requests of a node to its run: `Retry` and `Resources`, plain values; and whether anybody has what is asked for."""
+"""Requests of a node to its run: `Retry` and `Resources`, plain values; and the check of requests against offers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from persistable.errors import Infeasible
 
 
 def check_number(place: str, amount: Any, unit: str = "") -> None:
-    """Raise TypeError, naming the place, for what is no number."""
+    """Raise TypeError, naming the place, unless `amount` is a number."""
     if not hasattr(amount, "__float__"):
         raise TypeError(f"{place} is {amount!r}; give a number{unit}")
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Policy for trying a failed generation again: how often, and after which delay."""
+    """Retry policy for failed generations: number of attempts, and delays."""
 
     attempts: int = 1
     """Tries in all, the first included."""
@@ -28,7 +28,7 @@ class Retry:
     jitter: float = 0.1
     """Fraction of the delay that is random, 0 to 1."""
     on: type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool] = Exception
-    """The exception types, or a predicate, that deserve another try."""
+    """The exception types to retry, or a predicate of the error."""
 
     def __post_init__(self) -> None:
         if type(self.attempts) is not int:
@@ -41,14 +41,14 @@ class Retry:
             raise TypeError(f"Retry.on is {self.on!r}; give exception types, or a function that is given the error")
         if self.attempts < 1:
             raise ValueError(f"Retry.attempts is {self.attempts}; at least one try is needed, so give 1 or more")
-        if not (self.delay >= 0 and self.backoff > 0 and 0 <= self.jitter <= 1):  # so that what is not a number is refused
+        if not (self.delay >= 0 and self.backoff > 0 and 0 <= self.jitter <= 1):  # written so that NaN is refused
             raise ValueError(f"{self} asks for impossible waits: delay >= 0, backoff > 0 and 0 <= jitter <= 1")
 
     def delay_after(self, attempt: int) -> float:
         """Return the seconds to wait after that attempt (from 1): ``delay * backoff ** (attempt - 1)``, less up to `jitter` of that."""
         from random import random
 
-        if not self.delay:  # however many attempts: the power has no value from the 1025th on
+        if not self.delay:  # avoids the power, which overflows from the 1025th attempt on
             return 0.0
         delay: float = self.delay * self.backoff ** (attempt - 1)
         return delay * (1 - self.jitter * random())
@@ -59,11 +59,11 @@ class Resources:
     """Resources of one generation, hashable. Any other keyword is a counter, such as ``db=1``, which `run` limits by its `limits`."""
 
     cpus: float
-    """CPUs, in parts too; 1 by default."""
+    """CPUs, fractions allowed; 1 by default."""
     memory: int | None
-    """Bytes; None where it does not matter."""
+    """Bytes; None for no requirement."""
     gpus: float
-    """GPUs, in parts too where the executor shares them out; 0 by default."""
+    """GPUs, fractions allowed if the executor shares them; 0 by default."""
     time: float | None
     """Seconds after which the generation is stopped, the only timeout; None for no limit."""
     _counters: tuple[tuple[str, float], ...]
@@ -81,12 +81,12 @@ class Resources:
 
     @property
     def counters(self) -> dict[str, float]:
-        """The amounts of what has no field of its own, by name."""
+        """The amounts of the counters, by name."""
         return dict(self._counters)
 
     @property
     def amounts(self) -> dict[str, float]:
-        """CPUs, bytes of memory and GPUs, by name, as far as they are asked for."""
+        """CPUs, bytes of memory and GPUs, by name, without zeros."""
         amounts = {"cpus": self.cpus, "memory": self.memory or 0, "gpus": self.gpus}
         return {name: float(amount) for name, amount in amounts.items() if amount}
 
@@ -96,7 +96,7 @@ class Resources:
 
 
 def check_offers(wanted: Mapping[str, float], offers: Sequence[Mapping[str, float]], place: str, advice: str) -> None:
-    """Raise Infeasible unless all amounts that are `wanted` are in one of `offers`: of what each `place` has."""
+    """Raise Infeasible unless one of `offers`, the amounts of each `place`, has all `wanted` amounts."""
     if any(all(offer.get(name, 0) >= amount for name, amount in wanted.items()) for offer in offers):
         return
     available = {name: max((offer.get(name, 0.0) for offer in offers), default=0.0) for name in wanted}

@@ -1,10 +1,10 @@
-"""Sizer of chunks: the number of calls that are sent to a worker together, fewer the longer they take."""
+"""Chunk sizes: the number of calls that are sent to a worker together, fewer the longer they take."""
 
 from __future__ import annotations
 
 
 class MovingAverage:
-    """Exponential moving average of the seconds that calls take. weight: share of the last one."""
+    """Exponential moving average of the seconds that calls take. weight: that of the last one."""
 
     __slots__ = ("_weight", "seconds")
 
@@ -14,15 +14,15 @@ class MovingAverage:
         """The average; None before the first call."""
 
     def saw(self, seconds: float) -> None:
-        """Take into account a call that took `seconds`."""
+        """Update the average by a call that took `seconds`."""
         self.seconds = seconds if self.seconds is None else self.seconds + self._weight * (seconds - self.seconds)
 
 
 class ChunkSizer:
     """Number of calls in one message to a worker, from the average duration of calls.
 
-    work: seconds of work that a message aims at. least: seconds of work that are not worth two messages. most: calls of a message. short:
-    seconds from which on a call travels alone.
+    work: target seconds of work in a message. least: seconds of work that are not worth two messages. most: maximum calls of a message.
+    short: seconds from which on a call is sent alone.
     """
 
     __slots__ = ("_average", "_least", "_most", "_outlier", "_short", "_work")
@@ -41,11 +41,11 @@ class ChunkSizer:
         return self._average.seconds
 
     def saw(self, seconds: float) -> None:
-        """Take into account a call, or the mean of several, that took `seconds`; an outlier only up to a limit."""
+        """Update the average by a call, or the mean of several, that took `seconds`; outliers count up to a limit."""
         self._average.saw(min(seconds, self._outlier))
 
     def size(self, waiting: int, workers: int) -> int:
-        """Return the calls that the next message takes: enough to be worth it, few enough that every worker gets some."""
+        """Return the number of calls in the next message: enough to be worth it, few enough that every worker gets some."""
         seconds = self._average.seconds
         if seconds is None or seconds >= self._short:
             return 1

@@ -18,7 +18,7 @@ T = TypeVar("T")
 class ThreadExecutor(Executor):
     """Tasks in threads: good for work that waits, or that computes in libraries which release the interpreter's lock.
 
-    max_workers: how many at a time; by default as many as a `concurrent.futures.ThreadPoolExecutor` has. A running task cannot be stopped.
+    max_workers: number of threads; by default the same as of a `concurrent.futures.ThreadPoolExecutor`. A running task cannot be stopped.
     """
 
     name: ClassVar[str] = "threads"

@@ -11,14 +11,14 @@ from persistable.params.secret import redact
 
 _OWN = __name__.partition(".")[0]
 _MOST = 100
-"""Errors behind an error that are looked at."""
+"""Maximum number of chained errors that are trimmed."""
 
 
 def trim(error: BaseException) -> None:
-    """Leave out the frames of this package from the tracebacks of `error`, and of all that it came from or holds.
+    """Remove the frames of this package from the tracebacks of `error`, its causes, contexts, and members of its group.
 
-    Of a traceback without any other frame the last one stays, where the error is one of this package: it says by itself what is to be
-    done. Any other error that only this package has brought about keeps all of them.
+    A traceback without other frames keeps only the last one if the error is one of this package, whose message is enough. Other errors
+    raised by this package alone keep all frames.
     """
     seen: set[int] = set()
     pending = [error]
@@ -33,7 +33,7 @@ def trim(error: BaseException) -> None:
 
 
 def users_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this package; None where there are no others."""
+    """The traceback without the frames of this package; None if there are no others."""
     kept: list[TracebackType] = []
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] != _OWN:
@@ -53,7 +53,7 @@ def _last(error: BaseException) -> TracebackType | None:
 
 
 def lines_of(error: BaseException) -> str:
-    """The traceback of `error`, or of that it stands for, as text, without secrets and without its notes: they go with the error."""
+    """The traceback of `error`, or of the remote error, as text, without secrets, and without notes, which stay with the error."""
     import traceback
 
     if isinstance(error, RemoteError) and error.traceback:
@@ -67,7 +67,7 @@ _PLACE = re.compile(r'^(\s*)File "(.+)", line (\d+), in .*$')
 
 
 def with_source(text: str) -> str:
-    """`text`, a traceback from another process, with the lines of code that only this one has, such as those of a notebook's cells."""
+    """Add lines of code that only this process has, such as those of notebook cells, to `text`, a traceback from another process."""
     import linecache
 
     lines = text.splitlines()

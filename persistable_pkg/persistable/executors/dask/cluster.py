@@ -1,9 +1,9 @@
-"""A Dask cluster on this machine, on which a process that dies fails the one task that it was performing.
+"""A Dask cluster on this machine, on which a process that dies fails only the task that it was performing.
 
-Its workers are supervised here. `LocalCluster` starts them by copies of this program, which runs a script without a guard again, or under
-a nanny process each, which gives up on a worker that dies while it registers, and does not say how a worker ended."""
+Its workers are supervised here. `LocalCluster` starts them as copies of this program, which runs a script without a guard again, or under a
+nanny process each, which gives up on a worker that dies while it registers, and does not report how a worker ended."""
 
-# distributed is only partly typed, so pyright may find what it does not know.
+# distributed is only partly typed, so pyright finds unknown types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def start(workers: int) -> Any:
     """Start a scheduler in this process and `workers` processes of one thread each, all on 127.0.0.1 and on ports of their own.
 
     Workers are started as programs, not as copies of this one: a script needs no ``if __name__ == "__main__"``. They are in sessions of
-    their own, so that Ctrl-C reaches only us; they leave by themselves when this process is gone.
+    their own, so that Ctrl-C only reaches this process; they exit when this process is gone.
     """
     scheduler = {
         "cls": "distributed.Scheduler",
@@ -50,14 +50,14 @@ def start(workers: int) -> Any:
 
 
 class _Process(ProcessInterface):
-    """Supervisor of one worker process: when it dies, the next is started. `close` kills it and what its tasks have started.
+    """Supervisor of one worker process: when it dies, the next is started. `close` kills it and the processes of its tasks.
 
-    Dask's own nanny gives up on a worker that dies while it registers, which a task waiting for it can bring about.
+    Dask's own nanny gives up on a worker that dies while it registers, which a task waiting for it can cause.
     """
 
     def __init__(self, scheduler: str, name: object) -> None:
         super().__init__(scheduler=scheduler, name=name)  # type: ignore[no-untyped-call]
-        # -P: a dask.py in the current folder is not the one that is meant
+        # -P: a dask.py in the current folder must not be imported
         self._command = [sys.executable, "-P", "-m", "persistable.executors.dask.cluster", scheduler]
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -99,12 +99,12 @@ def _kill(group: int) -> None:
 
 
 def exit_status(entry: str) -> int | None:
-    """Return the exit status of the worker that began this entry, see `perform`; None where it is not known."""
+    """Return the exit status of the worker that wrote this entry, see `perform`; None if it is not known."""
     try:
         pid = int(Path(entry).read_text())
     except (OSError, ValueError):
         return None
-    deadline = time.monotonic() + 2  # the task may be found begun by the next worker before the end of the last has been noticed
+    deadline = time.monotonic() + 2  # the next worker may find the entry before the end of the last one has been noticed
     while pid not in exits and time.monotonic() < deadline:
         time.sleep(0.01)
     return exits.get(pid)
@@ -117,14 +117,14 @@ async def _serve(scheduler: str) -> None:
         await served.finished()
 
 
-# ------------------------------------------------------------------ what runs in a worker
+# ------------------------------------------------------------------ the worker's side
 
 
 def perform(work: Parts | str, entry: str | None) -> Answer:
-    """Perform the packed call `work`, which may be in a pickle of that name; see `calls.perform`.
+    """Perform the packed call `work`, which may be the path of a pickle of it; see `calls.perform`.
 
-    Dask runs a task again when its worker is gone before the answer was fetched. `entry`, a path on this machine, is there while it is
-    performed: the task that finds it has taken its process down, and fails with WorkerDied.
+    Dask runs a task again if its worker dies before the answer was fetched. `entry`, a path on this machine, exists while the task is
+    performed: a task that finds it has crashed its process before, and fails with WorkerDied.
     """
     if entry is not None:
         try:
@@ -149,7 +149,7 @@ def _note(worker: Any, data: bytes) -> bool:
 
 
 def died(exitcode: int | None = None) -> WorkerDied:
-    """Return the error for a task that took its process down."""
+    """Return the error for a task that crashed its process."""
     how = "is gone" if exitcode is None else how_ended(exitcode)
     return WorkerDied(f"the Dask worker process that did the work {how}; what it wrote to standard error may say why", exitcode=exitcode)
 

@@ -1,6 +1,6 @@
-"""The executor for Dask: on processes of this machine, or on a cluster that is already there."""
+"""The executor for Dask: on processes of this machine, or on an existing cluster."""
 
-# distributed is only partly typed, so pyright may find what it does not know.
+# distributed is only partly typed, so pyright finds unknown types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -45,17 +45,16 @@ class DaskExecutor(Executor):
     """Tasks on a Dask cluster. Needs the extra ``dask``.
 
     client_or_address: a `distributed.Client`, the address of a scheduler, or None for a cluster of its own: worker processes of one thread
-    each on 127.0.0.1, made when first used. n_workers: how many of those, by default as many as there are CPUs; on another's cluster, how
-    many tasks to have under way even while fewer threads are there, which lets an adaptive cluster grow. `shutdown` closes only what was
-    made here.
+    each on 127.0.0.1, started when first used. n_workers: the number of these, by default the number of CPUs; on an existing cluster, the
+    minimum number of tasks in flight, even with fewer threads, so that an adaptive cluster grows. `shutdown` closes only objects made here.
 
-    A running task cannot be stopped, so no timeout can be enforced. On its own cluster a task that takes its process down fails by itself
-    with WorkerDied, and no other is lost (`isolates`); one that had ended, and whose answer was not fetched when its process died, is
-    performed again: `run` makes no payload twice for that, since what was committed is found. On another's cluster Dask performs all tasks
-    of a dead worker again, and gives up on one after ``distributed.scheduler.allowed-failures``.
+    A running task cannot be stopped, so no timeout can be enforced. On its own cluster a task that crashes its process fails alone with
+    WorkerDied, and no other is lost (`isolates`); one that had ended, and whose answer was not fetched when its process died, is performed
+    again: `run` generates no payload twice then, since committed payloads are found. On an existing cluster Dask performs all tasks of a
+    dead worker again, and gives up on one after ``distributed.scheduler.allowed-failures``.
 
-    Resources are mapped to those that workers of another's cluster declare: ``GPU``, ``MEMORY`` and ``CPU`` in any spelling, counters by
-    their names. `cpus` and counters that nobody declares are ignored there; memory is compared to the workers' limits.
+    Resources are mapped to those that workers of an existing cluster declare: ``GPU``, ``MEMORY`` and ``CPU`` in any spelling, counters by
+    their names. `cpus` and counters that no worker declares are ignored there; memory is compared to the workers' limits.
     """
 
     name: ClassVar[str] = "dask"
@@ -96,7 +95,7 @@ class DaskExecutor(Executor):
         future: futures.Future[T] = futures.Future()
         try:
             work = to_bytes(pack((fn, args, kwargs)))
-        except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
+        except Exception as error:  # noqa: BLE001 - pickling an object may raise anything
             return failed(error)
         with self._lock:
             if self._closing:
@@ -179,7 +178,7 @@ class DaskExecutor(Executor):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _look(self) -> dict[str, Mapping[str, Any]]:
-        """Return the workers of another's cluster as they were at most a second ago."""
+        """Return the workers of an existing cluster, from a cache of at most one second."""
         with self._lock:
             if time.monotonic() - self._seen_at >= _FRESH and not self._closing:
                 self._connect()
@@ -193,7 +192,7 @@ class DaskExecutor(Executor):
             return {}
         return needs_of(resources, list(self._look().values()))
 
-    # --- the window: what is at the cluster cannot be cancelled any more, the rest waits here
+    # --- the window: tasks at the cluster cannot be cancelled any more, the rest wait here
 
     def _fill(self) -> None:
         room = self.workers
@@ -218,12 +217,12 @@ class DaskExecutor(Executor):
         entry = str(self._folder / task.name) if self._folder is not None else None
         work: list[bytes] | str = task.work
         if entry is not None and sum(map(len, task.work)) > _BIG:
-            work = f"{entry}.work"  # the scheduler is no place for large arguments
+            work = f"{entry}.work"  # large arguments must not pass through the scheduler
             Path(work).write_bytes(pickle.dumps(task.work))
         task.work = []
         there = self._client.submit(perform, work, entry, key=task.name, pure=False, retries=0, resources=task.needs or None)
         with self._lock:
-            self._running[task.name] = there  # a task lives as long as its future is held
+            self._running[task.name] = there  # Dask drops a task whose future is released
 
         def collect(done: Any) -> None:
             self._collect(task, done)
@@ -237,14 +236,14 @@ class DaskExecutor(Executor):
         error: BaseException | None
         try:
             result, error = answer(*done.result())
-        except BaseException as lost:  # noqa: BLE001 - Dask's own: a worker that is gone, a lost connection, a cancelled future
+        except BaseException as lost:  # noqa: BLE001 - errors of Dask: a dead worker, a lost connection, a cancelled future
             error = died() if type(lost).__name__ == "KilledWorker" else portable(lost)
         if isinstance(error, WorkerDied) and self._folder is not None:
             error = died(exit_status(str(self._folder / task.name)))
         self._settle(task, result, error)
         self._fill()
         if self._unattended:
-            # not in this thread, which calls back for all clients and which closing would wait for
+            # not in this thread, which runs the callbacks of all clients: closing waits for it
             threading.Thread(target=self._close_when_idle, name="persistable-dask-close").start()
 
     def _settle(self, task: _Task, result: Any, error: BaseException | None) -> None:
@@ -264,7 +263,7 @@ _SPELLINGS = {"cpus": ("cpu", "cpus"), "gpus": ("gpu", "gpus"), "memory": ("memo
 def needs_of(resources: Resources | None, workers: list[Mapping[str, Any]]) -> dict[str, float]:
     """Return the request to Dask, in the names that `workers` (as `Client.scheduler_info` describes them) use.
 
-    Raises Infeasible where no worker has enough. Without any worker only GPUs are asked for, since they may still come.
+    Raises Infeasible if no worker has enough. Without any worker only GPUs are requested, since GPU workers may still join.
     """
     if resources is None:
         return {}
@@ -281,7 +280,7 @@ def needs_of(resources: Resources | None, workers: list[Mapping[str, Any]]) -> d
 
 
 def _offer(wanted: Iterable[str], worker: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
-    """Map each wanted name that this worker knows to its own name for it, empty where it declares none, and the amount."""
+    """Map each wanted name that this worker offers to its own name for it, empty if it declares none, and the amount."""
     declared: Mapping[str, float] = worker.get("resources") or {}
     found: dict[str, tuple[str, float]] = {}
     for name in wanted:

@@ -1,4 +1,4 @@
-"""The API of a Kubernetes cluster as this library uses it: JSON in and out, and what fails for the moment is tried again."""
+"""The API of a Kubernetes cluster as this library uses it: JSON in and out, with retries of temporary failures."""
 
 # the client is not typed
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
@@ -22,14 +22,14 @@ Json: TypeAlias = Mapping[str, Any]
 
 _TRIES = 6
 _DELAY = 0.2  # seconds before the second try; doubled for each that follows
-_TIMEOUT = (10.0, 60.0)  # seconds to connect, and to wait for more of an answer
-_SILENT = 600.0  # seconds without a line after which a log is asked for again
+_TIMEOUT = (10.0, 60.0)  # seconds to connect, and to wait for more data
+_SILENT = 600.0  # seconds without a line after which a log is requested again
 _WATCHED = 240  # seconds of one watch
-_WORDS = {"ConfigMap": "config_map", "Secret": "secret", "Job": "job"}  # kinds in names of calls
+_WORDS = {"ConfigMap": "config_map", "Secret": "secret", "Job": "job"}  # kinds of objects, as in the names of calls
 
 
 class Refused(Exception):
-    """The answer of the server to a request that it did not do. `status` is that of HTTP, `reason` the word of the API."""
+    """The server refused a request. `status` is that of HTTP, `reason` the term of the API."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class Unreachable(Exception):
 class API:
     """Connection to a cluster, and to one namespace of it. All methods may be called by several threads.
 
-    Raises `Refused` or `Unreachable` where the last of some tries fails.
+    Raises `Refused` or `Unreachable` if the last retry fails.
     """
 
     def __init__(self, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
@@ -73,7 +73,7 @@ class API:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def is_allowed(self, verb: str, resource: str, group: str = "") -> bool:
-        """Tell whether the server would let us do that in the namespace."""
+        """Tell whether the user may do that in the namespace."""
         resource, _, part = resource.partition("/")
         attributes = {
             "namespace": self.namespace,
@@ -86,7 +86,7 @@ class API:
         return bool(self._ask(self._rights.create_self_subject_access_review, review)["status"].get("allowed"))
 
     def create(self, body: Json) -> None:
-        """Create a ConfigMap, Secret or Job; harmless where an earlier try did, whose answer was lost."""
+        """Create a ConfigMap, Secret or Job; harmless if an earlier try did, whose answer was lost."""
         create, tries = self._call("create", body["kind"]), list[None]()
 
         def once(*args: Any, **kwargs: Any) -> Any:
@@ -100,7 +100,7 @@ class API:
                 raise
 
     def patch_map(self, name: str, body: Json) -> Json:
-        """Merge `body` into a ConfigMap; with a resourceVersion in it, only if it is still that one."""
+        """Merge `body` into a ConfigMap; with a resourceVersion in it, only if that is still the current one."""
         found: Json = self._ask(self._core.patch_namespaced_config_map, name, self.namespace, body)
         return found
 
@@ -119,11 +119,11 @@ class API:
             raise
 
     def delete(self, kind: str, name: str) -> None:
-        """Delete a ConfigMap, Secret or Job, and all that it owns."""
+        """Delete a ConfigMap, Secret or Job, and all objects that it owns."""
         self._delete(self._call("delete", kind), name, propagation_policy="Background")
 
     def delete_pod(self, name: str, grace: int) -> None:
-        """Delete a pod, whose processes have `grace` seconds to end by themselves."""
+        """Delete a pod, whose processes have `grace` seconds to exit."""
         self._delete(self._core.delete_namespaced_pod, name, grace_period_seconds=grace)
 
     def _call(self, verb: str, kind: str) -> Callable[..., Any]:
@@ -138,7 +138,7 @@ class API:
                 raise
 
     def messages(self, name: str) -> list[str]:
-        """Return what the cluster has to say about a Job or pod, the newest last; nothing where we may not know."""
+        """Return the events of a Job or pod as text, the newest last; nothing without the right to read them."""
         try:
             found = self._ask(self._core.list_namespaced_event, self.namespace, field_selector=f"involvedObject.name={name}")
         except Refused:
@@ -146,7 +146,7 @@ class API:
         events = sorted(found["items"], key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
         return [f"{event.get('reason', '')}: {event.get('message', '')}" for event in events]
 
-    # --- what lasts
+    # --- streams
 
     @contextmanager
     def log(self, pod: str, follow: bool) -> Generator[Any]:
@@ -217,7 +217,7 @@ class API:
         raise AssertionError("unreachable")
 
     def _once(self, ask: Callable[[], Any]) -> Any:
-        """Ask once. Raises _Passing for what may be otherwise the next time."""
+        """Try once. Raises _Passing for failures that may be temporary."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -259,7 +259,7 @@ def _configured(kubeconfig: str | None, context: str | None) -> tuple[Any, Any, 
                 config.load_incluster_config(client_configuration=configuration)
                 return client, configuration, _namespace_of_this_pod()
             except config.ConfigException:
-                pass  # this is no pod
+                pass  # this process is not in a pod
         config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False)
         contexts, active = config.list_kube_config_contexts(config_file=kubeconfig)
     except (config.ConfigException, OSError, ValueError, TypeError) as error:

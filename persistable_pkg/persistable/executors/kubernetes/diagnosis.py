@@ -18,8 +18,9 @@ class State(NamedTuple):
     """State of a pod.
 
     phase: ``"waiting"``, ``"running"`` or ``"ended"``. has_log: its container runs or has run. exitcode: its exit status, or minus the
-    number of the signal. cause: a word for what went wrong, ``"image"``, ``"unschedulable"``, ``"config"``, ``"deadline"``, ``"memory"``,
-    ``"evicted"``, ``"deleted"`` or ``"container"``; empty for nothing. reason: why, for people. hopeless: it will not change by waiting.
+    number of the signal. cause: a word for the problem, ``"image"``, ``"unschedulable"``, ``"config"``, ``"deadline"``, ``"memory"``,
+    ``"evicted"``, ``"deleted"`` or ``"container"``; empty for nothing. reason: the explanation, for people. hopeless: waiting will not
+    help.
     """
 
     phase: str
@@ -31,14 +32,14 @@ class State(NamedTuple):
 
 
 def state_of(pod: Json) -> State:
-    """Return the state that the API says a pod has."""
+    """Return the state of a pod, as described by the API."""
     status: Json = pod.get("status") or {}
     containers: Sequence[Json] = status.get("containerStatuses") or ()
     container: Json = (containers[0].get("state") or {}) if containers else {}
     ended: Json | None = container.get("terminated")
     if status.get("phase") in ("Succeeded", "Failed"):
         return _ended(status, ended)
-    if ended is not None:  # the pod will say so in a moment
+    if ended is not None:  # the phase of the pod follows in a moment
         return State("running", has_log=True)
     if "running" in container:
         return State("running", has_log=True)
@@ -55,7 +56,7 @@ def state_of(pod: Json) -> State:
 
 
 def last_begun(pod: Json) -> int | None:
-    """Return the number of the last call that the worker in a pod that is gone had begun, -1 for none; None where that is not known."""
+    """Return the number of the last call that the worker of a deleted pod had begun, -1 for none; None if that is not known."""
     status: Json = pod.get("status") or {}
     containers: Sequence[Json] = status.get("containerStatuses") or ()
     state: Json = (containers[0].get("state") or {}) if containers else {}
@@ -65,7 +66,7 @@ def last_begun(pod: Json) -> int | None:
     try:
         return int(ended.get("message") or -1)
     except ValueError:
-        return None  # the container could not begin, and this says why
+        return None  # the container could not start, and the message is the reason
 
 
 def _ended(status: Json, ended: Json | None) -> State:

@@ -27,7 +27,7 @@ from persistable.executors.resources import Resources
 from persistable.stores.keys import carrying
 
 _SECRET = 700_000  # bytes of all files in a Secret: it may have 1 MiB, as base64
-_INDEXED = (1, 29)  # the version from which on the failure of an index is its own
+_INDEXED = (1, 29)  # the version since which the failure of an index does not fail the others
 _RIGHTS = tuple(
     (verb, resource, "batch" if resource == "jobs" else "")
     for resource, verbs in {
@@ -39,16 +39,16 @@ _RIGHTS = tuple(
     }.items()
     for verb in verbs
 )
-_NO_POD = 30.0  # seconds after which a Job without a pod is looked at
-_PASSING = 60.0  # seconds for an image or a Secret to be there, though the node has said that it is not
+_NO_POD = 30.0  # seconds after which a Job without a pod is examined
+_PASSING = 60.0  # seconds for an image or a Secret to appear, though the node has reported it missing
 _DELETED = "its pod was deleted, by somebody or by the cluster"
-_GRACE = 3  # seconds for a call that is stopped to release what it holds
+_GRACE = 3  # seconds for a stopped call to release its resources
 _KILLED = 90.0  # seconds for the processes of a pod to be gone
 
 
 @dataclass(eq=False)
 class _Launched:
-    """A job that the cluster has."""
+    """A job that was sent to the cluster."""
 
     job: Job
     name: str
@@ -58,7 +58,7 @@ class _Launched:
     since: float = field(default_factory=time.monotonic)
     pod: str | None = None
     last: Json | None = None
-    """The state of its pod after which there is no other."""
+    """The final state of its pod."""
     follower: LogFollower | None = None
     ended: State | None = None
     error: Exception | None = None
@@ -69,11 +69,11 @@ class _Launched:
 
 
 class KubernetesEngine(Engine):
-    """Jobs in a namespace. connect: makes the connection. place: of the files of a job that are too large for a Secret or a log."""
+    """Jobs in a namespace. connect: makes the connection. place: for the files of a job that are too large for a Secret or a log."""
 
     name: ClassVar[str] = "kubernetes"
     overhead: ClassVar[float] = 2.0
-    interval: ClassVar[float] = 1.0  # what changes wakes the driver
+    interval: ClassVar[float] = 1.0  # changes wake the driver
     most_bytes: ClassVar[int] = _SECRET
     takes_back: ClassVar[bool] = False
 
@@ -127,7 +127,7 @@ class KubernetesEngine(Engine):
         threading.Thread(target=self._beat, name="persistable-kubernetes-heartbeat", daemon=True).start()
 
     def adopt(self) -> Iterable[Job]:
-        with suppress(Refused, Unreachable):  # another time, then
+        with suppress(Refused, Unreachable):  # the next driver adopts them
             for driven in self._api.listed("ConfigMap", manifests.DRIVER):
                 name, owner = str(driven["metadata"]["name"]), str(driven["metadata"].get("annotations", {}).get(manifests.OWNER))
                 if name not in self._drivers and is_gone(owner, self._server_time):
@@ -136,13 +136,13 @@ class KubernetesEngine(Engine):
         self._watch = PodWatch(self._api, selector, self._wake)
 
     def _take_over(self, name: str, driven: Json) -> Iterable[Job]:
-        """Make the driver of a process that has ended ours: its jobs that go on, and the right to remove them."""
+        """Take over the driver of a process that has ended, with its unfinished jobs, and the right to remove them."""
         version = driven["metadata"]["resourceVersion"]
         body = {"metadata": {"resourceVersion": version, "annotations": {manifests.OWNER: owner_now(self._server_time)}}}
         try:
             self._drivers[name] = self._api.patch_map(name, body)
         except Refused:
-            return  # somebody else was first
+            return  # another process was first
         for found in self._api.listed("Job", f"{manifests.DRIVER}={name}"):
             members: list[list[str | None]] = json.loads(found["metadata"].get("annotations", {}).get(manifests.IDENTITIES) or "[]")
             jobs = [Job(f"{found['metadata']['name']}-{number}", None, b"", identities) for number, identities in enumerate(members)]
@@ -174,7 +174,7 @@ class KubernetesEngine(Engine):
         self._api.close()
 
     def _leave(self) -> None:
-        """Remove the driver at the end of the program, unless there are jobs: the next run finds them."""
+        """Remove the driver at the end of the program, unless it has jobs, which the next run adopts."""
         if not self._launched:
             for name in self._drivers:
                 with suppress(Exception):
@@ -187,7 +187,7 @@ class KubernetesEngine(Engine):
         return self._slots
 
     def check(self, resources: Resources) -> None:
-        """Refuse nothing: a cluster may grow. What no node has is known when a pod has waited for it in vain."""
+        """Refuse nothing: a cluster may grow. Missing resources show when a pod has waited too long."""
 
     def launch(self, jobs: Sequence[Job]) -> None:
         failures: list[Exception] = []
@@ -195,7 +195,7 @@ class KubernetesEngine(Engine):
             name = f"persistable-{group[0].name}"
             try:
                 self._create(name, group)
-            except Exception as error:  # noqa: BLE001 - a store of the user's, too
+            except Exception as error:  # noqa: BLE001 - also errors of the user's store
                 failures.append(error)
                 for job in group:
                     entry = self._launched.pop(job.name)
@@ -209,7 +209,7 @@ class KubernetesEngine(Engine):
             raise failures[0]
 
     def _groups(self, jobs: Sequence[Job]) -> Iterable[list[Job]]:
-        """Divide jobs into those that become one Indexed Job, if the cluster has that: their requests fit in one Secret."""
+        """Group jobs whose requests fit in one Secret, to become one Indexed Job each, if the cluster supports that."""
         group: list[Job] = []
         size = 0
         for job in jobs:
@@ -273,7 +273,7 @@ class KubernetesEngine(Engine):
                 yield self._report(entry)
 
     def _see(self, entry: _Launched, pod: Json | None, is_deleted: bool) -> None:
-        """Take in the state of its pod."""
+        """Update the entry by the state of its pod."""
         if pod is not None:
             entry.pod = str(pod["metadata"]["name"])
             state = state_of(pod)
@@ -297,14 +297,14 @@ class KubernetesEngine(Engine):
             entry.follower.pod_has_ended()
 
     def _no_other_pod(self, entry: _Launched) -> None:
-        """Delete a Job whose pod is being deleted: it would begin another one, which does again what has been done."""
+        """Delete a Job whose pod is being deleted: it would start another one, which repeats the work."""
         if not entry.looked:
             entry.looked = time.monotonic()
             with suppress(Refused, Unreachable):
                 self._api.delete("Job", entry.name)
 
     def _consider(self, entry: _Launched, state: State) -> None:
-        """Give up a pod that has not begun, if it can no longer start, or has taken too long to."""
+        """Give up a pod that has not started, if it cannot start any more, or has waited too long."""
         now = time.monotonic()
         if state.cause in ("image", "config"):
             entry.troubled = now if entry.troubled is None else entry.troubled
@@ -376,7 +376,7 @@ class KubernetesEngine(Engine):
         return found
 
     def _error(self, entry: _Launched, state: State, began: bool, output: str) -> Exception | None:
-        """Return the error of all that was not answered; None where the loss of a worker is the right one."""
+        """Return the error for calls without an answer; None if it is WorkerDied."""
         if state.cause == "deadline":
             return TimedOut(f"{entry.name} was ended by the cluster: {state.reason}", key=None, seconds=self._pods.deadline or 0.0)
         if began:
@@ -432,7 +432,7 @@ class KubernetesEngine(Engine):
                 entry.follower.finish(30)
 
     def _await_last_state(self, entry: _Launched) -> None:
-        """Learn the last state of a pod that is gone, which says what it had begun."""
+        """Wait for the last state of a deleted pod, which has the number of its last call."""
         assert self._watch is not None
         end = time.monotonic() + 10
         while entry.pod is not None and time.monotonic() < end:
@@ -443,7 +443,7 @@ class KubernetesEngine(Engine):
             time.sleep(0.02)
 
     def _await_end(self, entry: _Launched, end: float) -> None:
-        """Delete its pod, and return when it is gone with all its processes."""
+        """Delete its pod, and return when the pod and all its processes are gone."""
         asked: set[str] = set()
         while time.monotonic() < end:
             try:
@@ -471,7 +471,7 @@ class KubernetesEngine(Engine):
             self._remove(entry.name)
 
     def _drop(self, entry: _Launched) -> None:
-        """Forget what is kept of it here, and its files elsewhere."""
+        """Release the resources of an entry: its log, its pod in the watch, and its files elsewhere."""
         if entry.follower is not None:
             entry.follower.stop()
         if entry.pod is not None and self._watch is not None:
@@ -481,7 +481,7 @@ class KubernetesEngine(Engine):
                 entry.place.remove()
 
     def _remove(self, name: str, pod: str | None = None) -> None:
-        """Delete a Job with its pods and its Secret, or only a pod. What cannot be deleted now goes with the driver."""
+        """Delete a Job with its pods and its Secret, or only a pod. After a failure, they are deleted with the driver."""
         with suppress(Refused, Unreachable):
             if pod is not None:
                 self._api.delete_pod(pod, _GRACE)

@@ -22,19 +22,19 @@ from persistable.stores.reach import folder_of
 class KubernetesExecutor(RemoteExecutor):
     """Tasks in pods of a Kubernetes cluster. Needs the extra ``kubernetes`` here, and in the image the same Python and persistable as here.
 
-    image: has Python, persistable and what your nodes import. namespace, context, kubeconfig: where, by default as ``kubectl`` would; in a
-    pod, its own cluster and namespace. workers: most pods at a time. python: the interpreter in the image.
+    image: has Python, persistable and the modules of your nodes. namespace, context, kubeconfig: by default those of ``kubectl``; in a pod,
+    its own cluster and namespace. workers: maximum number of pods at a time. python: the interpreter in the image.
 
-    environment: variables, in plain sight. secrets: variables from keys of Secrets, ``{"AWS_SECRET_ACCESS_KEY": "bucket/secret"}``.
+    environment: variables, in plain text. secrets: variables from keys of Secrets, ``{"AWS_SECRET_ACCESS_KEY": "bucket/secret"}``.
     secrets_from: Secrets of which each key becomes a variable. service_account, node_selector: of the pods. volumes: by the path where they
-    are mounted, ``{"/data": {"persistentVolumeClaim": {"claimName": "data"}}}``. pull_policy, pull_secrets: of the image. pod: what else
-    the specification of pods is to have, such as ``{"tolerations": [...]}``.
+    are mounted, ``{"/data": {"persistentVolumeClaim": {"claimName": "data"}}}``. pull_policy, pull_secrets: of the image. pod: other fields
+    of the specification of pods, such as ``{"tolerations": [...]}``.
 
-    resources: of tasks that ask for none; nothing by default. gpu: what the cluster calls a GPU. patience: seconds for which a pod may wait
-    for a node or its image while no other runs. deadline: seconds after which the cluster ends a pod, whether this process is there or not.
+    resources: for tasks that request none; none by default. gpu: the name of a GPU in the cluster. patience: seconds for which a pod may
+    wait for a node or its image while no other runs. deadline: seconds after which the cluster ends a pod, even without this process.
 
     files: a store or its URL, or a folder that is mounted at the same path in pods, for tasks and results that are too large for a Secret
-    (700 kB) or a log (1 MiB). Payloads of a run are in its store and need none of that.
+    (700 kB) or a log (1 MiB). Payloads of a run are in its store and do not need it.
     """
 
     name: ClassVar[str] = "kubernetes"
@@ -97,7 +97,7 @@ class KubernetesExecutor(RemoteExecutor):
         if folder is None:
             return
         if any(folder.is_relative_to(path) for path in self._volumes):
-            super().check_store(store)  # what is mounted at that path may be another folder
+            super().check_store(store)  # another folder may be mounted at that path
             return
         raise NotEnforceable(
             f"{store.url} is a folder of this machine, which pods cannot see; use a store that both reach, such as s3://bucket/folder, or "
@@ -112,7 +112,7 @@ class KubernetesExecutor(RemoteExecutor):
 
 
 def _place_of(files: Store | str | os.PathLike[str]) -> Callable[[str], SharedFiles]:
-    """Return what makes the files of a job from its name."""
+    """Return a function that makes the files of a job from its name."""
     from persistable.stores import open_store
 
     store = files if not isinstance(files, str | os.PathLike) else open_store(files)

@@ -1,7 +1,7 @@
-"""Files of a job as lines of a log: how a pod answers through what it prints, with nothing but its log to write to.
+"""Files of a job as lines of a log: the answers of a pod, which can write to its log only.
 
-A line begins with a mark that no text has, and holds a part of one file. It is short enough to be written in one piece, whoever else writes
-to the same pipe, and not to be broken by what collects logs. Everything else in the log is what the calls printed.
+A line begins with a mark that no text has, and contains a part of one file. It is short enough to be written atomically to a shared pipe,
+and not to be split by log collectors. Everything else in the log is output of the calls.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import base64
 from collections import deque
 
 _MARK = b"\x1epersistable "
-_PART = 2400  # bytes; as text, with what is before them, less than the 4096 that a pipe takes in one piece
+_PART = 2400  # bytes; as text, with the prefix, less than the 4096 that a pipe accepts atomically
 KEPT = 1 << 16
-"""Bytes kept of the end of what the calls printed."""
+"""Bytes kept of the end of the calls' output."""
 
 
 def lines_of(name: str, data: bytes) -> list[bytes]:
@@ -25,7 +25,7 @@ def lines_of(name: str, data: bytes) -> list[bytes]:
 
 
 class LogReader:
-    """Splits a log, as it arrives, into files and text. What is read twice, after a lost connection, does no harm to files."""
+    """Splits a log, as it arrives, into files and text. Reading lines twice, after a lost connection, is harmless to files."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -37,7 +37,7 @@ class LogReader:
         self._kept = 0
 
     def feed(self, data: bytes) -> None:
-        """Read what follows in the log."""
+        """Read the next bytes of the log."""
         self.size += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
@@ -74,14 +74,14 @@ class LogReader:
 
     @property
     def names(self) -> list[str]:
-        """Names of the files that are whole."""
+        """Names of the complete files."""
         return list(self._whole)
 
     def get(self, name: str) -> bytes:
-        """Return a file that is whole."""
+        """Return a complete file."""
         return self._whole[name]
 
     @property
     def text(self) -> str:
-        """End of what was printed."""
+        """End of the calls' output."""
         return b"".join([*self._text, self._rest]).decode(errors="replace")[-KEPT:]

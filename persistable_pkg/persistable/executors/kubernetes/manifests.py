@@ -13,9 +13,9 @@ from persistable.executors.kubernetes.api import Json
 from persistable.executors.resources import Resources
 
 DRIVER = "persistable/driver"
-"""Label of all that a driver has created: the name of its own ConfigMap."""
+"""Label of all objects of a driver: the name of its ConfigMap."""
 OWNER = "persistable/owner"
-"""Annotation of that ConfigMap: who has the driver, see `owner`."""
+"""Annotation of that ConfigMap: the process that owns the driver, see `owner`."""
 IDENTITIES = "persistable/identities"
 """Annotation of a Job: the identities of its calls, for each of its members."""
 MOUNTED = "/persistable/job"
@@ -26,7 +26,7 @@ _GRACE = 60  # seconds beyond the time of a task in which its driver should have
 
 @dataclass(frozen=True)
 class Pods:
-    """Everything about pods that does not differ from job to job; see `KubernetesExecutor`."""
+    """Settings of pods that are the same for all jobs; see `KubernetesExecutor`."""
 
     image: str
     python: str = "python"
@@ -45,13 +45,13 @@ class Pods:
 
 
 def driver(name: str, owner: str) -> Json:
-    """Return the ConfigMap that owns all that a driver creates: when it is deleted, so is the rest."""
+    """Return the ConfigMap that owns all objects of a driver: they are deleted with it."""
     labels = {DRIVER: name, "app.kubernetes.io/managed-by": "persistable"}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels, "annotations": {OWNER: owner}}}
 
 
 def secret(name: str, driven: Json, files: Mapping[str, bytes]) -> Json:
-    """Return the Secret with the files of jobs, which is mounted where they run."""
+    """Return the Secret with the files of jobs, which is mounted in their pods."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -114,7 +114,7 @@ def _pod(name: str, pods: Pods, resources: Resources | None, files: Sequence[str
     spec: dict[str, Any] = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container], "volumes": volumes}
     if pods.service_account is not None:
         spec |= {"serviceAccountName": pods.service_account}
-        del spec["automountServiceAccountToken"]  # somebody who names one wants it
+        del spec["automountServiceAccountToken"]  # a named account is meant to be mounted
     if pods.node_selector:
         spec["nodeSelector"] = dict(pods.node_selector)
     if pods.pull_secrets:
@@ -152,7 +152,7 @@ def _amounts(resources: Resources | None, gpu: str) -> dict[str, dict[str, str]]
 
 
 def merged(into: Any, more: Any) -> Any:
-    """Return `into` with what `more` says, which wins; lists are joined."""
+    """Return `into` merged with `more`, which takes precedence; lists are joined."""
     if isinstance(into, Mapping) and isinstance(more, Mapping):
         first, second = cast("Json", into), cast("Json", more)
         return {**first, **{key: merged(first[key], value) if key in first else value for key, value in second.items()}}

@@ -2,9 +2,9 @@
 
     python -m persistable.executors.kubernetes.pod FOLDER [BEGUN]
 
-The request is in the folder, and the answers are written into the log. What is too large for that goes through another place, if the job
-has one. The number of the last call that has begun is written into the file BEGUN, which outlives the log: what the cluster calls the
-termination message.
+The request is in the folder, and the answers are written into the log; those too large for it go through another place, if the job has one.
+The number of the last call that has begun is written into the file BEGUN, the termination message in terms of Kubernetes, which outlives
+the log.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from persistable.executors.remote.request import ANSWER, DRIVER, REQUEST, TAKEN,
 from persistable.executors.remote.worker import perform
 
 PLACE = "place"
-"""Name of the file with the pickled `SharedFiles` for what is too large."""
+"""Name of the file with the pickled `SharedFiles` for large files."""
 ELSEWHERE = "elsewhere."
-"""Prefix, in the log, of the name of a file that was put there."""
+"""Prefix, in the log, of the name of a file that was written to `PLACE`."""
 MOST = 1 << 20
-"""Bytes of a file that may go through the log."""
+"""Maximum bytes of a file that is written into the log."""
 
 
 RELEASED = "released"
-"""Name of a file with the number of a call that takes long: those after it are not performed by this worker, so that others can."""
+"""Name of a file with the number of a slow call: this worker releases the later ones to others."""
 LONG = 5.0
-"""Seconds of a call after which those that wait behind it are released."""
+"""Seconds of a call after which the later ones are released."""
 
 
 class LogFiles(JobFiles):
-    """The files of a job in a folder that cannot be written to: what is put goes into the log, or to `place` if it is large.
+    """The files of a job in a read-only folder: files are written into the log, or to `place` if they are large.
 
-    The driver has no way to take calls back from a running worker, so the worker releases them itself when one takes long.
+    The driver cannot take calls back from a running worker, so the worker itself releases them when one takes long.
     """
 
     def __init__(self, folder: Path, place: SharedFiles | None, begun: str | None = None) -> None:
         self._folder = folder
         self._place = place
-        self._log = os.dup(1)  # a call may close or redirect the one that everybody has
+        self._log = os.dup(1)  # a call may close or redirect standard output
         self._begun = None if begun is None else os.open(begun, os.O_WRONLY | os.O_CREAT, 0o600)
         self._lock = threading.Lock()
         self._call: tuple[int, float] | None = None
@@ -80,7 +80,7 @@ class LogFiles(JobFiles):
         return True
 
     def _watch(self) -> None:
-        """Release the calls that wait behind one that takes long."""
+        """Release the calls after one that takes long."""
         while self._last is None:
             time.sleep(LONG / 10)
             with self._lock:
@@ -116,7 +116,7 @@ def _small(answer: Answer) -> Answer:
 def main(folder: str, begun: str | None = None) -> int:
     """Perform the job in a child process, and return its exit status.
 
-    The first process of a container cannot be killed from within, and as long as it runs others may: this one only waits.
+    The first process of a container cannot be killed from within, and its end would end all others: so it only waits.
     """
     child = os.fork()
     if child == 0:
@@ -129,7 +129,7 @@ def main(folder: str, begun: str | None = None) -> int:
 
     signal.signal(signal.SIGTERM, forward)
     while True:
-        pid, status = os.wait()  # those whose own parent is gone, too
+        pid, status = os.wait()  # also orphans
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code

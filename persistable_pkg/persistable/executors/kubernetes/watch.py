@@ -1,4 +1,4 @@
-"""Pods of a driver as they are now, kept up to date by a watch; and their logs, read as they grow."""
+"""The current pods of a driver, updated by a watch, and their logs, read as they grow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from persistable.executors.kubernetes.api import API, Json, Refused, Unreachable
 from persistable.executors.kubernetes.log import LogReader
 from persistable.executors.kubernetes.pod import RELEASED
 
-_GONE = 410  # the server has forgotten what changed since the version that is asked for
+_GONE = 410  # the server no longer has the changes since the requested version
 _AGAIN = 1.0  # seconds before a watch that failed is tried again
 _CHUNK = 1 << 16
 
 
 class PodWatch:
-    """The pods with some labels. What is asked of it never waits."""
+    """The pods with some labels. Its methods do not block."""
 
     def __init__(self, api: API, selector: str, changed: Callable[[], None]) -> None:
         """changed: called, in another thread, whenever something may have changed."""
@@ -34,7 +34,7 @@ class PodWatch:
         self._thread.start()
 
     def all(self) -> tuple[dict[str, Json], dict[str, Json]]:
-        """Return the pods that there are and those that have been deleted, by name, as they were last."""
+        """Return the existing pods and the deleted ones, by name, in their last state."""
         with self._lock:
             return dict(self._pods), dict(self._deleted)
 
@@ -69,7 +69,7 @@ class PodWatch:
         self._changed()
 
     def _follow(self, version: str) -> str:
-        """Take in what happens from that version on until the watch ends; returns the last version."""
+        """Apply the events since that version until the watch ends; return the last version."""
         with self._api.watch(self._selector, version) as answer:
             self._answer = answer
             for line in _lines(answer):
@@ -114,11 +114,11 @@ class LogFollower:
         self._thread.start()
 
     def pod_has_ended(self) -> None:
-        """Say that nothing more is written: what is read from now on is the whole."""
+        """Declare the log complete: a read from now on reaches its end."""
         self._over.set()
 
     def news(self) -> list[tuple[str, bytes]]:
-        """Return files that have arrived since this was last asked."""
+        """Return the files that have arrived since the last call."""
         with self._lock:
             names = [name for name in self._reader.names if name not in self._taken]
             self._taken.update(names)
@@ -132,18 +132,18 @@ class LogFollower:
 
     @property
     def released(self) -> int | None:
-        """Number of the last call that the worker will begin; None for all."""
+        """Number of the last call that the worker will begin; None if it will begin all."""
         with self._lock:
             return int(self._reader.get(RELEASED)) if RELEASED in self._reader.names else None
 
     @property
     def text(self) -> str:
-        """End of what was printed."""
+        """End of the calls' output."""
         with self._lock:
             return self._reader.text
 
     def finish(self, seconds: float) -> None:
-        """Return when the log of a pod that has ended is read to its end, or given up after `seconds`."""
+        """Wait until the log of a pod that has ended is read to its end, or stop reading after `seconds`."""
         self.pod_has_ended()
         self._thread.join(seconds)
         if not self.complete:
@@ -151,7 +151,7 @@ class LogFollower:
             self._thread.join(seconds)
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._stopping = True
         self._over.set()
         _interrupt(self._answer)
@@ -176,7 +176,7 @@ class LogFollower:
         self._changed()
 
     def _read(self, follow: bool) -> None:
-        """Read on from where the last reading ended: what has been read before is skipped."""
+        """Continue after the last read: bytes that were read before are skipped."""
         skip = self._reader.size
         with self._api.log(self._pod, follow) as answer:
             self._answer = answer
@@ -193,7 +193,7 @@ class LogFollower:
 
 def _event(line: bytes) -> Json:
     try:
-        found: Json = json.loads(line.decode(errors="replace"))  # a status may quote what a program wrote
+        found: Json = json.loads(line.decode(errors="replace"))  # a status may quote output of a program
     except ValueError as error:
         raise Unreachable(f"no JSON: {line[:200]!r}") from error
     return found
@@ -204,7 +204,7 @@ def _chunks(answer: Any) -> Iterator[bytes]:
 
     try:
         yield from answer.stream(_CHUNK)
-    except (HTTPError, OSError, ValueError) as error:  # a ValueError: it was closed by `stop`
+    except (HTTPError, OSError, ValueError) as error:  # a ValueError if `stop` closed it
         raise Unreachable(f"{type(error).__name__}: {error}") from error
 
 
@@ -216,10 +216,10 @@ def _lines(answer: Any) -> Iterator[bytes]:
 
 
 def _interrupt(answer: Any) -> None:
-    """Have a thread that reads an answer read no more."""
+    """Stop the thread that reads an answer."""
     shutdown = getattr(answer, "shutdown", None)
     if shutdown is not None:
         try:
             shutdown()
         except (OSError, ValueError, RuntimeError):
-            pass  # it has ended by itself
+            pass  # it has already ended

@@ -1,7 +1,7 @@
-"""The loop of a worker process: take a task, perform it, send the answer; and end with the process that started it.
+"""The loop of a worker process: take a task, perform it, send the answer; and end when the parent process does.
 
-A task is taken by reading its number from the pipe of tokens. The pool holds that end too: a number which the pool reads first is a task
-taken back, whose message, if it came already, is passed over. So both sides know at any moment what was begun and what was not.
+A task is taken by reading its number from the pipe of tokens. The pool holds that end too: if the pool reads a number first, that task is
+taken back, and its message, if it has arrived, is skipped. So both sides always know which tasks have begun.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def main(channel: int, tokens: int, life: int) -> None:
     _die_with_parent(life)
     try:
         _Server(socket.socket(fileno=channel), tokens).serve()
-    except (BrokenPipeError, ConnectionResetError, EOFError):  # whoever started this process is gone, or wants it no more
+    except (BrokenPipeError, ConnectionResetError, EOFError):  # the parent process is gone, or has closed the connection
         sys.exit(1)
-    except KeyboardInterrupt:  # stopped, or interrupted by somebody, between two tasks: nobody wants a traceback
+    except KeyboardInterrupt:  # stopped, or interrupted, between two tasks: without a traceback
         sys.exit(128 + signal.SIGTERM)
 
 
@@ -55,7 +55,7 @@ class _Server:
         while (number := self._take()) is not None:
             elapsed, went_well, parts = _timed(self._find(number))
             if os.getpid() != self._process:
-                os._exit(0)  # the task forked, and this copy of it came back here
+                os._exit(0)  # the task forked, and the child returned here
             if self._stopped:
                 sys.exit(128 + signal.SIGTERM)
             flush_output()
@@ -63,7 +63,7 @@ class _Server:
             del parts
 
     def _take(self) -> int | None:
-        """Take the number of the next task, which thereby has begun; None when there will be no more."""
+        """Read the number of the next task, which has thereby begun; None when there will be no more."""
         while True:
             try:
                 token = os.read(self._tokens, TOKEN.size)
@@ -87,14 +87,14 @@ class _Server:
                 self._channel.sendall(piece)
 
     def _note(self, data: bytes) -> bool:
-        """Send a note, from any thread, but not from what a task has forked."""
+        """Send a note, from any thread, but not from a process that a task has forked."""
         if os.getpid() != self._process:
             return False
         self._send(Frame(0, 0, NOTE, [data]))
         return True
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
-        """Let the task's own `finally` clauses run, as Ctrl-C does. If it goes on all the same, SIGKILL will follow."""
+        """Let the task's own `finally` clauses run, as Ctrl-C does. If it continues nevertheless, SIGKILL follows."""
         self._stopped = True
         raise KeyboardInterrupt
 
@@ -114,13 +114,13 @@ def _take_stops() -> None:
 
 
 def _forked() -> None:
-    """Let what a task forks (a `multiprocessing.Pool`, which ends its workers by SIGTERM) be stopped as any process is, from the first."""
+    """Restore the default SIGTERM in a process that a task forks: `multiprocessing.Pool` ends its workers by that signal."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _take_stops()
 
 
 def _die_with_parent(life: int) -> None:
-    """Kill this process and all it started when the other end of `life` closes: by the kernel where it can, and by a thread."""
+    """Kill this process and its children when the other end of `life` closes: by the kernel if it can, and by a thread."""
     import fcntl
 
     if hasattr(fcntl, "F_SETSIG"):  # Linux; works even while a task holds the interpreter's lock

@@ -1,4 +1,4 @@
-"""The executor for worker processes: one that dies fails its own task only, and any task can be stopped."""
+"""The executor for worker processes: a dying one only fails its own task, and any task can be stopped."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ T = TypeVar("T")
 
 
 class ProcessExecutor(Executor):
-    """Tasks in fresh processes of this machine, started as they are needed and used again.
+    """Tasks in fresh processes of this machine, started on demand and reused.
 
-    max_workers: how many at a time; by default as many as this process may use CPUs. environment: variables the workers have besides those
-    of this process, such as ``{"OMP_NUM_THREADS": "1"}``; without one, numerical libraries take cores / workers threads in each. grace:
-    seconds between SIGTERM and SIGKILL when a task is stopped.
+    max_workers: the maximum number of processes; by default the CPUs that this process may use. environment: variables of the workers
+    besides those of this process, such as ``{"OMP_NUM_THREADS": "1"}``; without that, numerical libraries use cores / workers threads in
+    each. grace: seconds between SIGTERM and SIGKILL when a task is stopped.
 
     Nothing of this process is copied, and ``__main__`` is not run again: scripts need no guard, and notebooks work. Functions, arguments
-    and results are pickled, by value what is of ``__main__`` or local. Arrays in the arguments must not be changed until the task is done.
-    Processes that a task starts end with its worker, unless they have a session of their own. When this process ends, however it does,
-    so do the workers, and tasks with them; `shutdown` or a ``with`` block waits for them. Raises NotEnforceable on Windows.
+    and results are pickled, those of ``__main__`` and local ones by value. Arrays in the arguments must not be changed until the task is
+    done. Processes that a task starts end with its worker, unless they have a session of their own. When this process ends, for whatever
+    reason, so do the workers and their tasks; `shutdown` or a ``with`` block waits for them. Raises NotEnforceable on Windows.
     """
 
     name: ClassVar[str] = "processes"
@@ -51,7 +51,7 @@ class ProcessExecutor(Executor):
         workers = max_workers or machine.cpus()
         given = dict(environment or {})
         self._pool = Pool(workers, {**cores.shared(max(1, machine.cpus() // workers), given), **given}, grace)
-        # not at exit, where the pool does more than let go
+        # not at exit, where the pool is abandoned
         weakref.finalize(self, self._pool.drop).atexit = False
 
     @property

@@ -1,6 +1,6 @@
 """Messages on a stream socket between a pool and its workers: a header, a pickle, and the buffers that belong to it.
 
-One `recv` may bring many small messages, and a large one is received where it will stay: an array that arrives is not copied again.
+One `recv` may return many small messages, and a large one is received into its final buffer: an array is not copied again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from persistable.executors.calls import Buffer, Parts
 
 HELLO, CALL, RESULT, ERROR, NOTE = range(5)
 TOKEN = Struct("<Q")
-"""The number of a task, as it stands in the pipe of tokens."""
-_HEADER = Struct("<QQQBI")  # number, nanoseconds, length of what follows, kind, how many buffers
+"""The number of a task, as encoded in the pipe of tokens."""
+_HEADER = Struct("<QQQBI")  # number, nanoseconds, length of the body, kind, number of buffers
 _LENGTH = Struct("<Q")
 _ALIGNED = 64  # bytes, as numpy likes it
 _SCRATCH = 1 << 18
@@ -49,14 +49,14 @@ def encoded(frame: Frame) -> list[Buffer]:
 
 
 def readable(descriptor: int, seconds: float | None) -> bool:
-    """Tell whether there is something to read, or the end of it, within `seconds`; None waits for it."""
+    """Tell whether there is data to read, or the end of the stream, within `seconds`; None waits without limit."""
     waiting = select.poll()  # not `select.select`, which ends at 1,024 descriptors
     waiting.register(descriptor, select.POLLIN)
     return bool(waiting.poll(None if seconds is None else seconds * 1000))
 
 
 class Inbox:
-    """Receive buffer of a socket, which gives the frames that are complete."""
+    """Receive buffer of a socket, which returns complete frames."""
 
     def __init__(self) -> None:
         self._scratch = bytearray(_SCRATCH)
@@ -66,7 +66,7 @@ class Inbox:
         self._large_filled = 0
 
     def receive(self, channel: socket.socket) -> list[Frame]:
-        """Return the frames completed by one `recv`. Raises EOFError at the end, BlockingIOError where there is nothing yet."""
+        """Return the frames completed by one `recv`. Raises EOFError at the end, BlockingIOError without data."""
         if self._large is not None:
             return self._receive_large(channel, *self._large)
         received = channel.recv_into(self._view[self._filled :])

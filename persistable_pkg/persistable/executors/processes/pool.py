@@ -1,4 +1,4 @@
-"""Pool of worker processes, owned by one thread that gives them tasks, takes their answers, and replaces those that die."""
+"""Pool of worker processes, owned by one thread that sends them tasks, receives their answers, and replaces those that die."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from persistable.executors.sizing import ChunkSizer
 
 _AHEAD = 16  # tasks a worker may hold
 _SHORT = 0.002  # seconds; tasks that take less on average are sent ahead
-_LATE = 0.01  # seconds after which what was sent ahead is taken back
+_LATE = 0.01  # seconds after which tasks sent ahead are taken back
 _SHUTDOWN = 5.0  # seconds a worker without work may take to end
-_FAILED_STARTS = 3  # workers in a row that end before they are ready, after which no other is started
+_FAILED_STARTS = 3  # consecutive workers that end before they are ready, after which no other is started
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
 
@@ -36,7 +36,7 @@ _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
 class Pool:
     """Worker processes, and the tasks for them.
 
-    Its own thread alone touches the selector, starts workers and closes descriptors; everything else is guarded by the lock. Outcomes are
+    Only its own thread uses the selector, starts workers and closes descriptors; everything else is guarded by the lock. Outcomes are
     delivered without the lock, since callbacks may submit.
     """
 
@@ -68,7 +68,7 @@ class Pool:
         name = name_of(fn)
         try:
             task = Task(self, next(self._numbers), name, pack((fn, args, kwargs)))
-        except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
+        except Exception as error:  # noqa: BLE001 - pickling an object may raise anything
             error.add_note(f"{name} or one of its arguments cannot be pickled, and so cannot go to a worker process")
             return failed(error)
         with self._lock:
@@ -83,9 +83,9 @@ class Pool:
         return task
 
     def withdraw(self, task: Task, begun: bool = False) -> bool:
-        """Prevent that a task is begun. False if a worker has begun it, or if it was withdrawn before.
+        """Prevent a task from being begun. False if a worker has begun it, or if it was withdrawn before.
 
-        begun: also a task that was announced to be running, since a worker was about to begin it.
+        begun: also withdraw a task that was marked as running because a worker was about to begin it.
         """
         with self._lock:
             if task.withdrawn or task.settled or (task.begun and not begun):
@@ -100,7 +100,7 @@ class Pool:
         return True
 
     def stop(self, task: Task) -> bool:
-        """End a task that waits or runs, and all it has started; return False if it had ended by itself."""
+        """End a task that waits or runs, and its child processes; return False if it had ended by itself."""
         if task.done():
             return False
         if self.withdraw(task, begun=True):
@@ -117,11 +117,11 @@ class Pool:
             return False
         if mine:
             return self._end(worker, task)
-        futures.wait([task])  # another thread is at it
+        futures.wait([task])  # another thread is ending it
         return True
 
     def shutdown(self, wait: bool, cancel: bool) -> None:
-        """Take no more tasks, cancel those that have not begun if so asked, and wait for the rest if so asked."""
+        """Accept no more tasks, with `cancel` cancel those that have not begun, and with `wait` wait for the rest."""
         if self._process != os.getpid():
             return
         with self._lock:
@@ -134,7 +134,7 @@ class Pool:
             self._thread.join()
 
     def abandon(self) -> None:
-        """End everything now: the program ends."""
+        """End everything immediately, at the end of the program."""
         if self._process != os.getpid():
             return
         with self._lock:
@@ -150,13 +150,13 @@ class Pool:
             self._thread.join(2 * _SHUTDOWN)
 
     def drop(self) -> None:
-        """Close, since nobody can submit any more. Called by the garbage collector, which may hold any lock: so this takes none."""
+        """Close the pool of an executor without references. Takes no lock: the garbage collector calls it, and any lock may be held."""
         self._closing = True
         if self._process == os.getpid():
             self._wake()
 
     def forget(self) -> None:
-        """Release, in a forked copy of the process, what belongs to the original, or its workers would outlive it."""
+        """Release the descriptors of the original process in a forked copy, or the workers would outlive the original."""
         if self._thread is not None:
             self._selector.close()
             self._wake_reader.close()
@@ -167,7 +167,7 @@ class Pool:
     # --- for any thread that holds the lock
 
     def _seize(self, worker: Worker, task: Task) -> list[tuple[Task, Frame | BaseException]]:
-        """Take a worker out of the pool, unless `task` is found to have ended: then it may be at another, which nobody wants to end."""
+        """Remove a worker from the pool, unless `task` has ended: then the worker may be performing another, which must not be ended."""
         self._take_back(worker)
         outcomes = self._noted(worker.drain())
         if worker.given and not task.settled:
@@ -177,7 +177,7 @@ class Pool:
         return outcomes
 
     def _take_back(self, worker: Worker) -> None:
-        if not worker.leaving:  # then it was done, and the worker may be closed
+        if not worker.leaving:  # else this was done, and the worker may be closed
             self._waiting.extendleft(reversed(worker.recall()))
 
     def _give_up_waiting(self) -> list[Task]:
@@ -229,7 +229,7 @@ class Pool:
             self._woken = True
             try:
                 self._wake_writer.send(b"!")
-            except OSError:  # full, which rings too; or closed, and nobody is there to hear
+            except OSError:  # full, so that the thread wakes anyway; or closed, without a thread
                 pass
 
     def _run(self) -> None:
@@ -246,7 +246,7 @@ class Pool:
             self._shut_down()
 
     def _collapse(self, error: BaseException) -> None:
-        """End all tasks after an error of the pool's own, so that none waits for ever."""
+        """End all tasks after an error of the pool itself, so that none blocks forever."""
         with self._lock:
             self._closing = True
             lost = [*self._give_up_waiting(), *(task for worker in self._workers for task in worker.given)]
@@ -282,7 +282,7 @@ class Pool:
         return outcomes
 
     def _reap(self, worker: Worker) -> list[tuple[Task, Frame | BaseException]]:
-        """Remove a worker that has ended by itself: the task that it had begun fails, those that it had not begun are queued again."""
+        """Remove a worker that has ended by itself: the task that it had begun fails, the others are queued again."""
         self._workers.remove(worker)
         self._watch(worker, 0)
         self._take_back(worker)
@@ -296,7 +296,7 @@ class Pool:
         return outcomes
 
     def _feed(self) -> None:
-        """Give tasks to every idle worker; and while tasks are short, more to all workers, so that none waits for this thread."""
+        """Give tasks to every idle worker; if tasks are short, give more to all workers, so that none waits for this thread."""
         while self._waiting and self._waiting[0].withdrawn:
             self._waiting.popleft()
         share = self._sizer.size(len(self._waiting), self.size)
@@ -323,7 +323,7 @@ class Pool:
             worker.give(tasks)
 
     def _spawn(self) -> list[tuple[Task, Frame | BaseException]]:
-        """Start workers for the tasks that wait; if none can be started, these fail."""
+        """Start workers for waiting tasks; if none can be started, these tasks fail."""
         trouble = ""
         if self._failed_starts >= _FAILED_STARTS:
             trouble = f"{_FAILED_STARTS} worker processes in a row ended before they could begin; what they said is on standard error"

@@ -1,4 +1,4 @@
-"""The future of a call, with the call and the worker that has it."""
+"""The future of a call, with the call and its worker."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Task(OwnFuture):
         self.number = number
         self.parts = parts
         self.worker: Worker | None = None
-        """The worker that has it; None while it waits, and after it was answered."""
+        """The worker that it was sent to; None while it waits, and after it was answered."""
         self.withdrawn = False
-        """True if it is not to be given to a worker any more."""
+        """True if it must not be given to a worker any more."""
         self.settled = False
-        """True once its outcome has arrived, though perhaps not yet been delivered."""
+        """True once its outcome has arrived, even if it is not delivered yet."""
 
     @property
     def small(self) -> bool:
-        """Tell whether it may be sent ahead of its time."""
+        """Tell whether it may be sent to a worker that is still busy."""
         return len(self.parts) == 1 and len(self.parts[0]) < _SMALL
 
     def cancel(self) -> bool:

@@ -24,16 +24,16 @@ class Worker:
     """A worker process in a session of its own. The pool holds its lock around every call."""
 
     def __init__(self, environment: Mapping[str, str] | None) -> None:
-        """Start the process. Raises OSError where the system has no room for another."""
+        """Start the process. Raises OSError if the system cannot start another."""
         self.given: deque[Task] = deque()
-        """The tasks it was sent and has not answered, in order: the first is running, or about to."""
+        """The tasks sent to it without an answer yet, in order: the first is running, or about to."""
         self.ready = False
         self.slow = False
-        """The present task takes long, so nothing more is sent ahead."""
+        """The current task takes long, so no more tasks are sent ahead."""
         self.leaving = False
-        """A thread is ending it, and settles its task."""
+        """A thread is ending it, and sets the outcome of its task."""
         self.watched = 0
-        """The events for which the pool's selector watches it."""
+        """The events that the pool's selector watches for it."""
         self.since = time.monotonic()
         self._inbox = Inbox()
         self._outbox: deque[memoryview] = deque()
@@ -78,14 +78,14 @@ class Worker:
         self.flush()
 
     def flush(self) -> None:
-        """Send as much as the other side takes."""
+        """Send as much as the other side accepts."""
         while self._outbox:
             piece = self._outbox[0]
             try:
                 sent = self.channel.send(piece)
             except BlockingIOError:
                 return
-            except OSError:  # it is gone, which its end will tell
+            except OSError:  # it is gone, which the pool notices by its end
                 self._outbox.clear()
                 return
             if sent == len(piece):
@@ -99,7 +99,7 @@ class Worker:
         return bool(self._outbox)
 
     def recall(self) -> list[Task]:
-        """Take back what has not begun, in order. When this returns, at most one task is running, and it begins no other."""
+        """Take back the tasks that have not begun, in order. After this, at most one task is running, and no other begins."""
         try:
             count = len(os.read(self._tokens, 1 << 16)) // TOKEN.size
         except BlockingIOError:
@@ -110,7 +110,7 @@ class Worker:
         return back
 
     def receive(self) -> list[tuple[Task, Frame]]:
-        """Return the tasks answered by now, with their answers. Raises EOFError when the other side has closed."""
+        """Return the newly answered tasks, with their answers. Raises EOFError when the other side has closed."""
         answered: list[tuple[Task, Frame]] = []
         try:
             for frame in self._inbox.receive(self.channel):
@@ -122,7 +122,7 @@ class Worker:
                     answered.append((self._answered(), frame))
         except BlockingIOError:
             return answered
-        except (OSError, MemoryError) as error:  # it broke off, or its answer has no room here
+        except (OSError, MemoryError) as error:  # the connection broke, or the answer does not fit into memory
             raise EOFError from error
         if answered:
             self.since = time.monotonic()
@@ -137,7 +137,7 @@ class Worker:
         return task
 
     def drain(self) -> list[tuple[Task, Frame]]:
-        """Return all answers that have arrived, which could be the last."""
+        """Return all answers that have arrived."""
         answered: list[tuple[Task, Frame]] = []
         try:
             while readable(self.channel.fileno(), 0):
@@ -149,16 +149,16 @@ class Worker:
     # --- ending it
 
     def release(self) -> None:
-        """Close its queue: it ends by itself once it has done what it was given."""
+        """Close its queue: it exits after its last task."""
         if self._numbers >= 0:
             os.close(self._numbers)
             self._numbers = -1
 
     def signal(self, number: int) -> None:
-        """Send a signal to it and everything it started. Only before `reap`: afterwards the process id may be another's."""
+        """Send a signal to it and its child processes. Only before `reap`: afterwards the process id may be reused."""
         try:
             os.killpg(self.process.pid, number)
-        except (ProcessLookupError, PermissionError):  # gone; macOS says it the second way
+        except (ProcessLookupError, PermissionError):  # gone; macOS raises the second
             pass
 
     def wait(self, seconds: float) -> bool:
@@ -172,7 +172,7 @@ class Worker:
         return True
 
     def kill(self, grace: float) -> None:
-        """End it and everything it started, by SIGTERM and after the grace by SIGKILL; return when it is gone."""
+        """End it and its child processes, by SIGTERM and after the grace by SIGKILL; return when they are gone."""
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
         self.wait(grace)
@@ -180,12 +180,12 @@ class Worker:
         machine.await_group(self.process.pid, _GONE)
 
     def reap(self) -> int:
-        """Kill what is left of it and of what it started; return its exit status, or minus the number of the signal that ended it."""
+        """Kill the rest of its process group; return its exit status, or minus the number of the signal that ended it."""
         self.signal(signal.SIGKILL)
         return self.process.wait()
 
     def close(self) -> None:
-        """Close all descriptors, which ends the process if it still lives."""
+        """Close all descriptors, which ends the process if it still runs."""
         self.release()
         self.channel.close()
         for descriptor in (self._tokens, self._life, self.pidfd):
@@ -199,7 +199,7 @@ def _start(channel: int, tokens: int, life: int, environment: Mapping[str, str] 
     program = (
         f"import sys; sys.path[:] = {path!r}; from persistable.executors.processes.child import main; main({channel}, {tokens}, {life})"
     )
-    flags: list[str] = vars(subprocess)["_args_from_interpreter_flags"]()  # private, but multiprocessing lives by it too
+    flags: list[str] = vars(subprocess)["_args_from_interpreter_flags"]()  # private, but multiprocessing uses it too
     return subprocess.Popen(
         [sys.executable, *flags, "-c", program],
         stdin=subprocess.DEVNULL,
@@ -210,7 +210,7 @@ def _start(channel: int, tokens: int, life: int, environment: Mapping[str, str] 
 
 
 def _pidfd(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when the process ends; None where the system has no such thing."""
+    """Return a descriptor that becomes readable when the process ends; None if the system has no pidfd."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -16,12 +16,12 @@ from persistable.executors import calls, notes
 LARGE = 1 << 20
 """Bytes from which a buffer is put into Ray's object store once and passed by reference."""
 OVERDUE = 0.5
-"""Seconds after which a batch says how far it is, and gives back the tasks that it has not begun."""
+"""Seconds after which a batch publishes its progress, and releases the tasks that it has not begun."""
 NAMESPACE = "persistable"
-"""Part of Ray's key-value store that holds the `Progress` of batches, under their names."""
+"""Namespace in Ray's key-value store for the `Progress` of batches, by their names."""
 
 LOOK = 0.25
-"""Seconds between two looks for batches that take long, and for notes."""
+"""Seconds between two checks for slow batches and for notes."""
 NOTES = "notes-"
 """Prefix of the names of notes, before the name of their batch."""
 
@@ -30,7 +30,7 @@ _SENT = 1 << 20  # bytes of outcomes after which a batch begins no further task
 _PATIENCE = 10.0  # seconds for killed processes to go
 
 Packed = tuple[bytes | int, tuple[int, ...]]
-"""A pickle, or the position of a buffer that holds it; and the positions of the buffers that it refers to."""
+"""A pickle, or the position of a buffer with it, and the positions of the buffers that it refers to."""
 Ended = tuple[bool, bytes]
 """True and the pickled result of a task, or False and its pickled error."""
 
@@ -44,8 +44,8 @@ class BatchRequest(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """Result of a batch: its seconds, the outcomes of the tasks that it performed, the buffers of the last one's result, and how many notes
-    it has sent."""
+    """Result of a batch: its seconds, the outcomes of the tasks that it performed, the buffers of the last one's result, and the number of
+    notes that it has sent."""
 
     seconds: float
     outcomes: list[Ended]
@@ -54,7 +54,7 @@ class BatchResult(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Progress of a batch that takes long: outcomes so far, and the process that performs the next task, its last."""
+    """Progress of a slow batch: outcomes so far, and the process that performs the next task, its last."""
 
     outcomes: list[Ended]
     node: str
@@ -90,7 +90,7 @@ def run_batch(request: bytes, *buffers: Any) -> BatchResult:
 
 
 class _Posted:
-    """Notes of a batch, which wait in the key-value store until the driver looks."""
+    """Notes of a batch, which are stored in the key-value store until the driver reads them."""
 
     def __init__(self, name: str) -> None:
         self.count = 0
@@ -99,7 +99,7 @@ class _Posted:
         self._lock = threading.Lock()
 
     def note(self, data: bytes) -> bool:
-        """Send a note, from any thread, but not from what a task has forked."""
+        """Send a note, from any thread, but not from a process that a task has forked."""
         if os.getpid() != self._process:
             return False
         with self._lock:
@@ -109,7 +109,7 @@ class _Posted:
 
 
 class _Performed:
-    """Outcomes of a batch, which a thread publishes as `Progress` once a task takes long."""
+    """Outcomes of a batch, which a thread publishes as `Progress` when a task takes long."""
 
     def __init__(self, name: str) -> None:
         self.outcomes: list[Ended] = []
@@ -131,7 +131,7 @@ class _Performed:
         with self._lock:
             published, self._closed = self._closed, True
         if published:
-            kv_remove(self._name)  # before this process begins anything else: see `kill`
+            kv_remove(self._name)  # before this process begins another task: see `kill`
 
     def _publish(self) -> None:
         with self._lock:
@@ -153,7 +153,7 @@ def node_id() -> str:
 
 
 def kill(batch: str, pid: int) -> None:
-    """End the process of this node that performs the batch, and all that it started; return when they are gone."""
+    """End the process of this node that performs the batch, and its child processes; return when they are gone."""
     psutil: Any = need("psutil", "psutil", "ray", "RayExecutor")
     try:
         worker = psutil.Process(pid)
@@ -175,10 +175,10 @@ def kill(batch: str, pid: int) -> None:
 
 
 def _runs(process: Any) -> bool:
-    """Tell whether it still runs: a zombie does not, and may stay where nobody waits for it."""
+    """Tell whether it still runs: a zombie does not, and may remain if its parent does not wait for it."""
     try:
         return process.is_running() and process.status() not in ("zombie", "dead")
-    except Exception:  # noqa: BLE001 - psutil's errors, which all say that it is gone
+    except Exception:  # noqa: BLE001 - psutil's errors, which all mean that it is gone
         return False
 
 
@@ -186,7 +186,7 @@ def _runs(process: Any) -> bool:
 
 
 def kv_put(name: str, data: bytes) -> None:
-    """Store `data`, readable from all that is connected to the cluster."""
+    """Store `data`, readable by all processes connected to the cluster."""
     _values()._internal_kv_put(name, data, namespace=NAMESPACE)
 
 

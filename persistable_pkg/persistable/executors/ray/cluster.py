@@ -1,4 +1,4 @@
-"""The connection to Ray, shared by all executors of this process, and what the cluster has to offer."""
+"""The connection to Ray, shared by all executors of this process, and the resources of the cluster."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 from persistable.errors import Infeasible, RunError, need
 from persistable.executors.resources import Resources
 
-_FRESH = 5.0  # seconds for which a look at the nodes is good
+_FRESH = 5.0  # seconds for which the list of nodes is cached
 _ANSWER = 30.0  # seconds within which a node performs a call
 _STARTS = 3  # tries to start a local Ray
-_PARTS = ("/ray/core/src/ray/", "/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/")  # programs of Ray's own
+_PARTS = ("/ray/core/src/ray/", "/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/")  # paths in the commands of Ray's own processes
 _QUIET = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
 
 _lock = threading.Lock()
@@ -48,7 +48,7 @@ class Cluster:
         return float(sum(node["Resources"].get(name, 0) for node in self.nodes()))
 
     def options(self, resources: Resources | None) -> dict[str, Any]:
-        """Return `resources` as options of a Ray task. Raises Infeasible where no node has them."""
+        """Return `resources` as options of a Ray task. Raises Infeasible if no node has them."""
         if resources is None:
             resources = Resources()
         gpus = resources.gpus if resources.gpus < 1 else math.ceil(resources.gpus)  # Ray gives parts of one GPU only
@@ -64,7 +64,7 @@ class Cluster:
         return {name: amount for name, amount in options.items() if amount or name == "num_cpus"} | ({"resources": own} if own else {})
 
     def slots(self, options: Mapping[str, Any]) -> float:
-        """Return how many tasks with these options fit at the same time."""
+        """Return the number of tasks with these options that fit at the same time."""
         wanted = {"CPU": options.get("num_cpus"), "GPU": options.get("num_gpus"), "memory": options.get("memory")}
         wanted |= options.get("resources", {})
         asked = {name: amount for name, amount in wanted.items() if amount}
@@ -87,20 +87,20 @@ class Cluster:
         )
 
     def call_on(self, node: str, function: Callable[..., None], *args: Any) -> None:
-        """Call the function on one of the nodes, also where all that it has is in use."""
+        """Call the function on one of the nodes, even if all its resources are in use."""
         affinity = need("ray.util.scheduling_strategies", "ray", "ray", "RayExecutor").NodeAffinitySchedulingStrategy
         remote = self.ray.remote(function).options(num_cpus=0, max_retries=2, scheduling_strategy=affinity(node, soft=False))
         self.ray.get(remote.remote(*args), timeout=_ANSWER)
 
     def is_here(self, node: str) -> bool:
-        """Tell whether this process is on that node; False where it is connected from outside."""
+        """Tell whether this process is on that node; False if it is connected from outside."""
         with contextlib.suppress(Exception):
             if not need("ray.util.client", "ray", "ray", "RayExecutor").ray.is_connected():
                 return bool(self.ray.get_runtime_context().get_node_id() == node)
         return False
 
     def leave(self) -> None:
-        """Called once by each who was given this; the last one ends what was started here."""
+        """Remove a user of this connection; the last one shuts Ray down if it was started or connected here."""
         with _lock:
             self._users -= 1
             if self._users == 0 and self in _ours:
@@ -108,13 +108,13 @@ class Cluster:
                 self.ray.shutdown()
 
     def enter(self) -> Cluster:
-        """Called once for each who is given this."""
+        """Add a user of this connection."""
         self._users += 1
         return self
 
 
 def join(address: str | None, options: Mapping[str, Any]) -> Cluster:
-    """Connect, or use the connection there is. Raises RuntimeError where that is another one than was asked for."""
+    """Connect, or use the existing connection. Raises RuntimeError if that is to another cluster than requested."""
     cluster = Cluster(address, options)
     ray = cluster.ray
     with _lock:
@@ -128,7 +128,7 @@ def join(address: str | None, options: Mapping[str, Any]) -> Cluster:
                 f"this process is already connected to Ray at {_where(ray)}, and can be connected to one cluster at a time: RayExecutor() "
                 f"without an address and options uses it; ray.shutdown() ends it"
             )
-        _ours.clear()  # somebody else has shut Ray down
+        _ours.clear()  # Ray was shut down elsewhere
         wanted = address or os.environ.get("RAY_ADDRESS") or "local"
         quiet = {**_QUIET, "include_dashboard": False} if wanted == "local" else dict(_QUIET)
         with _no_usage_stats():
@@ -138,7 +138,7 @@ def join(address: str | None, options: Mapping[str, Any]) -> Cluster:
 
 
 def _init(ray: Any, wanted: str, options: Mapping[str, Any]) -> None:
-    """Connect. Ray gives a start 30 seconds, too few on a busy machine, and leaves behind what it had begun: so a start has several."""
+    """Connect, with retries: a start of Ray times out after 30 seconds, too few on a busy machine, and leaves processes behind."""
     psutil = need("psutil", "psutil", "ray", "RayExecutor")
     before = {child.pid for child in psutil.Process().children()}
     for left in reversed(range(_STARTS)):
@@ -157,7 +157,7 @@ def _init(ray: Any, wanted: str, options: Mapping[str, Any]) -> None:
 
 
 def _clear(psutil: Any, before: set[int]) -> None:
-    """End the processes that a failed start of Ray has left behind, and nothing else that was started meanwhile."""
+    """End the processes that a failed start of Ray has left behind, and no others started meanwhile."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if child.pid not in before and any(part in word for word in child.cmdline() for part in _PARTS):

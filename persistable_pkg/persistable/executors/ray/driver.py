@@ -1,7 +1,7 @@
-"""The driver's side of `RayExecutor`: a queue, a bounded number of batches at Ray, and one thread that turns their reports into results.
+"""The driver's side of `RayExecutor`: a queue, a bounded number of batches at Ray, and one thread that sets outcomes from their reports.
 
-A task is sent until it is answered. Where a worker dies, or is killed, the tasks that it had not answered are sent again, in ever smaller
-batches: one that was alone has brought its end about itself.
+A task is sent until it is answered. If a worker dies, or is killed, its tasks without an answer are sent again, in ever smaller batches: a
+task that was alone in its batch is itself the cause.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from persistable.executors.ray.cluster import Cluster
 from persistable.executors.ray.objects import BatchPacker, ObjectCache
 from persistable.executors.ray.tasks import Batch, Group, Task
 
-_TRIES = 3  # times that a task which was alone is sent again because its node was lost, or a worker was killed for another's sake
-_FEW = 16  # tasks of a batch that go one by one after it has died
+_TRIES = 3  # times that a task alone in its batch is sent again after a lost node, or a worker killed for another task
+_FEW = 16  # maximum tasks of a dead batch that are sent one by one
 _PATIENCE = 60.0  # seconds that `stop` waits for Ray to notice
-# Seconds within which a batch that takes long says so; one that is not to be performed any more, and has not, waits at Ray and is cancelled
-# there. One that is on its way to a worker must not be: Ray 2.60 fails it, and when the worker's answer comes too it ends this process, the
-# user's program. Nor one that is about to end: the worker is killed that does the next one by then.
+# Seconds within which a slow batch publishes its progress; a stopped one without progress waits at Ray and is cancelled there. One on its
+# way to a worker must not be cancelled: Ray 2.60 fails it, and when the worker's answer arrives too it ends this process, the user's
+# program. Nor must one that is about to end: the worker that performs the next one by then would be killed.
 _IN_FLIGHT = 2 * OVERDUE
 
 
 class Driver:
-    """Queue and thread of a `RayExecutor`. All state that is shared with callers changes under the lock; all else belongs to the thread."""
+    """Queue and thread of a `RayExecutor`. State shared with callers is guarded by the lock; all other state belongs to the thread."""
 
     def __init__(self, cluster: Cluster, max_pending: int | None) -> None:
         self.cluster = cluster
@@ -96,15 +96,15 @@ class Driver:
         if waits:
             task.fail(futures.CancelledError())
             return True
-        if batch is not None:  # else its answer is being unpacked, or another thread has stopped it
+        if batch is not None:  # otherwise its answer is being unpacked, or another thread has stopped it
             self._events.put(partial(self._end_stopped, batch))
         if threading.current_thread() is self._thread:
-            return True  # called from a callback of a future: it happens, but not while this waits
+            return True  # called from a callback of a future: waiting here would block the stop
         futures.wait([task], timeout=_PATIENCE)
         return task.done() and isinstance(_error(task), futures.CancelledError)
 
     def close(self, cancel: bool = False) -> None:
-        """Take no more; end when everything that was taken has ended."""
+        """Accept no more tasks; end when all accepted ones have ended, or with `cancel` those that have begun."""
         with self._lock:
             self._closing = True
             dropped = [task for group in self._groups.values() for task in group.waiting if not task.begun] if cancel else []
@@ -122,7 +122,7 @@ class Driver:
         try:
             while self._step():
                 pass
-        except Exception as error:  # noqa: BLE001 - tolerated: no task may wait for ever
+        except Exception as error:  # noqa: BLE001 - any error must be set on the tasks, or they would block forever
             self._give_up(error)
         finally:
             if self.cluster.connected:
@@ -190,7 +190,7 @@ class Driver:
             assert task.call is not None
             try:
                 packer.add(*task.call)
-            except Exception as error:  # noqa: BLE001 - whatever somebody's class does when it is pickled
+            except Exception as error:  # noqa: BLE001 - pickling an object may raise anything
                 task.fail(error)
                 continue
             packed.append(task)
@@ -213,7 +213,7 @@ class Driver:
             batch.group.at_ray -= 1
 
     def _requeue(self, tasks: Iterable[Task]) -> None:
-        """Put tasks back to the head of the queue; those that were stopped are cancelled."""
+        """Put tasks back at the head of the queue; those that were stopped are cancelled."""
         unwanted: list[Task] = []
         with self._lock:
             for task in reversed(list(tasks)):
@@ -225,7 +225,7 @@ class Driver:
         for task in unwanted:
             task.fail(futures.CancelledError())
 
-    # --- what becomes of a batch
+    # --- results of a batch
 
     def _answered(self, batch: Batch, answer: futures.Future[Any]) -> None:
         error = answer.exception()
@@ -290,7 +290,7 @@ class Driver:
             self._end_stopped(batch)
 
     def _deliver(self, name: str) -> None:
-        """Deliver the notes of batches whose names begin so, in the order in which they were sent."""
+        """Deliver the notes of batches whose names begin with `name`, in the order in which they were sent."""
         for note in sorted(remote.kv_names(f"{NOTES}{name}")):
             data = remote.kv_get(note)
             if data is not None:
@@ -298,7 +298,7 @@ class Driver:
             remote.kv_remove(note)
 
     def _read_progress(self, batch: Batch) -> None:
-        """Settle the tasks that a batch which takes long has performed, and queue again those that it will not."""
+        """Settle the tasks that a slow batch has performed, and queue those again that it will not perform."""
         data = None if batch.progress is not None else remote.kv_get(batch.name)
         if data is None:
             return

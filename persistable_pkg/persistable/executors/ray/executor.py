@@ -24,29 +24,29 @@ _watching = False
 class RayExecutor(DrivenExecutor[Driver]):
     """A `concurrent.futures.Executor` whose tasks run on Ray. Needs the extra ``ray``, here and on the nodes.
 
-    address: where the cluster is, as for ``ray.init``: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, or ``"local"`` to start one on
-    this machine. None: the cluster this process is already connected to, else ``$RAY_ADDRESS``, else a local one. num_cpus and `init`:
-    passed to ``ray.init``. Nothing happens before the first task; what was started or connected here is left again by `shutdown`.
+    address: of the cluster, as for ``ray.init``: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, or ``"local"`` to start one on this
+    machine. None: the cluster this process is already connected to, else ``$RAY_ADDRESS``, else a local one. num_cpus and `init`: passed to
+    ``ray.init``. Nothing happens before the first task; `shutdown` ends the instance or connection that was made here.
 
     max_pending: the number of batches at Ray at a time; the others wait here, where they can be cancelled. Default: as many as the cluster
-    can run at once, twice that for short tasks. Give more on a cluster that grows with what waits in its queue.
+    can run at once, twice that for short tasks. Give more on a cluster that grows with its queue.
 
     `cpus`, `memory` and `gpus` of a task's `Resources` become Ray's ``num_cpus``, ``memory`` and ``num_gpus`` (1 CPU by default); more than
-    one GPU is rounded up. A counter such as ``db=1`` becomes a resource of Ray only where a node declares one of that name: it then limits
-    all who use the cluster; otherwise it is for `run` to count. `time` is the caller's business; tasks that have one go to Ray one by one
-    and only when there is room, so that "running" means running.
+    one GPU is rounded up. A counter such as ``db=1`` becomes a resource of Ray only if a node declares one of that name: it then limits all
+    users of the cluster; otherwise `run` counts it. `time` is enforced by the caller; tasks that have one are sent to Ray one by one and
+    only when there is room, so that "running" means running.
 
-    Short tasks travel in batches, whose size follows from how long the last ones took. Functions and arguments are pickled when their
-    task goes to Ray, not when it is submitted: leave what you hand over as it is until then. Arrays and bytes of 1 MB and more are put
-    into Ray's object store once; arrays arrive as read-only maps of it, as do those in results.
+    Short tasks are sent in batches, sized by the duration of the last ones. Functions and arguments are pickled when their task is sent to
+    Ray, not when it is submitted: do not change them until then. Arrays and bytes of 1 MB and more are put into Ray's object store once;
+    arrays arrive as read-only maps of it, as do those in results.
 
-    A task whose process dies fails with WorkerDied. Tasks that shared its batch and were not answered yet run again, in smaller batches,
-    and so does it, until it is alone: each runs *at least* once, and more than once only where a worker or a node was lost. `run` makes no
-    payload twice for that, since what was committed is found. A task that has a `time` shares no batch, and is not repeated. When a whole
-    node is lost, what ran there and had not reported its result is performed again elsewhere, up to three times.
+    A task whose process dies fails with WorkerDied. The tasks in its batch without an answer yet run again, in smaller batches, and so does
+    it, until it is alone: each runs *at least* once, and more than once only if a worker or a node was lost. `run` generates no payload
+    twice then, since committed payloads are found. A task that has a `time` shares no batch, and is not repeated. When a whole node is
+    lost, its tasks without a result are performed again elsewhere, up to three times.
 
-    `stop` kills the process of a task with all that it started and that still has a parent; a task that has just gone to Ray, or waits
-    there, is given up after about a second.
+    `stop` kills the process of a task with its descendants that still have a parent; a task that was just sent to Ray, or waits there, is
+    given up after about a second.
     """
 
     name: ClassVar[str] = "ray"
@@ -89,7 +89,7 @@ class RayExecutor(DrivenExecutor[Driver]):
 
 
 def _watch(driver: Driver) -> None:
-    """Have the program end after its tasks, as with the executors of the standard library, and before Ray's own shutdown."""
+    """Make the program wait for its tasks at exit, as executors of the standard library do, before Ray's own shutdown."""
     global _watching
     _drivers.add(driver)
     if not _watching:

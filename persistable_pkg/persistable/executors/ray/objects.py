@@ -1,4 +1,4 @@
-"""Large buffers in Ray's object store: put there once, passed by reference ever after."""
+"""Large buffers in Ray's object store: put there once, and passed by reference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from persistable.executors.calls import Buffer, pack
 from persistable.executors.ray.batch import LARGE, BatchRequest, Packed
 from persistable.params.hashing import max_threads
 
-_MANY = 1000  # parts of a list, tuple or dict beyond which it is not looked through for large bytes
-_BYTES = 4 << 20  # pickled calls of one batch, beyond its first
-_PLAIN = frozenset({type(None), bool, int, float, str})  # what is never large and imports nothing
+_MANY = 1000  # maximum length of a list, tuple or dict that is searched for large bytes
+_BYTES = 4 << 20  # maximum bytes of the pickled calls of one batch, beyond its first
+_PLAIN = frozenset({type(None), bool, int, float, str})  # types that are never large and need no import
 
 
 class CachedBuffer:
@@ -34,9 +34,9 @@ class _Bytes:
 
 
 class ObjectCache:
-    """Cache of the buffers put into the object store, by content, for as long as the object it was put for is alive or a task needs it.
+    """Cache of the buffers in the object store, by content, each kept as long as its owner is alive or a task needs it.
 
-    Buffers that cannot change are recognised by the object they belong to; the others are hashed each time, so that a change is seen.
+    Immutable buffers are recognised by their owner; the others are hashed each time, to notice changes.
     """
 
     def __init__(self, ray: Any) -> None:
@@ -57,13 +57,13 @@ class ObjectCache:
             held = self._by_content[digest] = CachedBuffer(self._ray.put(_array(view)))
         try:
             self._by_owner[key] = weakref.ref(owner, lambda _: self._by_owner.pop(key, None)), held
-        except TypeError:  # bytes cannot be watched: held by the tasks alone
+        except TypeError:  # bytes have no weak references: only tasks keep it
             pass
         return held
 
 
 class BatchPacker:
-    """Packs a batch: functions once each, arguments each for itself, so that tasks share nothing that one of them may change."""
+    """Packs a batch: each function once, arguments separately, so that tasks share no mutable objects."""
 
     def __init__(self, cache: ObjectCache) -> None:
         self._cache = cache
@@ -79,7 +79,7 @@ class BatchPacker:
         return self._size > _BYTES
 
     def add(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add a call. Raises what pickling raises; the batch is then as before."""
+        """Add a call. Raises the errors of pickling; the batch is then unchanged."""
         place = self._functions.get(id(fn))
         if place is None:
             packed = self._pack(fn)
@@ -92,7 +92,7 @@ class BatchPacker:
         return pickle.dumps(BatchRequest(name, self._packed, self._calls), 5)
 
     def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed | None:
-        """Pack plain arguments, as most tiny tasks have; None where there are others."""
+        """Pack plain arguments, as most tiny tasks have; None if there are others."""
         if not (_PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwargs.values()))):
             return None
         data = pickle.dumps((args, kwargs), 5)
@@ -144,7 +144,7 @@ _CONTAINERS: dict[type, Callable[[Any], Any]] = {
 
 
 def _owner(view: memoryview) -> tuple[Any, bool]:
-    """Return the object whose memory this is, and whether it can never change."""
+    """Return the object that owns this memory, and whether it is immutable."""
     owner: Any = view.obj
     frozen = view.readonly
     while type(owner).__module__ == "numpy" and getattr(owner, "base", None) is not None:

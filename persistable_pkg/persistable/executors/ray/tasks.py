@@ -1,4 +1,4 @@
-"""Tasks, groups of those that ask for the same resources, and batches of them at Ray."""
+"""Tasks, groups of those with the same resources, and batches of them at Ray."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from persistable.executors.ray.batch import BatchResult, Ended, Progress
 from persistable.executors.ray.objects import CachedBuffer
 from persistable.executors.sizing import ChunkSizer
 
-_WORK = 0.075  # seconds of work that a batch aims at
+_WORK = 0.075  # target seconds of work of a batch
 _LEAST = 0.004  # seconds of work that are not worth two batches
 _MOST = 10_000  # tasks of a batch
-_SHORT = 0.1  # tasks shorter than this are worth having more batches at Ray than can run, so that no worker waits for the next
+_SHORT = 0.1  # for shorter tasks, more batches are at Ray than can run, so that no worker waits for the next
 
 
 class Task(futures.Future[Any]):
     """A future and its call."""
 
-    # as attributes of the class they cost nothing to those of which nothing special becomes
+    # as class attributes, they cost nothing for ordinary tasks
     batch: Batch | None = None
     begun = False
     stopped = False
@@ -46,7 +46,7 @@ class Task(futures.Future[Any]):
 
 
 class Group:
-    """Tasks that ask for the same resources: they share batches, whose size follows from how long the last ones took."""
+    """Tasks with the same resources: they share batches, sized by the duration of the last ones."""
 
     def __init__(self, remote: Any, options: Mapping[str, Any], alone: bool) -> None:
         self.remote = remote
@@ -59,11 +59,11 @@ class Group:
         self.window = 1
 
     def learn(self, report: BatchResult) -> None:
-        """Take into account how long a batch took."""
+        """Update the average duration by that of a batch."""
         self.sizer.saw(report.seconds / len(report.outcomes))
 
     def measure(self, slots: float, asked: int | None, most: int) -> None:
-        """Set how many batches may be at Ray: by default those that can run, so that the tasks that wait can still be cancelled."""
+        """Set the maximum number of batches at Ray: by default those that can run, so that waiting tasks can still be cancelled."""
         self.slots = max(1, int(min(slots, most)))
         extra = self.slots if self.sizer.seconds is not None and self.sizer.seconds < _SHORT else 0
         self.window = self.slots if self.alone else asked or self.slots + extra
@@ -93,5 +93,5 @@ class Batch:
         self.cancelled = False
 
     def own(self, start: int = 0) -> list[Task]:
-        """Return its tasks from a position on that it still has to answer."""
+        """Return its tasks from position `start` on without an answer yet."""
         return [task for task in self.tasks[start:] if task.batch is self]

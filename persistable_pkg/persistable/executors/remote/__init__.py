@@ -1,1 +1,1 @@
-"""Base of executors whose jobs run elsewhere, and keep their state in files there: SSH, Slurm, Kubernetes."""
+"""Base of executors whose jobs run on other machines, and keep their state in files there: SSH, Slurm, Kubernetes."""

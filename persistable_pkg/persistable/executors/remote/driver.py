@@ -1,4 +1,4 @@
-"""The driver's side of `RemoteExecutor`: a queue, the jobs under way, and one thread between the engine and the futures."""
+"""The driver's side of `RemoteExecutor`: a queue, the jobs in flight, and one thread between the engine and the futures."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from persistable.executors.remote.tasks import Call, Group, Task
 from persistable.executors.resources import Resources
 
 _LOGGER = logging.getLogger("persistable")
-_LASTING = 30.0  # seconds that the end of a job may take to be told after it was killed
-_PATIENCE = 600.0  # seconds for which files that cannot be read, as on a network that is down, are looked for again
-_LATE = 1.0  # seconds without an answer after which the calls that a job has not begun go to others
+_LASTING = 30.0  # seconds that the report of a job's end may take after it was killed
+_PATIENCE = 600.0  # seconds for which reading files is retried, as while a network is down
+_LATE = 1.0  # seconds without an answer after which the calls that a job has not begun are given to others
 
 
 class Driver:
-    """Queue and thread. What callers see too changes under the lock; all else belongs to the thread."""
+    """Queue and thread. State shared with callers is guarded by the lock; all other state belongs to the thread."""
 
     def __init__(self, engine: Engine, settings: Request) -> None:
         self._engine = engine
@@ -43,7 +43,7 @@ class Driver:
         self._closing = False
         self._troubled: float | None = None
         self._at_end: list[Callable[[], object]] = [engine.close]
-        self._foreign: set[Job] = set()  # adopted, and nobody has asked for any of their calls
+        self._foreign: set[Job] = set()  # adopted, without a task for any of their calls
         for job in engine.adopt():
             self._tasks[job] = {}
             self._foreign.add(job)
@@ -56,11 +56,11 @@ class Driver:
     # --- called by anyone
 
     def wake(self) -> None:
-        """Have the thread look at once."""
+        """Wake the thread."""
         self._events.put(None)
 
     def submit(self, call: Call, identity: str | None, resources: Resources | None, place: object = None) -> Task:
-        """Queue a call, or take over one of that identity that a driver before this one has launched."""
+        """Queue a call, or take over one with that identity that an earlier driver has launched."""
         with self._lock:
             if self._closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -79,12 +79,12 @@ class Driver:
         return task
 
     def require(self, file: str, remove: Callable[[], object]) -> None:
-        """Have workers refuse jobs where they do not see `file`, which is removed at the end."""
+        """Make workers refuse jobs unless they see `file`, which `remove` removes at the end."""
         self._settings = self._settings._replace(seen=[*self._settings.seen, file])
         self._at_end.append(remove)
 
     def withdraw(self, task: Task) -> bool:
-        """Take a task out of the queue; False where the engine has it, or has had it."""
+        """Remove a task from the queue; False if it is or was at the engine."""
         with self._lock:
             if task.job is not None or task.done():
                 return False
@@ -94,7 +94,7 @@ class Driver:
             return False
 
     def stop(self, task: Task) -> bool:
-        """End a task that the engine has; False if it has ended before. Returns when its processes are gone."""
+        """End a task at the engine; False if it has ended before. Returns when its processes are gone."""
         ended = threading.Event()
         stopped: list[bool] = []
 
@@ -111,7 +111,7 @@ class Driver:
         return bool(stopped and stopped[0])
 
     def close(self, cancel: bool = False) -> None:
-        """Take no more tasks; the thread ends when it has settled those it has, or those that have begun."""
+        """Accept no more tasks; the thread ends when it has settled the accepted ones, or with `cancel` those that have begun."""
         dropped: list[Task] = []
         with self._lock:
             self._closing = True
@@ -151,7 +151,7 @@ class Driver:
             return any(group.waiting for group in self._groups.values()) or not self._tasks.keys() <= self._foreign
 
     def _attend(self, seconds: float | None) -> None:
-        """Wait for an event, and do all there are."""
+        """Wait for an event, and handle all pending ones."""
         try:
             act = self._events.get(timeout=seconds)
         except Empty:
@@ -168,7 +168,7 @@ class Driver:
         for group in list(self._groups.values()):
             if not group.waiting:
                 continue
-            # a look into a store is no work, and does not wait for a slot
+            # checking a store needs no slot
             room = len(group.waiting) if group.place is not None else self._engine.room(group.resources, self._tasks)
             with self._lock:
                 started = {self._job(group, tasks): tasks for tasks in group.take(room, self._engine.slots)}
@@ -186,7 +186,7 @@ class Driver:
     def _start(self, started: dict[Job, list[Task]]) -> None:
         try:
             self._engine.launch(list(started))
-        except Exception as error:  # noqa: BLE001 - the engine's own: it takes no jobs, or is not there
+        except Exception as error:  # noqa: BLE001 - errors of the engine, which refuses jobs or is unavailable
             for tasks in started.values():
                 self._settle((task, None, portable(error)) for task in tasks)
             return
@@ -205,7 +205,7 @@ class Driver:
                 self._take_back(job)
 
     def _reports(self, jobs: Collection[Job]) -> Iterator[Report]:
-        """Give what is new of these jobs. Where that cannot be read it is read the next time, for a while."""
+        """Return the new reports of these jobs. If reading fails, it is retried at the next poll, for a while."""
         try:
             yield from self._engine.poll(jobs)
             self._troubled = None
@@ -242,13 +242,13 @@ class Driver:
         if task is None:
             return
         task.group.saw(answer.seconds)
-        if task.stopping:  # a call may return because processes that it has started were ended before its own
+        if task.stopping:  # a call may return because its child processes were ended before it
             self._settle([(task, None, stopped_error(task.name))])
         else:
             self._settle([(task, *unpacked(answer.went_well, answer.parts))])
 
     def _end(self, report: Report) -> None:
-        """Have what a job had not begun performed by another, and fail what it had begun and not answered."""
+        """Queue the calls again that an ended job had not begun, and fail those that it had begun and not answered."""
         job = report.job
         if self._tasks[job] and report.error is None:
             self._take_back(job)
@@ -280,33 +280,33 @@ class Driver:
                 task.group.waiting.appendleft(task)
         job.open.difference_update(back)
         if not job.open:
-            self._engine.kill([job])  # it may wait in a queue, with nothing left to do
+            self._engine.kill([job])  # it may wait in a queue without any calls left
 
     def _stop(self, task: Task) -> bool:
         job = task.job
         if task.done() or job is None:
             return self.withdraw(task) and task.discard()
-        self._take_back(job)  # no other task may begin on a worker about to be killed
+        self._take_back(job)  # no other task may begin on a worker that will be killed
         if task.job is None:
             return self.withdraw(task) and task.discard()
         held = self._tasks[job]
         last = max(held) if held else -1
-        if held.get(last) is not task:  # a later one has begun, so this one has ended, and its answer is under way
+        if held.get(last) is not task:  # a later one has begun, so this one has ended, and its answer will arrive
             self._await_end(job, task)
             return task.is_stopped
-        for report in self._reports([job]):  # what has been answered by now, it has done by itself
+        for report in self._reports([job]):  # a call answered by now has ended by itself
             self._take(report)
         if task.done():
             return task.is_stopped
         task.stopping = True
         self._engine.kill([job])
         self._await_end(job, task)
-        if self.withdraw(task):  # its job ended before it began it
+        if self.withdraw(task):  # its job ended before beginning it
             return task.discard()
         return task.is_stopped
 
     def _await_end(self, job: Job, task: Task) -> None:
-        """Take the answers of `job` until `task` has its outcome: an engine may tell of it a while after the processes are gone."""
+        """Take the answers of `job` until `task` has its outcome: an engine may report it a while after the processes are gone."""
         end = time.monotonic() + _LASTING
         while not task.done() and time.monotonic() < end:
             for report in self._reports([job]):

@@ -1,4 +1,4 @@
-"""`Engine`: the interface between `RemoteExecutor` and a place that runs jobs, such as hosts behind SSH or a Slurm cluster."""
+"""`Engine`: the interface between `RemoteExecutor` and a service that runs jobs, such as hosts behind SSH or a Slurm cluster."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from persistable.executors.remote.request import Answer
 from persistable.executors.resources import Resources
 
 WORTH = 5
-"""Times its overhead that a job should work."""
+"""Target duration of a job, in multiples of its overhead."""
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One process elsewhere, and the calls that it performs one after the other.
+    """One process on another machine, and the calls that it performs one after the other.
 
-    name: lower-case letters, digits and hyphens, unique. request: content of its file. identities: by which another driver recognises its
-    calls; None for those that nobody can ask for again. modules: of this package, which hold the functions that are called. place: whatever
-    the engine wants to remember, such as a host or a number. open: numbers of the calls that are neither answered nor taken back.
+    name: lower-case letters, digits and hyphens, unique. request: content of its file. identities: of its calls, for another driver to
+    recognise them; None for calls that cannot be taken over. modules: those of this package with the called functions. place: data of the
+    engine, such as a host or a number. open: numbers of the calls that are neither answered nor taken back.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Job:
 
 
 class Report(NamedTuple):
-    """State of a job, and what is new of it.
+    """State of a job, and its new answers.
 
     began: its process runs or has run. ended: it runs no more and will not again. exitcode: its exit status, or minus the number of the
-    signal that ended it; None if unknown. reason: why it ended, where the engine knows more than the exit status. output: the end of what
-    it printed, where it ended without all answers. error: of all calls without an answer, where it makes no sense to try any of them in
-    another job; None for WorkerDied, and that only for those that it had begun.
+    signal that ended it; None if unknown. reason: why it ended, if the engine knows more than the exit status. output: the end of its
+    output, if it ended without all answers. error: for all calls without an answer, if none of them should be retried in another job; None
+    for WorkerDied, and only for those that it had begun.
     """
 
     job: Job
@@ -55,24 +55,24 @@ class Report(NamedTuple):
 
 
 class Engine(ABC):
-    """A service that runs jobs. `open` is called by who submits first, all else by one thread; errors say where they happened."""
+    """A service that runs jobs. `open` is called by the thread that submits first, all else by one thread; errors name their place."""
 
     name: ClassVar[str]
     overhead: ClassVar[float]
-    """Seconds that a job costs besides its calls; decides how many calls share one."""
+    """Seconds that a job costs besides its calls; determines the number of calls in a job."""
     takes_back: ClassVar[bool] = True
-    """A call that a running job has not begun can be taken back at any time. Where not, only calls with an identity share a job: these are
-    of a run, which stops all of them or none."""
+    """A call that a running job has not begun can be taken back at any time. If not, only calls with an identity share a job: they
+    belong to a run, which stops all of them or none."""
     most_bytes: ClassVar[int] = 16 << 20
     """Bytes of the calls of a job, beyond the first."""
     interval: ClassVar[float]
-    """Seconds between two polls while jobs are under way."""
+    """Seconds between two polls while jobs are in flight."""
 
     @abstractmethod
     def open(self, wake: Callable[[], None]) -> None:
-        """Connect, and raise one clear error where that, or an interpreter or version there, does not do.
+        """Connect, and raise one clear error if that fails, or if the interpreter or a version there is unsuitable.
 
-        wake: may be called from any thread, to be polled at once.
+        wake: may be called from any thread, to request an immediate poll.
         """
 
     @property
@@ -82,10 +82,10 @@ class Engine(ABC):
 
     @abstractmethod
     def check(self, resources: Resources) -> None:
-        """Raise Infeasible for what can never be had here."""
+        """Raise Infeasible for resources that can never be available here."""
 
     def room(self, resources: Resources | None, under_way: Collection[Job]) -> int:
-        """Return how many more jobs with these resources may be launched beside those under way; by default, whatever they need."""
+        """Return the number of jobs with these resources that may be launched beside those in flight; by default, resources are ignored."""
         return max(0, self.slots - len(under_way))
 
     @abstractmethod
@@ -94,15 +94,15 @@ class Engine(ABC):
 
     @abstractmethod
     def poll(self, jobs: Collection[Job]) -> Iterable[Report]:
-        """Return what is new of these jobs, without waiting for anything to happen."""
+        """Return reports of the news of these jobs, without blocking."""
 
     @abstractmethod
     def withdraw(self, job: Job, numbers: Sequence[int]) -> Collection[int]:
-        """Take back calls of a job that it has not begun; returns those that it will never begin."""
+        """Take back calls of a job that it has not begun, and return those that it will never begin."""
 
     @abstractmethod
     def kill(self, jobs: Sequence[Job]) -> None:
-        """End jobs with all processes that they started; returns when these are gone, and `poll` says how they ended."""
+        """End jobs with all processes that they started; returns when these are gone, and `poll` reports how they ended."""
 
     @abstractmethod
     def forget(self, job: Job) -> None:
@@ -110,13 +110,13 @@ class Engine(ABC):
 
     @property
     def places(self) -> Sequence[tuple[str, object]]:
-        """The hosts on each of which it can be told, by a short call, whether a store is reached: names, and the `place` of jobs there."""
+        """The hosts on each of which a short call can check that a store is reachable: names, and the `place` of jobs there."""
         return ()
 
     def adopt(self) -> Iterable[Job]:
-        """Return jobs of drivers that are gone which have not ended: from now on they are this one's."""
+        """Take over the unfinished jobs of drivers that are gone, and return them."""
         return ()
 
     @abstractmethod
     def close(self) -> None:
-        """Disconnect, and remove what this driver keeps there."""
+        """Disconnect, and remove the files of this driver there."""

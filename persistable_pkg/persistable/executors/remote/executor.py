@@ -1,4 +1,4 @@
-"""Executor whose calls are performed by jobs that an engine runs elsewhere."""
+"""Executor whose calls are performed by jobs that an engine runs on other machines."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 
 class RemoteExecutor(DrivenExecutor[Driver]):
-    """Base of executors for engines that keep their jobs and the state of these in files elsewhere.
+    """Base of executors for engines that keep jobs and their state in files on other machines.
 
-    Short calls share a job, more of them the shorter they are. A call that takes its process down fails with WorkerDied; those that shared
-    its job and had not begun run in another. Where this process ends, jobs go on: calls of a run whose jobs still wait or run are taken
-    over by the next run that asks for them. A job that its engine begins anew, since its machine was needed or lost, goes on where it was.
+    Short calls share a job, more of them the shorter they are. A call that crashes its process fails with WorkerDied; calls of its job that
+    had not begun run in another. If this process ends, jobs continue: calls of a run whose jobs still wait or run are taken over by the
+    next run that needs them. A job that its engine restarts, since its machine was needed or lost, resumes where it stopped.
     """
 
     adopts: ClassVar[bool] = True
     task = Task
 
     def __init__(self, engine: Engine, settings: Request) -> None:
-        """engine: where jobs run. settings: what all their requests have in common."""
+        """engine: runs the jobs. settings: the common part of their requests."""
         super().__init__()
         self._engine = engine
         self.worth = WORTH * engine.overhead
@@ -62,7 +62,7 @@ class RemoteExecutor(DrivenExecutor[Driver]):
             self._engine.check(resources)
         try:
             parts = to_bytes(pack((fn, args, kwargs)))
-        except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
+        except Exception as error:  # noqa: BLE001 - pickling an object may raise anything
             return failed(error)
         return driver.submit(Call(name_of(fn), getattr(fn, "__module__", None) or "", parts), identity, resources)
 

@@ -1,4 +1,4 @@
-"""The files of one job, where its worker and its driver both reach them: in a folder, or under a prefix in a store."""
+"""The files of one job, reachable by its worker and its driver: in a folder, or under a prefix in a store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from persistable.stores.base import Store
 
 
 class JobFiles(ABC):
-    """Small files by name, as the worker of a job has them. Each is whole from the moment it is there."""
+    """Small files by name, as used by the worker of a job. Each is written atomically."""
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
@@ -23,7 +23,7 @@ class JobFiles(ABC):
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file unless there is one of that name; tell whether it was written. Of several who try, one succeeds."""
+        """Write a file unless there is one of that name; tell whether it was written. Of concurrent calls, one succeeds."""
 
     @abstractmethod
     def get(self, name: str) -> bytes:
@@ -102,4 +102,4 @@ class StoreFiles:
 
 
 SharedFiles: TypeAlias = FolderFiles | StoreFiles
-"""Files that a worker and its driver both reach."""
+"""Files that both a worker and its driver reach."""

@@ -1,7 +1,7 @@
-"""The jobs of one driver as folders, on a file system that workers and whoever attends to them share.
+"""The jobs of one driver as folders, on a file system that workers and the process attending to them share.
 
-jobs/NAME/     the files of a job, who it belongs to, and by what another driver recognises its calls
-drivers/NAME   what is known of a driver; locked for as long as somebody attends to its jobs
+jobs/NAME/     the files of a job, the name of its driver, and the identities of its calls drivers/NAME   the owner of a driver; locked
+while a process attends to its jobs
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from persistable.params.process import started
 
 _IDENTITIES = "identities"
 _OWNER = "owner"
-_LEFT = 600.0  # seconds after which jobs are taken over from a driver on another host, which may be there still
-_TRIES, _PAUSE = 100, 0.05  # seconds for a process that was ended to be gone
+_LEFT = 600.0  # seconds after which jobs are taken over from a driver on another host, which may still run
+_TRIES, _PAUSE = 100, 0.05  # tries and seconds between them for an ended process to be gone
 
 
 class Owner(NamedTuple):
@@ -42,14 +42,14 @@ class Owner(NamedTuple):
 
 
 class Orphan(NamedTuple):
-    """A driver whose jobs nobody attends to. left: seconds since somebody did."""
+    """A driver whose jobs no process attends to. left: seconds since one did."""
 
     name: str
     owner: Owner
     left: float
 
     def is_gone(self) -> bool:
-        """Tell whether it is no more. Of one on another host that is not known: it is given time to come back."""
+        """Tell whether its process has ended. On another host that is not known: it is given time to reconnect."""
         if self.owner.host == platform.node():
             return started(self.owner.pid) != self.owner.start
         return self.left > _LEFT
@@ -64,12 +64,12 @@ class Adopted(NamedTuple):
 
 
 class JobFolders:
-    """Folders of jobs by name. name: the driver's, which it comes back with after its connection was lost. host: whose processes the jobs
-    are, where several hosts may share the folder; empty where that does not matter.
+    """Folders of jobs by name. name: of the driver, which it keeps when it reconnects. host: the one that runs the jobs, if several hosts
+    may share the folder; empty if it does not matter.
     """
 
     def __init__(self, root: Path, name: str, owner: Owner, host: str = "") -> None:
-        """Attend to the jobs of a driver. Raises OSError where that cannot be."""
+        """Attend to the jobs of a driver. Raises OSError if that is impossible."""
         self._jobs, self._drivers = root / "jobs", root / "drivers" / host
         for folder in (root, self._jobs, root / "drivers", self._drivers):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class JobFolders:
 
     @property
     def names(self) -> KeysView[str]:
-        """The names of the jobs there are."""
+        """The names of the jobs."""
         return self._known.keys()
 
     def folder(self, name: str) -> Path:
@@ -89,7 +89,7 @@ class JobFolders:
         return self._jobs / name
 
     def make(self, name: str, request: bytes, identities: Sequence[str | None]) -> None:
-        """Make the folder of a job, with all that its worker needs."""
+        """Make the folder of a job, with all files that its worker needs."""
         files = FolderFiles(self.folder(name))
         try:
             files.make()
@@ -102,13 +102,13 @@ class JobFolders:
         self._known[name] = set()
 
     def answers(self, name: str) -> tuple[list[Answer], bool]:
-        """Return the answers that are new, and whether the worker has begun a call."""
+        """Return the new answers, and whether the worker has begun a call."""
         files = FolderFiles(self.folder(name))
         names = files.names()
         return answers_in(files, names, self._known[name]), any(each.startswith(TAKEN) for each in names)
 
     def withdraw(self, name: str, numbers: Collection[int]) -> list[int]:
-        """Take back calls of a job; returns those that it had not begun."""
+        """Take back calls of a job, and return those that it had not begun."""
         files = FolderFiles(self.folder(name))
         return [number for number in numbers if files.create(f"{TAKEN}{number}", DRIVER) or files.get(f"{TAKEN}{number}") == DRIVER]
 
@@ -118,13 +118,13 @@ class JobFolders:
             FolderFiles(self.folder(name)).remove()
 
     def orphans(self) -> list[Orphan]:
-        """Return the drivers whose jobs nobody attends to."""
+        """Return the drivers whose jobs no process attends to."""
         found: list[Orphan] = []
         for file in sorted(path for path in self._drivers.iterdir() if path.is_file()):
             try:
                 lock = _locked(file)
             except OSError:
-                continue  # somebody does; to ours too
+                continue  # a process does, as for our own
             try:
                 owner = Owner(*pickle.loads(file.read_bytes())[:3])
                 found.append(Orphan(file.name, owner, time.time() - file.stat().st_mtime))
@@ -141,7 +141,7 @@ class JobFolders:
             try:
                 lock = _locked(self._drivers / driver)
             except OSError:
-                continue  # another was first
+                continue  # another process was first
             for folder in self._of(driver):
                 files = FolderFiles(folder)
                 if has_ended(folder):
@@ -156,7 +156,7 @@ class JobFolders:
         return found
 
     def close(self) -> None:
-        """Attend to them no more. A driver without jobs leaves nothing."""
+        """Stop attending to the jobs. A driver without jobs leaves no files."""
         os.utime(self._lock)
         if not self._known:
             (self._drivers / self._name).unlink(missing_ok=True)
@@ -180,7 +180,7 @@ def tail(file: Path, size: int = 1 << 16) -> str:
 
 
 def _taken(file: Path) -> int:
-    """Lock the file of a driver. A process that attends for it and has not noticed that its connection was lost is ended."""
+    """Lock the file of a driver. A process that holds the lock, since it has not noticed its lost connection, is ended."""
     for _ in range(_TRIES):
         try:
             return _locked(file)
@@ -192,7 +192,7 @@ def _taken(file: Path) -> int:
 
 
 def _locked(file: Path) -> int:
-    """Lock a file, made if need be. Raises BlockingIOError where another process has."""
+    """Lock a file, created if missing. Raises BlockingIOError if another process holds the lock."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ from persistable.stores.base import HIDDEN, Store
 
 
 def new_mark(store: Store) -> str | None:
-    """Put a file into a store; returns its path there, or None where nothing can be put, which the first write will say better."""
+    """Put a file into a store and return its path there; None if that fails, which the first write reports better."""
     path = f"{HIDDEN}/reach/{os.urandom(8).hex()}"
     try:
         return path if store.create(path, b"") else None
@@ -20,19 +20,19 @@ def new_mark(store: Store) -> str | None:
 
 
 def sees(store: Store, path: str) -> bool:
-    """Tell, in a worker, whether the file is there."""
+    """Tell, in a worker, whether the file exists."""
     return store.exists(path)
 
 
 def check_files(paths: Sequence[str]) -> None:
-    """Raise NotEnforceable, in a worker, where one of these files is not there."""
+    """Raise NotEnforceable, in a worker, if one of these files does not exist."""
     for path in paths:
         if not os.path.exists(path):
             raise unseen(path.partition(f"/{HIDDEN}/")[0], "workers", platform.node())
 
 
 def unseen(url: str, executor: str, place: str, reason: str = "") -> NotEnforceable:
-    """Return the error for a store that is not the same, or cannot be reached, at another place."""
+    """Return the error for a store that differs, or cannot be reached, at another place."""
     why = reason or "what this process puts there is not found there, as with a folder of one machine only"
     return NotEnforceable(
         f"results are to be kept in {url}, and {place} cannot put them there: {why}; use a folder on a file system that both share, "

@@ -1,8 +1,8 @@
 """A job as files: the request that its worker reads, and the answers that it writes.
 
-request        what to do: a line that names the versions of its sender, then a pickle
-taken.NUMBER   who has a call, `WORKER` to perform it or `DRIVER` to take it back: created exclusively, so that one of them has it
-answer.POSITION the answer to a call, in the order in which they were written
+request        the calls: a line with the versions of its sender, then a pickle taken.NUMBER   the owner of a call, `WORKER` to perform it
+or `DRIVER` to take it back: created exclusively, so that only one of them owns it answer.POSITION the answer to a call, in the order in
+which they were written
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ WORKER, DRIVER = b"worker", b"driver"
 
 
 REFUSED, NOTE = -1, -2
-"""Numbers of answers that are none to a call: an error of all of them, and a note (see `persistable.executors.notes`) from one."""
+"""Numbers of answers that belong to no single call: an error of all calls, and a note (see `persistable.executors.notes`)."""
 
 
 class Answer(NamedTuple):
-    """The answer to a call: its position in the request, its seconds (None where they are more than the next such call takes, since modules
-    were imported), and its packed result or error (see `calls.perform`).
+    """The answer to a call: its position in the request, its seconds (None if they include the import of modules, which the next call does
+    not repeat), and its packed result or error (see `calls.perform`).
     """
 
     number: int
@@ -40,8 +40,8 @@ class Answer(NamedTuple):
 class Request(NamedTuple):
     """Calls, packed, to be performed in this order by one process.
 
-    path: folders from which modules are imported before all others. environment: variables for the calls. seen: files
-    that must be there, since the results of the calls are to be beside them.
+    path: folders from which modules are imported before all others. environment: variables for the calls. seen: files that must exist,
+    since the results of the calls are stored beside them.
     """
 
     calls: Sequence[Sequence[bytes]]
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 class Versions(NamedTuple):
-    """Versions of Python and of this package; jobs are carried between equal ones only."""
+    """Versions of Python and of this package; jobs are sent between equal ones only."""
 
     python: str
     persistable: str
@@ -61,7 +61,7 @@ class Versions(NamedTuple):
 
 
 def versions() -> Versions:
-    """Return those of this process; of Python what functions sent by value depend on."""
+    """Return the versions of this process; of Python the part that functions sent by value depend on."""
     from persistable import __version__
 
     return Versions(".".join(platform.python_version_tuple()[:2]), __version__)
@@ -73,7 +73,7 @@ def written(request: Request) -> bytes:
 
 
 def read(data: bytes) -> Request:
-    """Return the request that was `written`. Raises ExecutorUnavailable where its sender has other versions than this process."""
+    """Return the request in the bytes of `written`. Raises ExecutorUnavailable if its sender has other versions than this process."""
     head, _, body = data.partition(b"\n")
     theirs = Versions(*head.decode().split(" ", 1))
     if theirs != versions():
@@ -92,10 +92,10 @@ def misfit(here: Versions, there: Versions, executor: str, place: str) -> Execut
 
 
 def answers_in(files: JobFiles, names: Iterable[str], known: set[str]) -> list[Answer]:
-    """Return the answers in those of `names` that are not among `known`, to which they are added."""
+    """Return the answers in those of `names` that are not in `known`, and add their names to it."""
     new = sorted((name for name in names if name.startswith(ANSWER) and name not in known), key=_number)
     found = [Answer(*pickle.loads(files.get(name))) for name in new]
-    known.update(new)  # once all of them are read: those of one that fails are read again
+    known.update(new)  # only after all are read, so that a failure reads them again
     return found
 
 

@@ -1,4 +1,4 @@
-"""Tasks of a `RemoteExecutor`, and groups of those that ask for the same resources."""
+"""Tasks of a `RemoteExecutor`, and groups of those with the same resources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST = 1000  # calls of a job
 
 
 class Call(NamedTuple):
-    """A packed call, with the name of its function in messages, and the module that this is of."""
+    """A packed call, with the name of its function in messages, and the module of the function."""
 
     name: str
     module: str
@@ -38,7 +38,7 @@ class Task(OwnFuture):
         self.weight = sum(map(len, self.parts))
         self.identity = identity
         self.job: Job | None = None
-        """The job that it belongs to; None while it waits here, and after it was answered."""
+        """The job that it belongs to; None while it waits in the queue, and after it was answered."""
         self.stopping = False
         """True while its job is being killed to stop this task."""
 
@@ -48,7 +48,7 @@ class Task(OwnFuture):
         return self.done() and (self.cancelled() or isinstance(self.exception(), futures.CancelledError))
 
     def cancel(self) -> bool:
-        """Cancel it while it waits here; what an engine has is ended by the executor's `stop`."""
+        """Cancel it while it is in the queue; a task at the engine is ended by the executor's `stop`."""
         if self.done() or not self._driver.withdraw(self):
             return self.cancelled()
         return self.discard()
@@ -59,7 +59,7 @@ class Task(OwnFuture):
 
 
 class Group:
-    """Tasks with the same resources, in the order in which they begin. place: of their jobs, where that is not the engine's to choose."""
+    """Tasks with the same resources, in the order in which they begin. place: of their jobs, if the engine must not choose it."""
 
     def __init__(self, resources: Resources | None, engine: Engine, place: object = None) -> None:
         self.resources = resources
@@ -73,11 +73,11 @@ class Group:
         self._sizer = ChunkSizer(work=WORTH * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
 
     def take(self, jobs: int, slots: int) -> list[list[Task]]:
-        """Take from the queue the tasks of up to that number of jobs."""
+        """Take the tasks of up to `jobs` jobs from the queue."""
         return [self._take_one(slots) for _ in range(jobs) if self.waiting]
 
     def saw(self, seconds: float | None) -> None:
-        """Take into account how long a call took."""
+        """Update the average duration by that of a call, if known."""
         self._has_answers = True
         if seconds is not None:
             self._sizer.saw(seconds)
@@ -86,7 +86,7 @@ class Group:
         if self._alone:
             return 1
         if self._sizer.seconds is None:
-            return 2 if self._has_answers else 1  # the second call of a job is told from what its process does at first
+            return 2 if self._has_answers else 1  # the second call of a job shows the duration without imports
         return self._sizer.size(len(self.waiting), slots)
 
     def _may_share(self, task: Task) -> bool:

@@ -1,7 +1,7 @@
 """The worker of a remote job: it reads one job, performs its calls, and writes their answers.
 
-A worker that begins anew, since its job was put back into the queue, goes on where the last one was. Nothing that it reads or writes is on
-its command line but the place of its files.
+A worker that is restarted, since its job was put back into the queue, resumes where the last one stopped. Its command line only has the
+place of its files.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _PAUSE = 0.5
 
 
 def main(words: Sequence[str]) -> int:
-    """Perform the job in a folder; returns the exit status of the process."""
+    """Perform the job in a folder, and return the exit status of the process."""
     return perform(FolderFiles(words[0]))
 
 
 def perform(files: JobFiles) -> int:
-    """Perform the job with these files; returns the exit status of the process."""
+    """Perform the job with these files, and return the exit status of the process."""
     worker = _Worker(files)
     signal.signal(signal.SIGTERM, worker.stop)
     try:
@@ -50,7 +50,7 @@ class _Worker:
         self._writing = threading.Lock()
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
-        """Let the call's own `finally` clauses run, as Ctrl-C does. If it goes on all the same, SIGKILL will follow."""
+        """Let the call's own `finally` clauses run, as Ctrl-C does. If it continues nevertheless, SIGKILL follows."""
         self._stopped = True
         raise KeyboardInterrupt
 
@@ -63,7 +63,7 @@ class _Worker:
             request = read(self._files.get(REQUEST))
             reach.check_files(request.seen)
             _prepare(request)
-        except Exception as error:  # noqa: BLE001 - all its calls fail with it
+        except Exception as error:  # noqa: BLE001 - all calls of the job fail with it
             self._put(_refusal(error))
             return
         for index, parts in enumerate(request.calls):
@@ -74,14 +74,14 @@ class _Worker:
                 went_well, answer = perform_to_bytes(parts)
             seconds = time.perf_counter() - start if len(sys.modules) == imported else None
             if os.getpid() != process:
-                os._exit(0)  # the call forked, and this copy of the process came back here
+                os._exit(0)  # the call forked, and the child returned here
             if self._stopped:
                 raise KeyboardInterrupt
             flush_output()
             self._put(Answer(index, seconds, went_well, answer))
 
     def _take(self, index: int) -> bool:
-        """Tell whether the call is this process's to perform, and not taken back."""
+        """Claim a call for this process; False if it was taken back."""
         name = f"{TAKEN}{index}"
         return self._files.create(name, WORKER) or self._files.get(name) == WORKER
 
@@ -91,7 +91,7 @@ class _Worker:
             self._files.put(f"{ANSWER}{self._written}", pickle.dumps(tuple(answer), 5))
 
     def _note(self, data: bytes) -> bool:
-        """Send a note, from any thread, but not from what a call has forked."""
+        """Send a note, from any thread, but not from a process that a call has forked."""
         if os.getpid() != self._process:
             return False
         self._put(Answer(NOTE, None, True, [data]))

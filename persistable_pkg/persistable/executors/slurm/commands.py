@@ -1,4 +1,4 @@
-"""Slurm's commands, as far as they are needed: none that asks its accounting database, which a cluster need not have."""
+"""Slurm's commands, as far as they are needed: none that queries the accounting database, which is optional."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ENDED = frozenset(
         "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT",
     }
 )  # fmt: skip
-"""States of a job that runs no more and will not again. One that was preempted is put back into the queue, or ends as cancelled."""
+"""Final states of a job. A preempted one is put back into the queue, or ends as cancelled."""
 WAITING = frozenset({"CONFIGURING", "PENDING", "PREEMPTED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 
 
 class Element(NamedTuple):
-    """An element of an array: the name of the array's job, its position, number, state, and the reason for that."""
+    """An element of an array: the name of the array's job, its position, job number, state, and the reason of the state."""
 
     name: str
     position: int
@@ -39,14 +39,14 @@ class Node(NamedTuple):
 
 
 class Slurm:
-    """The cluster that the commands on the path send to. Raises ExecutorUnavailable for whatever they cannot do."""
+    """The cluster that the commands on the path submit to. Raises ExecutorUnavailable if a command fails."""
 
     def submit(self, script: str, options: Sequence[str]) -> str:
-        """Submit a script; returns its number."""
+        """Submit a script, and return its job number."""
         return self._run("sbatch", "--parsable", *options, text=script).strip().partition(";")[0]
 
     def elements(self) -> Iterator[Element]:
-        """Give the elements of this user's arrays, those included that have ended a few minutes ago at most."""
+        """Return the elements of this user's arrays, including those that ended a few minutes ago at most."""
         for line in self._run("squeue", "--me", "--noheader", "--array", "--states=all", "--format=%j|%K|%i|%T|%r").splitlines():
             name, position, number, state, reason = line.strip().split("|", 4)
             if position.isdecimal():
@@ -56,7 +56,7 @@ class Slurm:
         """Return the exit status of a job that has ended, or minus the number of the signal that ended it; and its state."""
         try:
             shown = self._run("scontrol", "--oneliner", "show", "job", number)
-        except ExecutorUnavailable:  # it is forgotten
+        except ExecutorUnavailable:  # Slurm has forgotten it
             return None, ""
         state = re.search(r"JobState=(\S+)", shown)
         code = re.search(r" ExitCode=(\d+):(\d+)", shown)
@@ -64,7 +64,7 @@ class Slurm:
         return status, state[1] if state else ""
 
     def cancel(self, numbers: Sequence[str], *, kill: bool = False) -> None:
-        """End jobs, by SIGTERM and after the cluster's KillWait by SIGKILL, or at once."""
+        """End jobs, by SIGTERM and after the cluster's KillWait by SIGKILL, or with `kill` immediately."""
         if numbers:
             self._run("scancel", *(["--signal=KILL", "--full"] if kill else []), *numbers)
 

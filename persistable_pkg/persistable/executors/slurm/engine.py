@@ -25,14 +25,14 @@ _PLACE = "place"
 _OUTPUT = "out"
 _LOOKED = "looked"
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL
-_PATIENCE = 60.0  # seconds for a job that was killed to be gone
-_SPARE = 60.0  # seconds that Slurm gives a job beyond its time, which is the run's to enforce
-_NEXT, _MOST = 0.5, 15.0  # seconds until the queue is asked again: the longer nothing is new, the more
-_SETTLED = 1.0  # seconds after which a job that has ended has
-_UNKNOWN = 10.0  # seconds after which a job that is not in the queue is taken to be gone
+_PATIENCE = 60.0  # seconds for a killed job to be gone
+_SPARE = 60.0  # seconds that Slurm gives a job beyond its time, which the run enforces
+_NEXT, _MOST = 0.5, 15.0  # seconds until the queue is polled again: more, the longer nothing is new
+_SETTLED = 1.0  # seconds after which an ended state counts as final
+_UNKNOWN = 10.0  # seconds after which a job missing from the queue counts as gone
 _STUCK = re.compile("held|Partition(Down|Inactive|TimeLimit|NodeLimit)|BadConstraints|Invalid|NotAllowed|NeverSatisfied", re.IGNORECASE)
-"""Reasons of Slurm for which a job waits until somebody does something about it."""
-_NAMED = 5  # jobs that a warning names
+"""Slurm's reasons for which a job waits until a user intervenes."""
+_NAMED = 5  # maximum number of jobs that a warning names
 _SCRIPT = """#!/bin/sh
 set -- {jobs}
 shift "$SLURM_ARRAY_TASK_ID"
@@ -41,15 +41,15 @@ exec {python} -m persistable.executors.remote {folder}/"$1"
 
 
 class Place(NamedTuple):
-    """Array of a job, and its position there."""
+    """The array of a job, and its position there."""
 
     name: str
     position: int
 
 
 class SlurmEngine(Engine):
-    """Jobs of the cluster that Slurm's commands here send to. folder: shared by all nodes. limit: of jobs under way; None for as many as
-    the partition has CPUs. given: options of sbatch.
+    """Jobs of the cluster that Slurm's commands here submit to. folder: shared by all nodes. limit: of jobs in flight; None for the number
+    of CPUs of the partition. given: options of sbatch.
     """
 
     name: ClassVar[str] = "slurm"
@@ -128,7 +128,7 @@ class SlurmEngine(Engine):
         own = {"job_name": array, "array": f"0-{len(jobs) - 1}", "open_mode": "append", "output": output}
         return [*self._options, *options({**asked, **own, "nodes": 1, "ntasks": 1})]
 
-    # --- what becomes of them
+    # --- following
 
     def poll(self, jobs: Collection[Job]) -> Iterable[Report]:
         if self._ask():
@@ -147,18 +147,18 @@ class SlurmEngine(Engine):
                 yield Report(job, answers, began and (element is None or element.state not in WAITING))
 
     def _ask(self, pause: float | None = None) -> bool:
-        """Look at the queue, unless that was a moment ago. Tell whether it was seen now."""
+        """Read the queue, unless it was read a moment ago. Tell whether it was read now."""
         now = time.monotonic()
         if now - self._asked < (min(_MOST, max(_NEXT, (now - self._moved) / 10)) if pause is None else pause):
             return False
         self._asked = now
-        with suppress(ExecutorUnavailable):  # the controller is restarted, or busy: the queue is taken to be as it was
+        with suppress(ExecutorUnavailable):  # the controller is restarting, or busy: the last queue is used
             self._queue = {Place(element.name, element.position): element for element in self._slurm.elements()}
             self._seen = now
         return self._seen == now
 
     def _warn_of_stuck(self, jobs: Collection[Job]) -> None:
-        """Warn, once for each, of jobs that Slurm does not begin unless somebody does something about it."""
+        """Warn, once for each, of jobs that Slurm does not begin unless a user intervenes."""
         found = [self._queue.get(_place(job)) for job in jobs]
         stuck = {each.number: each.reason for each in found if each is not None and each.state in WAITING and _STUCK.search(each.reason)}
         new = [number for number in stuck if number not in self._stuck]
@@ -171,9 +171,9 @@ class SlurmEngine(Engine):
             )
 
     def _is_gone(self, job: Job, element: Element | None) -> bool:
-        """Tell whether a job has ended. Its last answers may be seen somewhat later than that.
+        """Tell whether a job has ended. Its last answers may arrive somewhat later.
 
-        It takes more than one look to find that a job is not in the queue: the last one may be from before it was submitted.
+        A job counts as missing only after several reads of the queue: the last one may be from before it was submitted.
         """
         if element is not None and element.state not in ENDED:
             self._gone.pop(job, None)
@@ -183,7 +183,7 @@ class SlurmEngine(Engine):
 
     def _end(self, job: Job, element: Element | None, answers: list[Answer]) -> Report:
         folder = self._jobs.folder(job.name)
-        (folder / _LOOKED).touch()  # a change makes network file systems look at the folder anew
+        (folder / _LOOKED).touch()  # a change makes network file systems refresh the folder
         more, _ = self._jobs.answers(job.name)
         code, state = self._slurm.status(element.number) if element is not None else (None, "")
         reason = f"Slurm job {element.number}: {state or element.state}" if element is not None else "Slurm does not know its job any more"
@@ -193,7 +193,7 @@ class SlurmEngine(Engine):
         return self._jobs.withdraw(job.name, numbers)
 
     def kill(self, jobs: Sequence[Job]) -> None:
-        begun, steps = time.monotonic(), [False, True]  # to ask them to end, and to kill them
+        begun, steps = time.monotonic(), [False, True]  # first SIGTERM, then SIGKILL
         left: list[str] = []
         while not self._ask(0.0) or (left := self._numbers(jobs)):
             passed = time.monotonic() - begun
@@ -201,14 +201,14 @@ class SlurmEngine(Engine):
                 _LOGGER.warning("Slurm has not ended %s within %g s; what else there is goes on", ", ".join(left) or "jobs", _PATIENCE)
                 break
             if left and steps and passed >= (_GRACE if steps[0] else 0):
-                with suppress(ExecutorUnavailable):  # they are being ended; or the controller is restarted, then again
+                with suppress(ExecutorUnavailable):  # they are being ended; or the controller is restarting, then it is retried
                     self._slurm.cancel(left, kill=steps[0])
                     steps.pop(0)
             time.sleep(0.1)
         self._gone.update(dict.fromkeys(jobs, -math.inf))
 
     def _numbers(self, jobs: Sequence[Job]) -> list[str]:
-        """Return the numbers of those that had not ended when the queue was seen."""
+        """Return the job numbers of those that had not ended when the queue was read."""
         found = [self._queue.get(_place(job)) for job in jobs]
         return [element.number for element in found if element is not None and element.state not in ENDED]
 
@@ -220,7 +220,7 @@ class SlurmEngine(Engine):
     def adopt(self) -> Iterable[Job]:
         gone = [orphan.name for orphan in self._jobs.orphans() if orphan.is_gone()]
         if not self._ask(0.0):
-            return  # which of them run is not known
+            return  # it is not known which of them run
         places: dict[str, Place] = {}
 
         def has_ended(folder: Path) -> bool:
@@ -242,7 +242,7 @@ class SlurmEngine(Engine):
             self._folders.close()
 
     def _output(self, array: str, position: int) -> str:
-        """Return the file of what an element prints, and of what Slurm says of it."""
+        """Return the file of an element's output, and of Slurm's messages about it."""
         return f"{self._root}/{array}.{position}.{_OUTPUT}"
 
     def _printed(self, job: Job) -> str:

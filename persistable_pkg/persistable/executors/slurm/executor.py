@@ -15,15 +15,15 @@ from persistable.executors.slurm.engine import SlurmEngine
 
 
 class SlurmExecutor(RemoteExecutor):
-    """Tasks as jobs of a Slurm cluster, by its commands, which must be on the path here. Needs no accounting database there.
+    """Tasks as jobs of a Slurm cluster, submitted by its commands, which must be on the path here. Needs no accounting database there.
 
-    folder: for the files of jobs, on a file system that all nodes share; only its owner can read it. max_jobs: how many are in the queue at
-    a time; by default as many as the partition has CPUs. partition, and options of sbatch, such as ``account="physics"`` or
+    folder: for the files of jobs, on a file system that all nodes share; only its owner can read it. max_jobs: maximum number in the queue;
+    by default the number of CPUs of the partition. partition, and options of sbatch, such as ``account="physics"`` or
     ``options={"constraint": "haswell"}``. python: command that runs the interpreter there; by default the path of this one. path: folders
-    from which modules are imported besides what is installed. environment: variables for the tasks, besides those of this process.
+    from which modules are imported besides installed ones. environment: variables for the tasks, besides those of this process.
 
-    `Resources` become those of a job: CPUs, memory, GPUs, and the time with a minute to spare, since the run stops what is overdue. Jobs
-    that are preempted, or whose node fails, are put back into the queue and go on where they were.
+    `Resources` become those of a job: CPUs, memory, GPUs, and the time with a minute to spare, since the run stops overdue ones. Jobs that
+    are preempted, or whose node fails, are put back into the queue and resume where they stopped.
     """
 
     name: ClassVar[str] = "slurm"

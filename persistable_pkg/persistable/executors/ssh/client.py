@@ -1,4 +1,4 @@
-"""The driver's side of a job server: calls of its methods, and the news of its jobs, over a connection that may be lost."""
+"""The driver's side of a job server: calls of its methods, and state updates of its jobs, over a connection that may be lost."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Lost(ConnectionError):
 
 
 class Client:
-    """Calls of one job server, from one thread. `wake` is called, by another, when there is news or the connection was lost."""
+    """Calls of one job server, from one thread. `wake` is called, by another thread, when there are updates or the connection was lost."""
 
     def __init__(self, connection: SSHConnection, wake: Callable[[], None]) -> None:
-        """Connect. Raises whatever starting the connection raises."""
+        """Connect. Raises the errors of starting the connection."""
         self._connection = connection
         self._wake = wake
         self._lock = threading.Lock()
@@ -36,11 +36,11 @@ class Client:
         self._news: deque[State] = deque()
         self._said = time.monotonic()
         self.lost: str | None = None
-        """The reason why the connection was lost; None while it is there."""
+        """The reason why the connection was lost; None while it is open."""
         connection.start(self._received, self._lose)
 
     def call(self, method: str, *arguments: object) -> Any:
-        """Call a method of the server. Raises Lost, and the OSErrors that it raises there."""
+        """Call a method of the server. Raises Lost, and the OSErrors that the method raises there."""
         future: futures.Future[Any] = futures.Future()
         with self._lock:
             if self.lost is not None:
@@ -58,7 +58,7 @@ class Client:
             raise Lost(self.lost) from None
 
     def news(self) -> list[State]:
-        """Take the news there are; says something now and then, so that the server knows that this process is there."""
+        """Return the new states of jobs; pings the server now and then, so that it knows that this process is alive."""
         if self.lost is None and time.monotonic() - self._said > SILENCE / 4:
             with suppress(Lost):
                 self.call("ping")

@@ -1,4 +1,4 @@
-"""A connection by asyncssh, whose event loop runs in one thread for all."""
+"""A connection by asyncssh, with one event loop, in one thread, for all connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SECONDS = 30.0  # for a connection to be there
+_SECONDS = 30.0  # to establish a connection
 _CHUNK = 1 << 18
 _SERVE = (
     "import sys; print('python', '%d.%d' % sys.version_info[:2], sys.executable, flush=True); "
@@ -27,7 +27,7 @@ _SERVE = (
 
 
 class SSHConnection:
-    """Bytes to and from a job server on a host, which ends when this is closed or lost. options: of `asyncssh.connect`."""
+    """Byte stream to and from a job server on a host, which ends when this is closed or lost. options: of `asyncssh.connect`."""
 
     def __init__(self, host: str, options: Mapping[str, Any], python: str, path: Sequence[str]) -> None:
         self._host = host
@@ -78,7 +78,7 @@ class SSHConnection:
         return connection
 
     async def _check(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
-        """Raise ExecutorUnavailable unless the interpreter there and what is installed for it are as here."""
+        """Raise ExecutorUnavailable unless the interpreter and the persistable there have the same versions as here."""
         python, installed = await _line(process, "python"), await _line(process, "persistable")
         if installed:
             there = Versions(python[0], installed[0])
@@ -104,7 +104,7 @@ class SSHConnection:
                 received(data)
             said = (await process.stderr.read()).decode(errors="replace").strip()
             reason = f"{reason}: {said[-500:]}" if said else reason
-        except Exception as error:  # noqa: BLE001 - however it ends, it is lost
+        except Exception as error:  # noqa: BLE001 - after any error, the connection is lost
             reason = str(error) or type(error).__name__
         lost(reason)
 
@@ -112,7 +112,7 @@ class SSHConnection:
         if self._process is not None and not self._closed:
             try:
                 self._process.stdin.write(data)
-            except (OSError, ValueError):  # lost, which the reader says
+            except (OSError, ValueError):  # lost, which the reader reports
                 pass
 
     async def _close(self) -> None:
@@ -127,12 +127,12 @@ class SSHConnection:
 
 
 def _word(path: str) -> str:
-    """Return a path as a word of a shell there, which knows where `~` is."""
+    """Return a path as a word of a shell there, which expands `~`."""
     return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 
 async def _line(process: asyncssh.SSHClientProcess[bytes], word: str) -> list[str]:
-    """Return what follows `word` in the next line that begins with it, which a login shell may say something before; nothing at the end."""
+    """Return the words after `word` in the next line that begins with it, skipping output of a login shell; none at the end."""
     while line := await process.stdout.readline():
         words = line.decode(errors="replace").split()
         if words and words[0] == word:
@@ -145,7 +145,7 @@ _running: list[asyncio.AbstractEventLoop] = []
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop of all connections, which runs in a thread of its own."""
+    """Return the event loop of all connections, which runs in its own thread."""
     with _guard:
         if not _running:
             loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""Hosts as an engine: each has a job server for as long as it is connected, and slots for jobs."""
+"""Hosts as an engine: each has a job server while it is connected, and slots for jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from persistable.executors.ssh.server import Hello
 from persistable.executors.ssh.spool import State
 
 PATIENCE = 600.0
-"""Seconds for a lost connection to come back, before the jobs there are given up."""
+"""Seconds to restore a lost connection, before the jobs there are given up."""
 
 
 class Host(NamedTuple):
@@ -34,11 +34,11 @@ class Host(NamedTuple):
 
 
 class HostsEngine(Engine):
-    """Jobs on hosts. folder: on each, for their files; `~` is the home there."""
+    """Jobs on hosts. folder: on each host, for their files; `~` is the home there."""
 
     name: ClassVar[str] = "ssh"
     overhead: ClassVar[float] = 0.03
-    interval: ClassVar[float] = 1.0  # what is new comes by itself
+    interval: ClassVar[float] = 1.0  # updates arrive by themselves
 
     def __init__(self, hosts: Sequence[Host], folder: str, patience: float = PATIENCE) -> None:
         self._folder = folder
@@ -169,7 +169,7 @@ class HostsEngine(Engine):
             raise self._unfit(host, error) from error
 
     def _reconnect(self, host: _Served) -> None:
-        """Try to connect again, now and then, until the time for that is over."""
+        """Retry the connection when due, at growing intervals, until the patience is over."""
         now = time.monotonic()
         if host.lost_at is None:
             host.lost_at = host.try_at = now
@@ -187,7 +187,7 @@ class HostsEngine(Engine):
             host.lost_at = None
 
     def _settle(self, host: _Served) -> None:
-        """Do what could not be done, or may not have been, when the connection was lost."""
+        """Repeat the calls that failed, or may have failed, when the connection was lost."""
         for name in host.forgotten:
             host.call("forget", name)
         host.forgotten.clear()
@@ -207,7 +207,7 @@ class _Served:
     host: Host
 
     def __post_init__(self) -> None:
-        self.driver = f"driver-{uuid4().hex[:12]}"  # one for each, since two may be one, or share a folder
+        self.driver = f"driver-{uuid4().hex[:12]}"  # one for each, since two names may be one host, or share a folder
         self.client: Client | None = None
         self.hello: Hello | None = None
         self.jobs: dict[str, Job] = {}
@@ -231,7 +231,7 @@ class _Served:
         return {"cpus": self.hello.cpus, "memory": self.hello.memory or math.inf, "gpus": self.host.gpus}
 
     def room(self, resources: Resources | None, jobs: Sequence[Job]) -> int:
-        """Return how many jobs with these resources fit in beside `jobs`."""
+        """Return the number of jobs with these resources that fit beside `jobs`."""
         if self.client is None or self.client.lost is not None or self.given_up or self.hello is None:
             return 0
         used = Counter[str]()
@@ -248,7 +248,7 @@ class _Served:
 
 
 def _sent(jobs: Sequence[Job]) -> tuple[list[tuple[str, bytes, list[str | None]]], list[str]]:
-    """Return the arguments that launch jobs."""
+    """Return the arguments of the call that launches jobs."""
     return [(job.name, job.request, list(job.identities)) for job in jobs], sorted({name for job in jobs for name in job.modules})
 
 

@@ -30,10 +30,10 @@ class SSHHost:
 class SSHExecutor(RemoteExecutor):
     """Tasks on hosts that are reached by SSH. Needs the extra ``ssh``, and on each host the same Python and persistable as here.
 
-    hosts: one or several, each a name as in ``ssh NAME``, or an `SSHHost`. slots: how many jobs each takes at a time; by default as many as
-    it has CPUs. python: the interpreter there. path: folders there, from which modules are imported besides what is installed. environment:
+    hosts: one or several, each a name as in ``ssh NAME``, or an `SSHHost`. slots: maximum number of jobs on each at a time; by default its
+    number of CPUs. python: the interpreter there. path: folders there, from which modules are imported besides installed ones. environment:
     variables for the tasks. folder: there, for the files of jobs; only its owner can read it. options: for `asyncssh.connect`, such as
-    ``client_keys``; what is in ``~/.ssh/config`` holds too.
+    ``client_keys``; ``~/.ssh/config`` applies too.
     """
 
     name: ClassVar[str] = "ssh"
@@ -61,7 +61,7 @@ class SSHExecutor(RemoteExecutor):
 
 
 def host_of(given: str | SSHHost, slots: int | None, python: str, path: Sequence[str], options: Mapping[str, Any]) -> Host:
-    """Return a host as the engine wants it. Raises ValueError for what is none."""
+    """Return a host of the engine. Raises ValueError for an invalid name or number of slots."""
     host = SSHHost(given) if isinstance(given, str) else given
     found = _NAME.fullmatch(host.name)
     if found is None:

@@ -19,7 +19,7 @@ class Call(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Result of a call, or what it raised. What the server says by itself has number 0."""
+    """Result of a call, or its error. State updates, which the server sends unasked, have number 0."""
 
     number: int
     result: object
@@ -33,13 +33,13 @@ def encoded(message: Call | Reply) -> bytes:
 
 
 class Decoder:
-    """Bytes that arrive, as messages."""
+    """Decoder of received bytes to messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Call | Reply]:
-        """Take bytes, and give the messages that are complete."""
+        """Add bytes, and return the complete messages."""
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(self._buffer)[0]

@@ -1,4 +1,4 @@
-"""Job server: one process on a host, for one connection. It starts workers, watches them, and ends with the connection; they go on.
+"""Job server: one process on a host, for one connection. It starts workers, watches them, and ends with the connection; they continue.
 
 It has no threads, so that it can be forked: a worker begins with everything that this process has imported.
 """
@@ -26,8 +26,8 @@ from persistable.executors.ssh.spool import Spool
 from persistable.executors.ssh.supervision import BecomeWorker
 
 SILENCE = 120.0
-"""Seconds without a word of the driver after which it is taken to be gone."""
-_SHORT, _LONG = 0.005, 0.25  # seconds between two looks at the files of jobs: the longer nothing is new, the fewer
+"""Seconds without a message of the driver after which it counts as gone."""
+_SHORT, _LONG = 0.005, 0.25  # seconds between two polls of the files of jobs: more, the longer nothing is new
 _CHUNK = 1 << 20
 _OF_JOBS = frozenset({"withdraw", "forget", "orphans", "adopt_running"})
 
@@ -42,7 +42,7 @@ class Hello(NamedTuple):
 
 
 class Server:
-    """Answers the calls of one driver: of its own public methods, and of those of the `Spool` that are about jobs."""
+    """Answers the calls of one driver: of its own public methods, and of the methods of `Spool` for jobs."""
 
     def __init__(self, reads: int, writes: int) -> None:
         self._reads = reads
@@ -71,20 +71,20 @@ class Server:
                         self._answer(message)
             self._tell()
 
-    # --- what can be called
+    # --- remote methods
 
     def hello(self) -> Hello:
         return Hello(platform.node(), versions(), machine.cpus(), machine.memory())
 
     def attend(self, folder: str, name: str, owner: Owner, slots: int) -> None:
-        """Attend to the jobs of a driver under a folder, `~` being the home. slots: the most that run at a time, and share the CPUs."""
+        """Attend to the jobs of a driver under a folder, `~` being the home. slots: maximum number at a time, which share the CPUs."""
         os.environ.update(cores.shared(max(1, machine.cpus() // slots), {}))
         self._spool = Spool(Path(folder).expanduser(), name, owner)
 
     def launch(self, jobs: Sequence[tuple[str, bytes, Sequence[str | None]]], modules: Sequence[str]) -> None:
-        """Start the workers of jobs. modules: what they need, imported here, once for all of them."""
+        """Start the workers of jobs. modules: those that they need, imported here once for all."""
         for module in modules:
-            with suppress(Exception):  # the worker will say it
+            with suppress(Exception):  # the worker reports the error
                 import_module(module)
         self._attended().launch(jobs)
         self._told_at = time.monotonic()
@@ -94,13 +94,13 @@ class Server:
         self._tell()
 
     def leave(self) -> None:
-        """Attend to the jobs no more."""
+        """Stop attending to the jobs."""
         if self._spool is not None:
             self._spool.close()
             self._spool = None
 
     def ping(self) -> None:
-        """Note that the driver is there."""
+        """Note that the driver is alive."""
 
     # ---
 
@@ -120,7 +120,7 @@ class Server:
             self._send(Reply(call.number, result))
 
     def _tell(self) -> None:
-        """Say what is new of the jobs."""
+        """Send the new states of the jobs."""
         news = list(self._spool.news()) if self._spool is not None else []
         if news:
             self._told_at = time.monotonic()
@@ -132,7 +132,7 @@ class Server:
             data = data[os.write(self._writes, data[:_CHUNK]) :]
 
     def _wait(self) -> list[tuple[int, int]]:
-        """Wait for the driver, for the end of a job, or until it is time to look for answers."""
+        """Wait for the driver, for the end of a job, or until the next poll for answers."""
         waiting = select.poll()
         waiting.register(self._reads, select.POLLIN)
         supervisors = self._spool.supervisors() if self._spool is not None else []
@@ -142,7 +142,7 @@ class Server:
                 os.waitpid(gone, os.WNOHANG)
         for pid in supervisors:
             if pid not in self._descriptors:
-                with suppress(OSError):  # it has ended, which is seen at once
+                with suppress(OSError):  # it has ended, which the next poll finds
                     self._descriptors[pid] = os.pidfd_open(pid)
         for descriptor in self._descriptors.values():
             waiting.register(descriptor, select.POLLIN)
@@ -151,11 +151,11 @@ class Server:
 
 
 def main() -> int:
-    """Serve on standard input and output; returns the exit status."""
+    """Serve on standard input and output, and return the exit status."""
     server = Server(os.dup(0), os.dup(1))
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    os.dup2(nothing, 1)  # not for whatever prints
+    os.dup2(nothing, 1)  # prints must not reach the connection
     try:
         server.serve()
         server.leave()

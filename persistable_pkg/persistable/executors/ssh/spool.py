@@ -13,7 +13,7 @@ from persistable.executors.ssh import supervision
 
 
 class State(NamedTuple):
-    """The news of a job since the last report, as `Report` has it."""
+    """The news of a job since the last report, with the fields of `Report`."""
 
     name: str
     answers: Sequence[Answer]
@@ -30,7 +30,7 @@ class Spool(JobFolders):
         self._told: set[str] = set()
 
     def launch(self, jobs: Sequence[tuple[str, bytes, Sequence[str | None]]]) -> None:
-        """Write the files of jobs, and start their workers: of all, or of none. Those that are there already are left alone."""
+        """Write the files of jobs, and start their workers: of all, or of none. Existing jobs are left unchanged."""
         new = [job for job in jobs if job[0] not in self.names]
         try:
             for name, request, identities in new:
@@ -44,10 +44,10 @@ class Spool(JobFolders):
             raise
 
     def news(self) -> Iterator[State]:
-        """Give what is new of each job; of one that has ended, this is given once."""
+        """Return the new state of each job that has news; the end of a job is reported once."""
         for name in self.names - self._told:
             folder = self.folder(name)
-            ended = supervision.has_ended(folder)  # before the answers, so that none comes after
+            ended = supervision.has_ended(folder)  # before the answers, so that none is missed
             answers, _ = self.answers(name)
             if ended:
                 self._told.add(name)
@@ -56,12 +56,12 @@ class Spool(JobFolders):
                 yield State(name, answers, False, None, "")
 
     def supervisors(self) -> list[int]:
-        """Return the process ids of those that wait for jobs under way."""
+        """Return the process ids of the supervisors of jobs in flight."""
         found = [supervision.of(self.folder(name)) for name in self.names - self._told]
         return [process.supervisor for process in found if process is not None]
 
     def kill(self, names: Collection[str]) -> None:
-        """End jobs with all that they started."""
+        """End jobs with all their processes."""
         for name in names:
             if name in self.names:
                 supervision.kill(self.folder(name))

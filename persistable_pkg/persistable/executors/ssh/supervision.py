@@ -1,7 +1,7 @@
-"""Worker processes of a host: started so that they outlive the connection, ended with all that they started, their exit status kept.
+"""Worker processes of a host: started so that they outlive the connection, ended with their child processes, their exit status recorded.
 
-A supervisor waits for each worker and writes down how it ended, since whoever started it may be gone by then. It leads a session, in which
-the worker leads a process group of its own.
+A supervisor waits for each worker and records its exit status, since the process that started it may be gone by then. It leads a session,
+in which the worker leads a process group of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATIENCE = 20.0  # seconds for a process that was killed to be gone
 
 
 class BecomeWorker(BaseException):
-    """Raised in a new worker process, to leave whatever its parent was doing. `folder`: of its job."""
+    """Raised in a new worker process, to unwind the stack of its parent. `folder`: of its job."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -33,7 +33,7 @@ class BecomeWorker(BaseException):
 
 
 class Supervised(NamedTuple):
-    """A worker and its supervisor, which has that process id if it still began at `start`."""
+    """A worker and its supervisor; its process id is only valid if that process began at `start`."""
 
     supervisor: int
     start: str
@@ -46,9 +46,9 @@ class Supervised(NamedTuple):
 
 
 def start(folder: Path) -> None:
-    """Start the worker of the job in `folder`; when this returns, its processes are on record there. Raises OSError if none can be started.
+    """Start the worker of the job in `folder`, and return when its processes are recorded there. Raises OSError if none can be started.
 
-    Only for a process without threads: it is forked, twice. In the worker BecomeWorker is raised.
+    Only for a process without threads, since it is forked twice. Raises BecomeWorker in the worker.
     """
     reader, writer = os.pipe()
     supervisor = os.fork()
@@ -65,7 +65,7 @@ def start(folder: Path) -> None:
 
 
 def of(folder: Path) -> Supervised | None:
-    """Read which processes the job in `folder` has; None if it has not been started."""
+    """Read the processes of the job in `folder`; None if it has not been started."""
     try:
         supervisor, begun, worker = (folder / PROCESS).read_text("ascii").split()
     except (FileNotFoundError, ValueError):
@@ -74,7 +74,7 @@ def of(folder: Path) -> Supervised | None:
 
 
 def exit_status(folder: Path) -> int | None:
-    """Read how the worker of the job in `folder` ended: its exit status, or minus a signal's number; None while it runs, or if unknown."""
+    """Read the exit status of the worker of the job in `folder`, or minus a signal's number; None while it runs, or if unknown."""
     try:
         return int((folder / ENDED).read_text("ascii"))
     except (FileNotFoundError, ValueError):
@@ -82,7 +82,7 @@ def exit_status(folder: Path) -> int | None:
 
 
 def has_ended(folder: Path) -> bool:
-    """Tell whether the worker of the job in `folder` runs no more."""
+    """Tell whether the worker of the job in `folder` has ended."""
     process = of(folder)
     return process is None or exit_status(folder) is not None or not process.lives
 
@@ -125,14 +125,14 @@ def _signal(group: int, number: int) -> None:
 
 
 def _supervise(folder: Path, writer: int) -> None:
-    """Be the supervisor. Returns never; in the worker it raises BecomeWorker."""
+    """Run the supervisor. Never returns; in the worker it raises BecomeWorker."""
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         _redirect(folder, writer)
         worker = os.fork()
-    except BaseException:  # noqa: BLE001 - whatever it is, this copy of the process must not go on
+    except BaseException:  # noqa: BLE001 - after any error, this copy of the process must end
         os._exit(1)
     if worker == 0:
         os.close(writer)
@@ -142,23 +142,23 @@ def _supervise(folder: Path, writer: int) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise BecomeWorker(folder)
     try:
-        with suppress(OSError):  # it may have done so itself
+        with suppress(OSError):  # the worker may have done so itself
             os.setpgid(worker, worker)
         me = os.getpid()
         _write(folder / PROCESS, f"{me} {started(me)} {worker}")
         os.write(writer, b"x")
         os.close(writer)
         status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-        _signal(worker, signal.SIGKILL)  # what it started and left behind
+        _signal(worker, signal.SIGKILL)  # its remaining child processes
         await_group(worker, _PATIENCE / 2)
-        with suppress(FileNotFoundError):  # nobody wants to know
+        with suppress(FileNotFoundError):  # the job was removed
             _write(folder / ENDED, str(status))
     finally:
         os._exit(0)
 
 
 def _redirect(folder: Path, writer: int) -> None:
-    """Close everything but `writer`: the other end of a connection sees it closed only if nobody holds it."""
+    """Redirect output to the file of the job, and close all descriptors but `writer`, so that the connection can close."""
     output = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
