@@ -43,7 +43,7 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any]) ->
         if name in declaration.many and value.__class__ not in (list, tuple, dict):
             value = listed(value) or value  # noqa: PLW2901
         if _take_role(self, declaration, name, value):
-            self.__dict__[name] = swapped(value, _itself)  # in containers of its own: those of the caller may change
+            self.__dict__[name] = swapped(value, _itself)  # in new containers: those of the caller may change
         else:
             fields[name] = value
     return fields
@@ -223,7 +223,7 @@ def signature_of(init: Any) -> Any:
 
 
 def remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
-    """The ``__new__`` of a class with its own ``__init__``: keeps the arguments for the record, as only that method knows them."""
+    """The ``__new__`` of a class with its own ``__init__``: keeps the arguments for the record, as only that class can read them."""
     node = object.__new__(cls)
     node._node_call = (args, kwargs)
     return node

@@ -1,4 +1,4 @@
-"""Twins of a node: bound to another store, or for its own code, with private params and upstream nodes that load for its generation."""
+"""Twins of a node: bound to another store, or for its own code, with private params, and upstream that loads through its generation."""
 
 # pyright: reportPrivateUsage=false
 

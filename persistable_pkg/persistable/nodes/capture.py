@@ -1,8 +1,8 @@
 """Capture of the output of generating code, its prints and log records: kept for the record, and passed on to the stream or handler.
 
 During generations, a `Tee` replaces each standard stream, one for the whole process: it finds the generation that the writing code
-belongs to by its context, so that prints of other threads belong to none. Log records are captured when they are made, by a factory that
-replaces the one of `logging`. Output that other processes write to the descriptors of this one is not captured.
+belongs to by its context, so that prints of unrelated threads belong to none. Log records are captured when they are made, by a factory
+that replaces the one of `logging`. Output that other processes write to the descriptors of this one is not captured.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _CUT = "[...]\n"
 """Mark in the place of text that is not kept."""
 
 keeps: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
-"""True where output is kept with records and failures."""
+"""True if output is kept with records and failures."""
 relay: ContextVar[Relay | None] = ContextVar("persistable_relay", default=None)
-"""Relay to the process that runs the nodes; None where that is this process."""
+"""Relay to the process that runs the nodes; None if that is this process."""
 silent: ContextVar[bool] = ContextVar("persistable_silent", default=False)
 """True while hooks are called: their prints are not output of the code that triggered them."""
 
@@ -172,7 +172,7 @@ class Tees(dict[int, T]):
         self._kind = kind
 
     def of(self, stream: Any) -> T:
-        """Return the `Tee` of `stream`, a new one where none is kept."""
+        """Return the `Tee` of `stream`, a new one if none is kept."""
         found = self.get(id(stream))
         if found is None or found.inner is not stream:
             found = self[id(stream)] = self._kind(stream)
@@ -285,7 +285,7 @@ _DEPTH = 25
 
 
 def line_of(record: logging.LogRecord) -> str:
-    """A log record as output has it: ``WARNING mypkg.train: loss is nan``, and the traceback, where there is one."""
+    """A log record as text of the output: ``WARNING mypkg.train: loss is nan``, and the traceback, if there is one."""
     try:
         text = record.getMessage()
     except Exception:  # noqa: BLE001 - logging itself reports the error

@@ -127,7 +127,7 @@ def _defaults(function: FunctionType) -> dict[str, Any]:
 
 
 def _named(held: Any, judged: bool) -> Any:
-    """A function or class by name: itself where it can be imported, else a `Named`."""
+    """A function or class by name: itself if it can be imported, else a `Named`."""
     module, qualname = str(held.__module__), str(held.__qualname__)
     if not judged:
         return Named(f"{module}:{qualname}")

@@ -50,8 +50,8 @@ class Nodes(Chainable, list[TargetT]):
 def feed(source: Any, target: object) -> Any:
     """``source >> target``: `target` with the nodes of `source` for its open inputs; a list of such nodes for a list of targets.
 
-    A dict of nodes fills the inputs it names; a family is the list of its nodes. Otherwise a node goes to the open input that has its
-    name, else to the first that is open. Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for an
+    A dict of nodes fills the inputs it names; a family is the list of its nodes. Otherwise a node fills the open input that has its
+    name, else the first that is open. Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for an
     object that is no node and for surplus nodes.
     """
     if isinstance(target, list | tuple):

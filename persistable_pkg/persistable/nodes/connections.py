@@ -53,9 +53,9 @@ class Connection(Generic[T]):
 def connection(factory: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Connection[Any]:
     """A connection as an argument of steps: ``load.step(db=connection(connect, "host"))``; the step is given the result of `factory`.
 
-    It is opened at the first use in a run, in each process that needs it, and shared by the nodes performed there (also by threads). When
-    the run is over, however it ends, it is closed: by leaving it where it is a context manager (the step gets its ``as`` value), and by
-    its ``close()`` where it has one (leaving a database connection may only commit). Worker processes that outlive the run close it when
+    It is opened at the first use in a run, in each process that needs it, and shared by the nodes generated there (also by threads). When
+    the run is over, however it ends, it is closed: by its ``__exit__`` if it is a context manager (the step gets its ``as`` value), and by
+    its ``close()`` if it has one (leaving a database connection may only commit). Worker processes that outlive the run close it when
     they receive work of another run, or end. The identity of a node does not hold which connection it was.
     """
     return Connection(factory, args, kwargs)
@@ -102,7 +102,7 @@ _guard = threading.Lock()
 
 @contextmanager
 def within(run: str) -> Generator[None]:
-    """Inside the block, connections are those of that run."""
+    """Inside the block, connections are opened for that run."""
     outer = current.set(run)
     try:
         yield

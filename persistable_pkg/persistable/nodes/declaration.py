@@ -29,11 +29,11 @@ SETTINGS = frozenset(
 class Declaration:
     """The facts of one class.
 
-    payload_type, params_type: the arguments of ``Persistable[...]``; None where not given. params_arguments: those of a generic
+    payload_type, params_type: the arguments of ``Persistable[...]``; None if not given. params_arguments: those of a generic
         params class.
-    roles: role name to whether a node must be given. required: the names of those where it must. many: those that hold several nodes.
+    roles: role name to whether a node must be given. required: the names of those for which one must. many: those that hold several nodes.
     settings: the fields of the params that have the name of a keyword of the constructor.
-    annotated: all names that the class annotates; the value given decides where only a type checker can read the annotation.
+    annotated: all names that the class annotates; the value given decides if only a type checker can read the annotation.
     """
 
     __slots__ = (
@@ -223,7 +223,7 @@ def is_collection(annotation: Any) -> bool:
 
 def _role_kind(annotation: Any, names: dict[str, Any]) -> bool | None:
     """True for an annotation that demands a node, False for one that allows it, None for any other."""
-    annotation = evaluated(annotation, names)  # where a name in it is one that only a type checker knows, the value passed decides
+    annotation = evaluated(annotation, names)  # if a name in it is known only to a type checker, the value passed decides
     if isinstance(annotation, type) and issubclass(annotation, NodeBase):
         return True
     arguments = typing.get_args(annotation)

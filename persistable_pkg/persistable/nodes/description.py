@@ -148,7 +148,7 @@ class Described(Chainable, NodeBase):
         return rebuilt, (flattened(self),)
 
     def __eq__(self: Node, other: object) -> bool:
-        """Tell whether `other` describes the same payload: the same key, and the same path where it has one of its own."""
+        """Tell whether `other` describes the same payload: the same key, and the same custom path if it has one."""
         if self is other:
             return True
         same = cast("Any", other)

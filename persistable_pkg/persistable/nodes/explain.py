@@ -1,4 +1,4 @@
-"""Explanations of why a payload is or is not there: its status, and on a miss the nearest stored payload with the params that differ."""
+"""Explanations of why a payload is there or missing: its status, and on a miss the nearest stored payload with the params that differ."""
 
 # pyright: reportPrivateUsage=false
 

@@ -1,4 +1,4 @@
-"""Items of a payload in progress: the committed keys, and each item as it is committed."""
+"""Items of a payload: the keys committed so far, and each item as it is committed."""
 
 # pyright: reportPrivateUsage=false
 

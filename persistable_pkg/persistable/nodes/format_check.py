@@ -80,7 +80,7 @@ def _misfit(node: Node, io: FileIO[Any], what_then: str) -> PayloadNotRepresenta
 
 
 def why_not(io: Any, declared: Any) -> str:
-    """The reason why no payload of a declared type can be stored; empty where one might."""
+    """The reason why no payload of a declared type can be stored; empty if one might."""
     name = type(io).__name__
     if name == "CompressedFileIO" and hasattr(io, "inner"):
         return why_not(io.inner, declared)

@@ -146,9 +146,9 @@ class Generation:
     heard: bool
     """True if a hook or logger received its `Started` event."""
     earlier: dict[str, Any] | None
-    """The origin of the earlier attempt whose rows or items this one continues, where it differs from today's; else None."""
+    """The origin of the earlier attempt whose rows or items this one continues, if it differs from today's; else None."""
     begun: Counters | None
-    """Counters of processor time and memory at its beginning; None if its payload is not persisted."""
+    """Counters of processor time and memory at its beginning; None if its usage is not recorded."""
     output: capture.Output | None
     """Prints and log records of its code."""
     kept_output: str | None
@@ -201,7 +201,7 @@ class Generation:
         """The records of the payloads loaded for it."""
         self._forks = capture.forks
         self.relay = capture.relay.get()
-        """Relay of its output to the process that runs it; None where that is this process."""
+        """Relay of its output to the process that runs it; None if that is this process."""
         self.hooks = events.own_hooks()
         """The hooks that receive its events, also those from threads that its code starts."""
         self._loading: dict[Key | None, threading.RLock] = {}
@@ -212,7 +212,7 @@ class Generation:
     def __enter__(self) -> None:
         """Begin the block in which the node's own code runs."""
         self._outer = current.set(self)
-        self.threads = tuple(_threads)  # those that were there before
+        self.threads = tuple(_threads)  # those that existed before
         at_work.append(self)
         # no calls and locks, whose cost shows in the smallest generations: two threads here at once set the same objects
         out, err = sys.stdout, sys.stderr
@@ -563,7 +563,7 @@ def generate(
 ) -> Any:
     """Generate the payload and commit it, unless another process commits one while this one waits for the claim: then load that.
 
-    `seen`: the state in the store for which the caller asks, if it knows that. `given`: the payloads of upstream nodes that are not
+    `seen`: the state that the caller found in the store, if it has looked. `given`: the payloads of upstream nodes that are not
     persisted, if the caller has prepared everything upstream. `attempt`: the number of this attempt, if no failure is stored. `read`:
     False if the value is not needed: it is UNREAD then if the payload may be larger than memory. `looked`: whether the caller has checked
     already for changes upstream. `waits`: False to raise Elsewhere instead of waiting for another process, or loading its payload.
@@ -675,7 +675,7 @@ def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
 
 
 def _generate_ahead(node: Node, store: Store, given: dict[Key, Any] | None) -> Any:
-    """Generate `node` for those that are made from it; the value is the payload if it is not persisted."""
+    """Generate `node` for the nodes downstream of it; the value is the payload if it is not persisted."""
     if node.is_persisted:
         return generate(node, store, {}, seen=(None,), writable=False, read=False, given=given, looked=True)
     return _perform(node, store, None, {}, given or {}, False)

@@ -52,10 +52,10 @@ class Authored(Generic[PayloadT]):
         """Override to raise if a payload, generated or loaded, is not fit for use."""
 
     def _post_generate(self, *_: Any, **untracked_payload_params: Any) -> None:
-        """Override to do something after the payload was generated and persisted; it is in ``self.payload``."""
+        """Override to act after the payload was generated and persisted; it is in ``self.payload``."""
 
     def _post_load(self, *_: Any, **untracked_payload_params: Any) -> None:
-        """Override to do something after the payload was loaded; it is in ``self.payload``."""
+        """Override to act after the payload was loaded; it is in ``self.payload``."""
 
     def _node_validates(self) -> bool:
         """Tell whether the class overrides `_validate_payload`."""
@@ -63,7 +63,7 @@ class Authored(Generic[PayloadT]):
         return own._validate_payload is not NO_VALIDATION
 
     def _node_check_untracked(self, given: dict[str, Any]) -> None:
-        """Raise UnknownParam for keywords that no hook takes: they would be lost. Each hook gets those that it takes."""
+        """Raise UnknownParam for keywords that no hook takes: they would be lost. Each hook gets the keywords that it takes."""
         accepted: set[str] = set()
         for hook in ("_generate_payload", "_post_generate", "_post_load"):
             if getattr(type(self), hook) is getattr(Authored, hook):

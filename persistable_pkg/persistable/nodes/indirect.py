@@ -42,7 +42,7 @@ def reached(node: Node) -> list[Any]:
 
 
 def kept(upstream: Node, asked: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """The attributes of `upstream` that hold nodes and are in `asked`, each with the counts left for those nodes: one use is spent."""
+    """The attributes of `upstream` that hold nodes and are in `asked`, each with the counts left after this use of its name."""
     for name in asked:
         attribute = "_node_upstream" if name == "upstream" else name
         value = upstream.__dict__.get(attribute)
@@ -75,7 +75,7 @@ _EVERY = frozenset({"payload", "params", "key", "store", "payload_name"})
 
 
 def _look(member: Any, names: Counter[str], known: set[int]) -> None:
-    """Count the attributes that a function reads, and those that functions of its module which it uses read."""
+    """Count the attributes that a function, and each function of its module that it uses, read from other objects."""
     member = member.fget if type(member) is property else member.func if isinstance(member, partial) else member
     function = getattr(member, "__func__", None) or getattr(member, "__wrapped__", None) or member
     if type(function) is not FunctionType or id(function) in known:

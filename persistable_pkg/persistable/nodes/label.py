@@ -145,7 +145,7 @@ def _upstream(nodes: list[Any], many: bool, columns: int, depth: int) -> str:
 
 
 def _params(fields: dict[str, Any], columns: int, depth: int, last: Mapping[str, Any] = _NONE) -> list[str]:
-    """The fields; those that differ among several nodes with the `last` value too."""
+    """The texts of the fields; if several nodes differ in one, with the `last` value too."""
     parts: list[str] = []
     left = columns
     for name, value in fields.items():

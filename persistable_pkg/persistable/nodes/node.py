@@ -59,8 +59,8 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         logger: instead of ``persistable`` for events, and of ``persistable.<payload name>`` for messages of the node's own code.
         declared: params by keyword, and upstream nodes by role: nodes, or lists, tuples and dicts of nodes.
 
-    Identity is fixed here: raises UntrackableParam, UnknownParam, MissingUpstream, RoleClash, InvalidName for a value that is not fit.
-    A node without a node for some role stays open: ``points >> node`` gives a finished one; using an open one raises InputMissing.
+    Identity is fixed here: raises UntrackableParam, UnknownParam, MissingUpstream, RoleClash, InvalidName for values unfit for it.
+    A node with a required role left empty stays open: ``points >> node`` gives a finished one; using an open one raises InputMissing.
     """
 
     version: Any = 1
@@ -216,7 +216,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     @property
     def payload(self) -> PayloadT:
-        """The payload: held, else loaded, else generated. Safe to ask for from many threads."""
+        """The payload: from memory, else loaded, else generated. Safe to use from many threads."""
         reader = self._node_reader
         if reader is not None and not reader.over:
             given: PayloadT = reader.input(self)
@@ -251,7 +251,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
         Parameters:
             persist: False to keep the payload in memory only.
-            untracked_payload_params: for `_generate_payload` and `_post_generate`, as far as they accept them; no part of identity.
+            untracked_payload_params: for `_generate_payload` and `_post_generate`, if they accept them; no part of identity.
 
         Raises the errors of the generating code, ParamsMutated, UnknownParam for keywords that no hook accepts, PayloadNotRepresentable.
         """
@@ -271,7 +271,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return self
 
     def persist(self) -> Self:
-        """Persist the payload that is held. Raises PayloadNotHeld if there is none."""
+        """Persist the payload in memory. Raises PayloadNotHeld if there is none."""
         if self._node_payload is ABSENT:
             raise PayloadNotHeld(f"{self.key} holds no payload to persist; call generate() first", key=self.key)
         self._node_check_params()
@@ -279,7 +279,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return self
 
     def put(self, payload: PayloadT) -> Self:
-        """Persist `payload` as this node's, made by hand: the record says so, and it is never generated again automatically."""
+        """Persist `payload` as this node's, put in by hand: its record is marked so, and it is never generated again automatically."""
         self._node_check_params()
         payload = returned.as_given(self, payload)
         self._validate_payload(payload)
@@ -292,7 +292,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         Parameters:
             warn_if_validation_fails: warn instead of raising the error of `_validate_payload`.
             verify: compare the bytes with the digest in the record (remembered per process for large unchanged files); False maps at once.
-            untracked_payload_params: for `_post_load`, as far as it accepts them.
+            untracked_payload_params: for `_post_load`, if it accepts them.
 
         Raises PayloadNotFound, PayloadCorrupted, PayloadForeign.
         """
@@ -346,7 +346,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     @classmethod
     def among(cls, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
-        """The `Family` that `over` gives, with one more axis, `rows`: params that go together, as a list of dicts or a dict of lists."""
+        """The `Family` as of `over`, with one more axis, `rows`: params that go together, as a list of dicts or a dict of lists."""
         import persistable
 
         return persistable.Family.listed(cls, rows, args, axes)
@@ -356,7 +356,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         self._node_payload = ABSENT
 
     def validate_payload(self, payload: Any = ABSENT) -> None:
-        """Run `_validate_payload` on `payload`, or on the payload held. Raises PayloadNotHeld if there is none."""
+        """Run `_validate_payload` on `payload`, or on the payload in memory. Raises PayloadNotHeld if there is none."""
         if payload is ABSENT or (payload is None and self._node_payload is not ABSENT):
             payload = self._node_payload
         if payload is ABSENT:

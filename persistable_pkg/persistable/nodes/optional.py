@@ -85,7 +85,7 @@ def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | 
 def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
     """The payload of the first of `nodes` that is available; of several available ones, the first named. Fails only if all of them do.
 
-    For families: the family of `any_of` over the members that belong together; ``any_of(*family.nodes)`` is any one of all its members.
+    For families: the family with `any_of` of the members that belong together; ``any_of(*family.nodes)`` is any one of all its members.
     """
     if not nodes:
         raise TypeError("any_of needs at least one node")

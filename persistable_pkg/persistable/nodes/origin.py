@@ -2,7 +2,7 @@
 
 The first line of a record has two digests in ``made_from``: of the code of everything upstream, and of the content of its direct stored
 upstream. The rest of it has the same in full, so that differences can be named: ``upstream_code``, an entry for each class or function, and
-``upstream_content``, of the direct upstream and, as far as their records have it, of nodes further up.
+``upstream_content``, of the direct upstream and, from their records, of nodes further up.
 """
 
 # pyright: reportPrivateUsage=false
@@ -63,7 +63,7 @@ def contents_digest(contents: Mapping[str, str]) -> str:
 class _Makers:
     """The makers of everything upstream of a node, kept on it. Not a dict itself, which would be searched for nodes.
 
-    stores: those that upstream nodes name, by ``id``.
+    stores: the ``id`` of each store that an upstream node names.
     """
 
     __slots__ = ("rows", "stores")
@@ -79,7 +79,7 @@ _NOBODY = _Makers({})
 
 
 def makers(node: Node) -> dict[Any, Any]:
-    """The nodes upstream of `node` that represent its code: one for each class or function and payload name."""
+    """The nodes upstream of `node` that represent all code there: one for each class or function and payload name."""
     kept: _Makers | None = node.__dict__.get(_KEPT)
     if kept is not None:
         return kept.rows

@@ -52,7 +52,7 @@ REFERENCES = ClassTable()
 
 
 def reference_of(cls: type) -> str:
-    """The name of the class in records, as `class_reference` gives it, found once."""
+    """The name of the class in records, as `class_reference` gives it, computed once."""
     known: str | None = REFERENCES.found.get(id(cls))
     if known is not None:
         return known

@@ -97,7 +97,7 @@ class Inputs:
 
 
 def stored_upstream(node: Node, store: Any) -> list[tuple[Any, Any]]:
-    """The direct upstream nodes of `node` that are persisted, each with its store. store: that of nodes that name none."""
+    """The direct upstream nodes of `node` that are persisted and no inputs, each with its store. store: for those that name none."""
     upstream = node._node_upstream.values()
     return [(each, each._node_store or store) for each in upstream if each.is_persisted and not each.is_external]
 

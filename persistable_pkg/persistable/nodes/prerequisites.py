@@ -100,7 +100,7 @@ def _those_that_can_be_had(node: Node, store: Store, load: Load) -> dict[Key, An
         where = upstream._node_store or store
         try:
             given[upstream.key] = load(bound_to(upstream, where), where)
-        except Exception:  # noqa: BLE001 - recorded and announced where it was raised
+        except Exception:  # noqa: BLE001 - recorded and announced already
             given[upstream.key] = FAILED
         else:
             if node._node_needs == "any":

@@ -125,7 +125,7 @@ try:
 except ImportError:  # on Windows
     _getrusage = None
 SHORTEST = 0.001
-"""Seconds. Shorter generations are not measured, which would cost more than it tells."""
+"""Seconds. Shorter generations are not measured, as measuring would cost more than it is worth."""
 _SELF, _CHILDREN = 0, -1
 _UNIT = 1 if sys.platform == "darwin" else 1024
 _begun = 0

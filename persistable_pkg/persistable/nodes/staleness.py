@@ -283,7 +283,7 @@ class Judge:
         return [unit.verdict for unit in units]
 
     def expected(self, node: Node, store: Store) -> tuple[str, list[Any] | None] | None:
-        """The token of its code, and the ``made_from`` of its record, if made now; None if something stored upstream is stale."""
+        """The token of its code, and the ``made_from`` of its record, if it were made now; None if something stored upstream is stale."""
         if not node._node_upstream:
             return self._today.token(node), None
         unit = self._unit(node, store)
@@ -392,7 +392,7 @@ class Judge:
                 unit.verdict = FRESH if is_expected(unit, facts, unit.data) else self._verdict(unit)
 
     def _is_expected(self, unit: _Unit, facts: CodeFacts, data: bytes) -> bool:
-        """Tell whether the record is as if nothing had changed, and those of everything upstream as well.
+        """Tell whether the record of the unit, and those of everything upstream, are as if nothing had changed.
 
         For nearly every record that is decided by fixed places in its first line. Only a record that is not as expected is checked for
         damage: a flipped bit never makes one as expected.

@@ -68,7 +68,7 @@ _ABSENT = State(Status.ABSENT, why="nothing is stored")
 
 
 def states_of(nodes: Sequence[Any], store: Store | None = None) -> list[State]:
-    """The states of `nodes`, as `states_in` gives them, each in its own store, else in `store`, by default that of its consumer."""
+    """The states of `nodes`, as `states_in` gives them, each in its own store, else in `store`, by default the one that it uses."""
     default = store
     asked: list[tuple[Any, Store]] = []
     for node in nodes:

@@ -76,7 +76,7 @@ class Step(Generic[P, R]):
         self._made: _Maker | None = None
         self.known: Known | None = None
         self.sent_code: Given | None = None
-        """The code as the process that sent the step here found it: here not all names in its source exist. None if it was not sent."""
+        """The code as the process that sent the step here found it: here not all names in its source exist. None if not sent."""
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
 
@@ -129,7 +129,7 @@ class Step(Generic[P, R]):
         return persistable.Family.grid(self, args, axes)
 
     def among(self, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[R]:
-        """The `Family` that `over` gives, with one more axis, `rows`: arguments that go together, as a list of dicts or a dict of lists."""
+        """The `Family` as of `over`, with one more axis, `rows`: arguments that go together, as a list of dicts or a dict of lists."""
         import persistable
 
         return persistable.Family.listed(self, rows, args, axes)

@@ -77,7 +77,7 @@ class Stored(Generic[PayloadT]):
 
     @property
     def store(self: Node) -> Store:
-        """The store in use: the node's own, else its consumer's, else the enclosing or the default one."""
+        """The store in use: the node's own, else that of the enclosing block or generation, else of its last run, else the default."""
         return self._node_use()
 
     @property

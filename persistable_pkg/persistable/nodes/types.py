@@ -38,7 +38,7 @@ class Instead(Enum):
 ABSENT: Final = Instead.ABSENT
 """Mark of a node that holds no payload in memory."""
 FAILED: Final = Instead.FAILED
-"""Mark of a node upstream that failed: there will be no payload."""
+"""Mark of an upstream node that failed, and so has no payload."""
 GONE: Final = Instead.GONE
 """Mark of a payload that was waited for and is missing: to be tried again."""
 UNREAD: Final = Instead.UNREAD
