@@ -15,58 +15,58 @@
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
     ├── ReservedName                   a class uses a name that every node has (also a TypeError)
     ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
-        ├── NotRebuildable                 a node cannot be restored from its record; gives the reason
-        ├── RegistrationError              the name is taken by another object, or that of a package does not load (also a ValueError)
-        ├── ConfigError                    a project, its file or a setting in it is invalid (also a ValueError)
-        ├── WorkflowError                  a workflow or workspace class is invalid (also a ValueError and a TypeError)
-    ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
+    ├── NotRebuildable                 a node cannot be restored from its record; gives the reason
+    ├── RegistrationError              the name is taken by another object, or that of a package does not load (also a ValueError)
+    ├── ConfigError                    a project, its file or a setting in it is invalid (also a ValueError)
+    ├── WorkflowError                  a workflow or workspace class is invalid (also a ValueError and a TypeError)
+    ├── InvalidName                    a name could leave its folder, or does not exist on every platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
     │   ├── PayloadExists              there is a payload under this key already, and it was not to be replaced (also a FileExistsError)
     │   ├── PayloadCorrupted           the bytes are not those the record names
-    │   │   └── PayloadOfOtherPython   code that is kept in the payload is of another minor version of Python; it is generated again
-    │   ├── PayloadForeign             the record was made by another class with other code
-        │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts, or its format can run code undeclared
+    │   │   └── PayloadOfOtherPython   the payload contains code of another minor version of Python; it is generated again
+    │   ├── PayloadForeign             the record was made by another class, with other code
+    │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts, or its format can run code undeclared
     │   ├── PayloadNotHeld             an operation needs a payload in memory and there is none (also a ValueError)
     │   ├── DuplicateItem              a node that yields items yielded two of one key (also a ValueError)
     │   ├── NothingReturned            the generating code returned None where something else is declared (also a TypeError)
     │   └── NotGeneratable             the class says nothing about how to generate (also a NotImplementedError)
-        ├── InvalidQuery                   a query to a catalog is invalid (also a ValueError)
+    ├── InvalidQuery                   a query to a catalog is invalid (also a ValueError)
     ├── UnknownKey                     no record has this key or path, or several keys begin with it (also a KeyError)
     ├── FormatError                    payload to bytes and back
     │   ├── PayloadNotRepresentable    the format would not give back exactly this payload (also a TypeError)
     │   ├── MalformedFile              the bytes are not of this format, or cut short (also a ValueError)
-    │   ├── CodeOfOtherPython          code that is kept in the file is of another minor version of Python
+    │   ├── CodeOfOtherPython          the file contains code of another minor version of Python
     │   ├── UnknownFormat              no FileIO is registered for this type or suffix (also a LookupError)
-    │   └── MissingExtra               a package is absent; names the extra that installs it (also an ImportError)
-        ├── InputError                     an input that a source found outside is gone or changed
-    │   ├── InputChanged               its content is not the one its key was made from any more
+    │   └── MissingExtra               a package is not installed; names the extra that installs it (also an ImportError)
+    ├── InputError                     an input that a source found outside is gone or changed
+    │   ├── InputChanged               its content is no longer the one from which its key was made
     │   └── InputVanished              it is gone (also a FileNotFoundError)
     ├── StoreError                     bytes at paths (also an OSError)
     │   ├── StoreFull                  no space or quota left
-    │   ├── MalformedBundle            an archive or published folder that is damaged, or made to do harm (also a ValueError)
+    │   ├── MalformedBundle            an archive or published folder is damaged, or made to do harm (also a ValueError)
     │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
-        │   ├── StoreTooNew                data in a store was written by a later version of this library, in a format not known here
+    │   ├── StoreTooNew                data in a store was written by a later version of this library, in a format not known here
     │   └── StoreUnavailable           the store cannot be reached (also a ConnectionError)
     ├── ClaimLost                      another process took over this generation; nothing was committed
     ├── SecretMissing                  the environment variable of a `Secret` is not set (also a LookupError)
-        └── RunError                       the work of a node could not be carried out
-        ├── NotEnforceable             this executor cannot do what a node asks of it (also a ValueError)
+    └── RunError                       the work of a node could not be carried out
+        ├── NotEnforceable             this executor lacks a capability that a node requires (also a ValueError)
         ├── StaleCode                  something is stale, and ``stale="raise"`` was asked for; nothing was begun
         ├── Infeasible                 no worker will ever have the resources asked for (also a ValueError)
-                ├── ExecutorUnavailable        a host or cluster cannot be reached, or is not fit for the work (also a ConnectionError)
+        ├── ExecutorUnavailable        a host or cluster cannot be reached, or is not fit for the work (also a ConnectionError)
         ├── TimedOut                   the work took longer than its `Resources.time` and was stopped (also a TimeoutError)
-        ├── WorkerDied                 the process that did the work is gone: killed, crashed, or it left by itself
-                ├── RemoteError                replaces an error of another process that could not be transferred as it was
+        ├── WorkerDied                 the process that did the work is gone: killed, crashed, or exited by itself
+        ├── RemoteError                replaces an error of another process that could not be transferred as it was
         ├── UpstreamFailed             a node that tolerates failures asks for a payload whose generation failed
         ├── CommandFailed              a shell script ended with another exit status than 0
-                └── HttpFailed                 an HTTP request failed (also an OSError)
+        └── HttpFailed                 an HTTP request failed (also an OSError)
 
-        RunFailed                          an ExceptionGroup, raised by `run` at its end; ``.result`` is complete all the same
+    RunFailed                          an ExceptionGroup, raised by `run` at its end; ``.result`` is complete all the same
 
     PersistableWarning (a UserWarning)
     ├── StaleCodeWarning               the stored payload was made by code that has changed since
-        ├── UnwatchedCodeWarning           the generating code uses objects without a fingerprint, such as compiled functions
+    ├── UnwatchedCodeWarning           the generating code uses objects without a fingerprint, such as compiled functions
     ├── UnwatchedFileWarning           a param is the path of a file, whose content is not part of the key
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
     ├── FileInUseWarning               a payload could not be moved to its path yet; it is stored, and moved when it is next loaded

@@ -1,6 +1,6 @@
 """polars and pyarrow values: names, dtypes and items, independent of their chunks. Loaded when the first one is met."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations

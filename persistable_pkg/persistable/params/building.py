@@ -9,7 +9,7 @@ from persistable.params.fields import NO_PIN, Field, Spec, spec_of
 from persistable.params.reduce import dereference
 from persistable.params.reduced import Refused
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 TYPE_CHECKING = False

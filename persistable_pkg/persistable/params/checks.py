@@ -5,7 +5,7 @@ for `1`, a tuple for a list), or raises Mismatch. Types that cannot be judged (p
 value. ``docs/design/declared-types.md`` lists the rule of each kind of type.
 """
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations

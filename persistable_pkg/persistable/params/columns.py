@@ -1,6 +1,6 @@
 """Columns of frames and tables of any library: items that their dtype does not describe, as numbers, texts and masks."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations

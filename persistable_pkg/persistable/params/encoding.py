@@ -4,7 +4,7 @@ Every function here that encodes takes ``(value, path, nodes)``: `path` is the s
 roles of nodes, and for the limit on depth; `nodes` collects persistables found among the values, or is None.
 """
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -366,8 +366,8 @@ def encode(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = No
     """Encode `value` as canonical bytes. Equal bytes mean the same value of the same type, on every machine and in every process.
 
     Parameters:
-            place: the name of `value` in errors; the name of its class if it is empty and `value` has fields.
-            nodes: the list for each persistable found in `value`, as (dotted path within `value`, persistable); None refuses them.
+        place: the name of `value` in errors; the name of its class if it is empty and `value` has fields.
+        nodes: the list for each persistable found in `value`, as (dotted path within `value`, persistable); None refuses them.
 
     Raises UntrackableParam, naming the place, for a value that has no such bytes.
     """

@@ -4,7 +4,7 @@ Kinds are ``stores`` (by URL scheme), ``formats`` (by suffix or type), ``params`
 points are called ``persistable.stores`` and so on.
 """
 
-# What is registered is of every type, so pyright may find what it does not know.
+# Registered values are of every type, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations

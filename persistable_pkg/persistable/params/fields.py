@@ -1,6 +1,6 @@
 """The fields of params classes, and their markers: dataclasses, attrs classes and pydantic models alike."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -425,7 +425,7 @@ def _read(metadata: Any, place: str) -> Markers:
 
 
 def _refuse_inner(annotation: Any, place: str) -> None:
-    """Raise ParamsError for a marker on a part of a type, as in ``list[Annotated[int, untracked]]``, which would have no effect."""
+    """Raise ParamsError for a marker on a part of a type, as in ``list[Annotated[int, untracked]]``: it would have no effect."""
     for part in getattr(annotation, "__args__", None) or ():
         for marker in getattr(part, "__metadata__", ()):
             if isinstance(marker, Untracked | OmitWhen | Formerly):

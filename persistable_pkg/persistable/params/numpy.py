@@ -1,6 +1,6 @@
 """numpy values: scalars as the Python value they hold, arrays as dtype, shape and bytes. Loaded when the first one is met."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _items(array: Any) -> Any:
 
 
 def objects(items: list[Any]) -> list[Any]:
-    """Items of an array or column of objects: numpy scalars among them are tagged with their dtypes, as code that reads them sees these."""
+    """Items of an array or column of objects, numpy scalars among them tagged with their dtypes, since code that reads them sees these."""
     if not any(issubclass(kind, np.generic) for kind in {*map(type, items)}):
         return items
     return list(map(typed, items))

@@ -3,7 +3,7 @@
 No package is imported here: a value of its type exists, so it is loaded.
 """
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ NO_RESULT_IN_SKLEARN = ("memory", "pre_dispatch")
 def _described(value: Any, held: dict[str, Any]) -> Tagged:
     """Reduce to the class, and those of the parameters that change results and are not at their default.
 
-    Which parameters there are, and how defaults that mean nothing are written, differs from version to version.
+    The set of parameters, and the spelling of defaults without effect, differ from version to version.
     """
     from persistable.params.annotations import signature_of
     from persistable.params.encoding import encode

@@ -1,6 +1,6 @@
 """pandas values: labels, dtypes and items, independent of the blocks they are in. Loaded when the first one is met."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Values read back from the trees that records hold."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Reader:
     """Reads trees.
 
     Parameters:
-            nodes: the value for each persistable in a tree, by its key; by default, a persistable in a tree is an error.
-            untracked: values for fields that are not identity, by their dotted path, as `untracked_values` returns them.
+        nodes: the value for each persistable in a tree, by its key; by default, a persistable in a tree is an error.
+        untracked: values for fields that are not identity, by their dotted path, as `untracked_values` returns them.
     """
 
     def __init__(self, nodes: Mapping[str, Any] | None = None, untracked: Mapping[str, Any] | None = None) -> None:

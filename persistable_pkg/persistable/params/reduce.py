@@ -8,7 +8,7 @@ from _contextvars import ContextVar
 from persistable.errors import ParamsError
 from persistable.params.reduced import Refused, Tagged
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 TYPE_CHECKING = False

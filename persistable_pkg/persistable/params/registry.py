@@ -71,7 +71,7 @@ class TypeTable:
         found = self._by_name.get(f"{base.__module__}:{base.__qualname__}")
         if found is not None:
             return found
-        # a class is often registered by the place people import it from, not the one it was defined in
+        # a class is often registered by the module that users import it from, not the one that defines it
         for name, value in self._by_name.items():
             module, _, path = name.partition(":")
             place: Any = sys.modules.get(module)

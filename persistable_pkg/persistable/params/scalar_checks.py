@@ -1,6 +1,6 @@
-"""Checks of numbers, texts, paths and other values without parts: a value of the declared type passes, or one converted without loss."""
+"""Checks of numbers, texts, paths and other values without parts: they return a value of the declared type, converted without loss."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def to_int(value: Any) -> Any:
     """Convert to an int, also from numpy; never from a bool or a float."""
     value, given = as_python(value), value
     if isinstance(value, int) and not isinstance(value, bool):
-        return value  # a member of an IntEnum is one, and keeps its name
+        return value  # also a member of an IntEnum, which keeps its name
     if isinstance(value, bool):
         return wrong(given, "int", f"write {int(value)}, or declare it bool")
     if isinstance(value, float):
@@ -141,7 +141,7 @@ EXACT: dict[Any, Callable[[Any], Any]] = {
 
 _LIKE: dict[str, Callable[[Any], Any]] = {
     "datetime64": lambda value: value,
-    "timedelta64": lambda value: value,  # before the integers, of which it is one
+    "timedelta64": lambda value: value,  # before the integers, as numpy counts it among them
     "integer": to_int,
     "floating": to_float,
     "complexfloating": to_complex,

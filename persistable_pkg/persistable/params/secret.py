@@ -1,6 +1,6 @@
 """`Secret`: a value that is kept in an environment variable and nowhere else, and the removal of such values from texts."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownVariableType=false
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Canonical bytes from a tree, without the classes of the values: both hold the same data."""
 
-# Trees hold values of every type, so pyright may find what it does not know.
+# Trees hold values of every type, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations

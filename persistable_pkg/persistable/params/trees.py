@@ -1,6 +1,6 @@
 """Values as JSON for records and for people, and back. A tree holds exactly the data of the canonical bytes, under the same names."""
 
-# Values of every type pass through here, so pyright may find what it does not know.
+# Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def tree(value: Any, place: str = "") -> Any:
     are the errors; persistables become ``{"$node": key}``.
     """
     names = IDENTITY_ONLY.found.get(id(value.__class__))
-    if names is not None:  # a params class whose fields are all identity: values with numbers and text alone are done here
+    if names is not None:  # a fast path for params classes whose fields are all identity, where these are numbers and text alone
         found: dict[str, Any] = {}
         for attr, name in names:
             item: Any = getattr(value, attr, UNSET)
@@ -98,7 +98,7 @@ def _tree(value: Any, path: Path) -> Any:
 
 
 def _at(step: Any, value: Any, path: Path) -> Any:
-    """The tree of a value at `step` of another."""
+    """The tree of a value at `step` of another value."""
     path.append(step)
     found = _tree(value, path)
     path.pop()

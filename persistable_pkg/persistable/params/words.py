@@ -104,7 +104,7 @@ def _words(tree: Any) -> str:
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """`text`, cut after some characters."""
+    """`text`, cut to `longest` characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

@@ -53,7 +53,7 @@ class _Held:
 
     @property
     def beat_every(self) -> float:
-        """Seconds between two of its beats."""
+        """Seconds between two beats of the heartbeat."""
         return beat_of(self._store)
 
     def is_due(self) -> bool:
@@ -423,7 +423,7 @@ _innermost: ContextVar[Lock | None] = ContextVar("persistable_lock", default=Non
 class Lock:
     """The right of one thread of this process to generate at `place`, acquired when this is made, until `release`.
 
-    `alone`: False where several may at the same time. `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where the
+    `alone`: False where several may do so at a time. `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where the
     wait would never end.
     """
 
@@ -443,7 +443,7 @@ class Lock:
         self._outer = _innermost.set(self)
 
     def release(self) -> None:
-        """Release it, and wake the threads that wait for it."""
+        """Release the lock, and wake the threads that wait for it."""
         _innermost.reset(self._outer)
         if self._alone:
             with _guard:
@@ -473,11 +473,11 @@ class Lock:
             _waiting.discard(self)
 
     def _is_over(self) -> bool:
-        """Tell whether an interrupt has ended the call that has it, without a release."""
+        """Tell whether an interrupt has ended the call with the lock, without a release."""
         return self._call is None or has_ended(self._call)
 
     def _upward(self) -> Iterator[Lock]:
-        """The locks that enclose the request for it, nearest first."""
+        """The locks that enclose the request for this one, nearest first."""
         above = self._above
         while above is not None:
             if not above._is_over():

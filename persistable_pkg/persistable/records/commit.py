@@ -42,7 +42,7 @@ class Commit:
         self.interrupt: BaseException | None = None
 
     def put(self, record: Record, *, first: bool = False) -> None:
-        """Put it. Raises where it is not there afterwards, or this is unknown. `first`: raises ClaimLost if another is there by then."""
+        """Put `record`. Raises where it is not there afterwards, or this is unknown. `first`: ClaimLost if another is there by then."""
         place, data = self._place, record.data
         path = (f"{place.name}/{place.digest}" if place.__class__ is Key else place.path) + SUFFIX
         self.may_stand, refused = True, False
@@ -153,7 +153,7 @@ def complete(store: Store, place: Placed, record: Record, *, claimed: bool = Fal
     """
     if not record.files:
         return False
-    last = record.files[-1].path.removeprefix(place.to)  # the one that is moved last
+    last = record.files[-1].path.removeprefix(place.to)  # the file that is moved last
     if not store.exists(beside(place, record.attempt_token) + last):
         return False
     if claimed:

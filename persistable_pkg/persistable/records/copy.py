@@ -44,7 +44,7 @@ def copy(
 ) -> Iterator[Copied]:
     """Copy payloads with their records from `source` to `target`, one after the other, and yield each once it is committed.
 
-    A payload that `target` has, sound, is not copied again unless `replace` is true; a file `in_the_way` is overwritten.
+    A sound payload in `target`, made by any code, is not copied again unless `replace` is true; a file `in_the_way` is overwritten.
     bare: of a payload of which `source` has no file at all, the record alone is copied. Raises PayloadCorrupted where the
     bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where a process generates
     at the same readable path of `target` at this moment.

@@ -209,7 +209,7 @@ def _reserve(file: Any, size: int) -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    keep_size = 1  # the file's length stays what was written so far
+    keep_size = 1  # the length of the file does not change
     if libc.fallocate(descriptor, keep_size, ctypes.c_int64(start), ctypes.c_int64(size)) != 0:
         reason = ctypes.get_errno()
         if reason in FULL:
@@ -584,7 +584,7 @@ def _loaded(file: BinaryIO, size: int, io: FileIO[Any], writable: bool, may_map:
 
 
 def _may_map(store: Store, descriptor: int) -> bool:
-    """Tell whether a payload may be mapped: the store says so, or the file is on a disk of this machine."""
+    """Tell whether a payload may be mapped: by the setting of the store, else if the file is on a disk of this machine."""
     whole = extended(store)
     said = [whole.mmap, *[extended(layer.store).mmap for layer in whole.layers]]
     if False in said:

@@ -51,7 +51,7 @@ def checked(key: Any) -> Any:
 
 
 def stem(key: Any) -> str:
-    """The stem of the names of an item's files: the key itself if it is a plain name, else its plain characters and a digest.
+    """The common stem of the names of an item's files: the key itself if it is a plain name, else its plain characters and a digest.
 
     No two keys share one, on any file system: there are no capitals, and keys that are not plain differ in their digests.
     """
@@ -242,7 +242,7 @@ class Collected(Mapping[Any, T], Generic[T]):
 
     @classmethod
     def of(cls, items: Mapping[Any, T]) -> Collected[T]:
-        """Make a mapping of items in memory, as nodes that are not persisted have it."""
+        """Make a mapping of items in memory, for nodes that are not persisted."""
         return cls(None, {}, {checked(key): Original(value, key) for key, value in items.items()})
 
     def __getitem__(self, key: Any) -> T:

@@ -1,7 +1,7 @@
-"""Owners of claims: the facts by which a process is told from all others, and whether it still runs.
+"""Owners of claims: the facts that identify a process, and whether it still runs.
 
-Linux tells of a process when it began, so that one with the same number is not mistaken for it. Where the platform does not say, a process
-that is there may be another: whoever asks has to go by the heartbeat.
+Linux reports when a process began, so that a later one with the same number is not mistaken for it. Where the platform does not report it,
+the process of that number may be another: then the heartbeat decides.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _identity() -> dict[str, Any]:
 
 
 def token() -> str:
-    """The token that tells this process from all others."""
+    """The token that identifies this process."""
     name: str = _identity()["token"]
     return name
 

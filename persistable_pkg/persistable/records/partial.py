@@ -170,7 +170,7 @@ def discard_partial(store: Store, place: Place) -> bool:
 
 
 def remove(store: Store, paths: Iterable[str]) -> None:
-    """Delete all of these, many at a time."""
+    """Delete the files at `paths`, many at a time."""
     found = list(paths)
     if extended(store).batches:
         for first in range(0, len(found), _DELETED):

@@ -1,4 +1,4 @@
-"""A record: all that is known about one payload, in one JSON file beside it. Its appearance is the commit.
+"""A record: all known facts about one payload, in one JSON file beside it. Its appearance is the commit.
 
 The file is one JSON object. Its first line has the members that a load needs, so that a hit parses only these; its last is a CRC-32 of
 every byte before it, so that a flipped or missing byte anywhere is noticed.
@@ -184,7 +184,7 @@ class Record:
             return cast("dict[str, Any]", facts)
         return self._all
 
-    # what a load needs
+    # members that a load needs
 
     @property
     def files(self) -> tuple[FileFact, ...]:
@@ -306,7 +306,7 @@ class Record:
     """The project of the class: a name in pyproject.toml, of a git repository or of a folder; None where it is not known."""
 
     git_dirty: Fact[bool | None] = Fact(missing=_none)
-    """True if tracked files differed from the commit when the process first asked; None where that is not known."""
+    """True if tracked files differed from the commit when the process first checked; None where that is not known."""
 
     git_diff: Fact[str | None] = Fact(missing=_none)
     """A digest of these differences: equal for equal ones."""
@@ -317,8 +317,8 @@ class Record:
 
     ``cpu_seconds``: of processors, for user and system together. ``of``: ``"process"``, all threads of the process and its ended
     children, where nothing else was generated there meanwhile, else ``"thread"``, its own thread alone. ``peak_memory``: the most
-    bytes that were ever resident in the process by the end, so never less than the generation needed. ``memory_rise``: by how much
-    it has raised that; 0 where the process had needed as much before.
+    bytes that were ever resident in the process by the end, so never less than the generation needed. ``memory_rise``: the rise
+    of that by the generation; 0 where the process had needed as much before.
     """
 
     @property
@@ -359,7 +359,7 @@ class Record:
 
     source: Fact[dict[str, str]] = Fact(missing=dict)
     """The source of a class or step of a script or notebook, kept by ``source=True``, with the definitions in it that it uses: name to
-    Python statement, in the order to execute them. It is code: `Catalog.node` executes it only where the record is trusted."""
+    Python statement, in the order to execute them. It is code: `Catalog.node` executes it only if the record is trusted."""
 
     @property
     def checksum(self) -> str:

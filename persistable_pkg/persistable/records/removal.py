@@ -12,7 +12,7 @@ from persistable.stores.base import Store
 
 
 class Removal(NamedTuple):
-    """One payload that is to be removed, or not.
+    """A payload to remove or to keep.
 
     named: it was asked for, by itself or in a group, and is not only made from one that was. kept: the reason why it will stay, in words;
     empty if it is removed. itself: it was asked for by itself, so that it is removed even if it was put in by hand.

@@ -52,7 +52,7 @@ class Template:
             raise TypeError(f"{self.text!r} takes {', '.join(self.fields) or 'no fields'}; it was given {', '.join(values) or 'none'}")
         texts = {name: self._checked(name, value) for name, value in values.items()}
         path = check_path(self.filled(texts))
-        if path.partition("/")[0].casefold() == HIDDEN:  # also where a file system takes upper and lower case for one
+        if path.partition("/")[0].casefold() == HIDDEN:  # also on a file system that ignores case
             raise InvalidName(f"{path!r} is in {HIDDEN}, which is kept for records; choose another name", name=path)
         again = texts if self.is_certain else self.match(path)
         if again != texts:
