@@ -54,7 +54,7 @@ def _itself(node: Node) -> Node:
 
 
 def _take_role(self: Any, declaration: Declaration, name: str, value: Any) -> bool:
-    """Move the nodes in `value` to the role `name`; False where it is a field."""
+    """Move the nodes in `value` to the role `name`; False if it is a field."""
     kind: Any = self.__class__
     root = root_of(kind)
     found = list(nodes_in(value))

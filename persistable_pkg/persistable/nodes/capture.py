@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from persistable.runs.relay import Relay
 
 LIMIT = 1 << 16
-"""Bytes of output that are kept."""
+"""Bytes of output kept, at most."""
 _CUT = "[...]\n"
 """Mark in the place of text that is not kept."""
 
@@ -128,7 +128,7 @@ T = TypeVar("T", bound=Tee)
 
 
 class ErrorTee(Tee):
-    """The same for standard error."""
+    """A `Tee` for standard error."""
 
     stream = "stderr"
 
@@ -226,7 +226,7 @@ def watch_logging() -> None:
 
 
 class _Seen(threading.local):
-    """The id of the record that this thread has shown last, while it is being made; 0 for none."""
+    """The id of the log record that this thread has passed on last, or 0."""
 
     record: int = 0
 

@@ -74,7 +74,7 @@ def is_operand(thing: Any) -> bool:
 
 
 def name_of(thing: Any) -> str:
-    """The name in errors of a node, or of an object given in place of one."""
+    """The name of a node, or of an object given in place of one, in errors."""
     return str(thing.payload_name) if is_operand(thing) else f"{thing!r:.60}"
 
 

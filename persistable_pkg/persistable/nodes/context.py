@@ -53,7 +53,7 @@ def appended() -> Any:
 def committed() -> KeysView[Any]:
     """Inside a step that yields ``(key, payload)``: the keys of the items committed already, to skip the work for them.
 
-    In a plain call of the function there are none.
+    In a plain call of the function they are empty.
     """
     running = running_now()
     return running.gatherer().keys if running is not None else _NONE.keys()

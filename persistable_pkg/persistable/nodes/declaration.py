@@ -27,7 +27,7 @@ SETTINGS = frozenset(
 
 
 class Declaration:
-    """The facts of one class.
+    """The facts that one class declares.
 
     payload_type, params_type: the arguments of ``Persistable[...]``; None if not given. params_arguments: those of a generic
         params class.

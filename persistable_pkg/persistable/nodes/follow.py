@@ -58,7 +58,7 @@ class _Follower:
         """The failure of an earlier attempt, which a later one may make good."""
 
     def items(self) -> Iterator[tuple[Any, Any]]:
-        """Each item once."""
+        """Key and payload of each item, once."""
         since, wait = time.monotonic(), _FIRST_WAIT
         while True:
             held = claim_watch.holder_of(self._store, self._node.place.path) is not None  # asked first, so that its last commit is seen

@@ -72,7 +72,7 @@ class Gathered(payload.InFile):
 
 
 class ItemWriter:
-    """Collects the items of one generation."""
+    """Writer of the items of one generation."""
 
     def __init__(self, generation: Any) -> None:
         self._generation = generation

@@ -55,7 +55,7 @@ def params_in_words(node: Node, columns: int = COLUMNS) -> str:
 
 
 def params_by_name(node: Node, columns: int = 2 * _VALUE) -> dict[str, str]:
-    """Each of the own params of `node` as in its label, with more room."""
+    """Each of the own params of `node` as in its label, with a higher limit."""
     return {name: redact(_given(name, value, columns, 0)) for name, value in shown_fields(node).items()}
 
 
@@ -65,7 +65,7 @@ def value_in_words(value: Any, columns: int = COLUMNS) -> str:
 
 
 def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> str:
-    """`node`; with `others` like it, from its value to the last one's where they differ."""
+    """The text of `node`; with `others` like it, each differing param from its value to that of the last one."""
     left = columns - width(node.payload_name) - 2
     fields, theirs = shown_fields(node), [shown_fields(other) for other in others]
     differing = {name for name, value in fields.items() if not all(_same(value, each.get(name, UNSET)) for each in theirs)}
@@ -73,7 +73,7 @@ def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> 
     left -= sum(width(part) + 2 for part in parts)
     for role, value in grouped(node._node_upstream).items():
         if role in fields:
-            continue  # it was shown among them
+            continue  # it was shown among the fields
         if left <= 0:
             parts.append("…")
             break

@@ -22,7 +22,7 @@ class _OptionalParams:
 
 
 class _Optional(Persistable[Any, _OptionalParams]):
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # in records for good, whichever module defines the class
     node: Persistable[Any, Any]
     payload_name = "optional"
     is_persisted = False
@@ -43,7 +43,7 @@ class _Optional(Persistable[Any, _OptionalParams]):
 
 
 class _AnyOf(Persistable[Any, None]):
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # in records for good, whichever module defines the class
     nodes: list[Persistable[Any, Any]]
     payload_name = "any_of"
     is_persisted = False

@@ -57,7 +57,7 @@ def contents_digest(contents: Mapping[str, str]) -> str:
     return text_digest("\n".join(sorted([f"{key} {content}" for key, content in contents.items()])))
 
 
-# whose code is upstream
+# the code upstream
 
 
 class _Makers:
@@ -266,7 +266,7 @@ def entry_of(reference: str, names: list[str], found: Any) -> dict[str, Any]:
 
 
 def fingerprint_of(entry: Mapping[str, Any]) -> code.Fingerprint:
-    """The code in an entry."""
+    """The fingerprint of the code in an entry."""
     return code.Fingerprint(entry["python"], entry["quick"], entry["parts"])
 
 
@@ -291,7 +291,7 @@ def direct(node: Node, store: Store) -> list[tuple[Any, Store]]:
 
 
 def records_of(nodes: Iterable[tuple[Any, Store]]) -> dict[Key, Record]:
-    """The sound records of these nodes, each store asked once."""
+    """The sound records of these nodes, each store read once."""
     by_store: dict[str, tuple[Store, list[Any]]] = {}
     for node, store in nodes:
         by_store.setdefault(store.url, (store, []))[1].append(node)

@@ -122,6 +122,6 @@ def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[OverlayStore, dict[str, Re
         try:
             record = records[path] = Record.parse(data, keys[path])
         except (PayloadCorrupted, PayloadUntrusted, StoreTooNew):
-            continue  # the load of it raises
+            continue  # its load raises
         wanted += [path for _, path, size, _ in record.head["files"] if size <= SMALL]
     return OverlayStore(store, {**found, **store.get_many(wanted)}), records

@@ -86,7 +86,7 @@ _AS_IT_IS = _Number(frozenset({int, float}), float)  # all numbers asked about a
 
 
 def _number(kinds: Iterable[Any]) -> _Number:
-    """The declaration of the first of `kinds` that has one."""
+    """The kind of number of the first of `kinds` that is a declared type."""
     from persistable.params.checks import check_of
     from persistable.params.mismatch import Mismatch
 
@@ -140,7 +140,7 @@ def _is_instance(kind: Any) -> bool:
         return False
     try:
         return isinstance(None, kind)
-    except TypeError:  # a protocol that is not for run time
+    except TypeError:  # a protocol that is not runtime-checkable
         return True
 
 

@@ -38,7 +38,7 @@ def check(kind: type, declaration: Declaration, role: str, value: Any) -> None:
 
 
 def of_one(step: str, name: str, node: Node, words: str) -> WrongUpstream:
-    """The error for a node that yields items where the argument of a step is one plain value."""
+    """The error for a node that yields items in place of one plain value as the argument of a step."""
     return WrongUpstream(
         f"{step}.{name} takes {words}, not the items that {node.payload_name} yields: one node of each is {step}.over({name}=node.members)",
         role=name,

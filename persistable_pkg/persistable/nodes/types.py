@@ -137,7 +137,7 @@ needs_of: Callable[[Node], str] = attrgetter("_node_needs")
 is_by_payload: Callable[[Node], bool] = attrgetter("_node_by_payload")
 """Tell whether the type of a node's payload tells its kind, and not its class."""
 open_inputs_of: Callable[[Node], tuple[str, ...]] = attrgetter("_node_open")
-"""The names of the inputs that a node still lacks."""
+"""The names of the open inputs of a node."""
 check_unchanged: Callable[[Node], None] = methodcaller("_node_check_params")
 """Raise ParamsMutated if params of a node have been changed since it was made."""
 validates: Callable[[Node], bool] = methodcaller("_node_validates")
