@@ -52,7 +52,7 @@ def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, a
     a
         A target or member of one, a key or the beginning of one, or a file of it.
     b
-        The other one.
+        The other payload, named in the same way.
     no_payloads
         Read no payload.
     rtol

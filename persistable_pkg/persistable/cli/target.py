@@ -354,7 +354,7 @@ def _member(whole: Any, address: Address) -> Any:
 
 
 def _node_in(member: Any, address: Address) -> Any:
-    """The node of that name in one workflow."""
+    """The node of that name in `member`, a workflow."""
     find = getattr(member, "node", None)
     if find is None:
         raise BadUsage(f"{address.text}: {address.base}[{address.labels}] is a node itself; write it without .{address.node}")

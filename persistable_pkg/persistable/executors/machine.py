@@ -93,7 +93,7 @@ def _runs(group: int) -> bool:
 def check(resources: Resources | None) -> None:
     """Raise Infeasible if one task asks for more CPUs or memory than this machine has.
 
-    GPUs are not checked, since there is no common interface; counters and time are checked by the caller.
+    GPUs are not checked, since the driver to query is unknown; counters and time are checked by the caller.
     """
     if resources is None:
         return

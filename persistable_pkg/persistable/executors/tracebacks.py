@@ -79,7 +79,7 @@ def with_source(text: str) -> str:
             continue
         indent = match[1] + "  "
         if place + 1 < len(lines) and lines[place + 1].startswith(indent):
-            continue  # it is there
+            continue  # the source line is included
         source = linecache.getline(match[2], int(match[3])).strip()
         found += [indent + source] if source else []
     return "\n".join(found) + ("\n" if text.endswith("\n") else "")

@@ -1,4 +1,4 @@
-"""All members of a family at once: run and planned, counted, loaded and compared."""
+"""Operations on all members of a family: run, plan, count, load and compare them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PayloadT = TypeVar("PayloadT")
 
 
 class AllMembers(Generic[PayloadT]):
-    """The part of `Family` that is about all its members at once."""
+    """The part of `Family` with operations on all members."""
 
     @property
     def _family(self) -> Family[PayloadT]:

@@ -198,7 +198,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     @property
     def targets(self) -> Sequence[Persistable[PayloadT, Any]]:
-        """The nodes that `run` and `plan` take it for."""
+        """The nodes that `run` and `plan` process for this family."""
         return self.nodes
 
     @property
@@ -310,7 +310,7 @@ class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
 
     @property
     def targets(self) -> list[Persistable[PayloadT, Any]]:
-        """The nodes that `run` and `plan` take for this sequence."""
+        """The nodes that `run` and `plan` process for this sequence."""
         return list(self)
 
     def __iter__(self) -> Iterator[Persistable[PayloadT, Any]]:

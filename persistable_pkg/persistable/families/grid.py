@@ -252,7 +252,7 @@ class _Axes:
         self._joined_to: dict[int, int] = {}
 
     def add(self, axis: Axis, source: str) -> int:
-        """Add `axis` and return its number; an equal axis that is there, or one that it is joined to, is used instead."""
+        """Add `axis` and return its number; an existing equal axis, or the one that it is joined to, is used instead."""
         same = next((number for number, known in enumerate(self._axes) if known is not None and known.same(axis)), None)
         if same is None:
             same = self._join(axis)

@@ -36,8 +36,8 @@ _STORED = (Status.DONE, Status.STALE)
 class Matrix:
     """Two axes, with statuses and values at each pair of their values; a notebook shows it as a picture, which `svg` returns.
 
-    x, y: names of the axes, `y` empty if there is only one. columns, rows: their values, as far as they are drawn. cells: in each row, the
-    number of members by status. values: in each row the mean value of the members, None if there are none; None as a whole without `by`.
+    x, y: names of the axes, `y` empty if there is only one. columns, rows: their values that are drawn. cells: in each row, the number of
+    members by status. values: in each row the mean value of the members, None if there are none; None as a whole without `by`.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def counts(family: Family[Any]) -> Counter[Status]:
 
 
 def made_by_all(key_chunks: KeyChunks, store: Any) -> bytes | None:
-    """The code part that each member's record has unless code has changed; None if members differ, or upstream has changed."""
+    """The `made_by` bytes of every record that is up to date; None if they are unknown, or differ among members."""
     return None if key_chunks.factory.upstream_families else made_by(Judge().expected(key_chunks.model, store))
 
 

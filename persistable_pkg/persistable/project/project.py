@@ -41,8 +41,8 @@ class Project(Mapping[str, Any]):
 
     targets: name to node, family, pipeline, workspace or source, or to a table as in ``persistable.toml``. stages: name to the names of its
     targets, in the order in which stages are run. store: a path, URL, `Store` or list of layers, for targets that name none; the default
-    store if it is None. namespace: that of `open_store`, for this store. executor: a name, an executor, or a table such as ``{"kind":
-    "processes", "workers": 4}``. limits, fail_fast, errors, failed, progress, hooks: as for `persistable.run`. notify: as in
+    store if it is None. namespace: that of `open_store`, for this store. executor: a name, an executor, or a table such as
+    ``{"kind": "processes", "workers": 4}``. limits, fail_fast, errors, failed, progress, hooks: as for `persistable.run`. notify: as in
     ``persistable.toml``. folder: the base of relative paths, and the folder to import modules from; the current folder if it is None. set:
     params, as for `load`.
 

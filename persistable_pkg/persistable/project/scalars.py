@@ -61,7 +61,7 @@ def refused(where: str, why: object, accepted: Iterable[str] = ()) -> ConfigErro
 
 
 def wrong(raw: Any, where: str, wanted: str, accepted: Iterable[str] = ()) -> ConfigError:
-    """The error for a value other than the wanted ones."""
+    """The error for a value that is not as `wanted`."""
     shown = repr(str(raw)) if isinstance(raw, str) else repr(raw)
     return refused(where, f"is {shown:.80}; give {wanted}", accepted)
 

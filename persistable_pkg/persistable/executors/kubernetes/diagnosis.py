@@ -56,7 +56,7 @@ def state_of(pod: Json) -> State:
 
 
 def last_begun(pod: Json) -> int | None:
-    """Return the number of the last call that the worker of a deleted pod had begun, -1 for none; None if that is not known."""
+    """Return the number of the last call that the worker of a pod had begun at its end, -1 for none; None if that is not known."""
     status: Json = pod.get("status") or {}
     containers: Sequence[Json] = status.get("containerStatuses") or ()
     state: Json = (containers[0].get("state") or {}) if containers else {}

@@ -27,7 +27,7 @@ NOTES = "notes-"
 
 _BUDGET = 0.15  # seconds after which a batch begins no further task
 _SENT = 1 << 20  # bytes of outcomes after which a batch begins no further task
-_PATIENCE = 10.0  # seconds for killed processes to go
+_PATIENCE = 10.0  # seconds for killed processes to be gone
 
 Packed = tuple[bytes | int, tuple[int, ...]]
 """A pickle, or the position of a buffer with it, and the positions of the buffers that it refers to."""

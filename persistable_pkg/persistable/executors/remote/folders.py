@@ -1,7 +1,7 @@
 """The jobs of one driver as folders, on a file system that workers and the process attending to them share.
 
-jobs/NAME/     the files of a job, the name of its driver, and the identities of its calls drivers/NAME   the owner of a driver; locked
-while a process attends to its jobs
+jobs/NAME/     the files of a job, the name of its driver, and the identities of its calls
+drivers/NAME   the owner of a driver; locked while a process attends to its jobs
 """
 
 from __future__ import annotations

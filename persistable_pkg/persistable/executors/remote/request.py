@@ -1,8 +1,8 @@
 """A job as files: the request that its worker reads, and the answers that it writes.
 
-request        the calls: a line with the versions of its sender, then a pickle taken.NUMBER   the owner of a call, `WORKER` to perform it
-or `DRIVER` to take it back: created exclusively, so that only one of them owns it answer.POSITION the answer to a call, in the order in
-which they were written
+request        the calls: a line with the versions of its sender, then a pickle
+taken.NUMBER   the owner of a call, `WORKER` to perform it or `DRIVER` to take it back: created exclusively, so that only one owns it
+answer.POSITION the answer to a call, in the order in which they were written
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Input(Persistable[PayloadT, InputParams]):
     is_external = True
     is_persisted = False
     params: InputParams
-    """The values that tell this input apart, and the token of its content."""
+    """The key of this input by field, the token of its content, and its format."""
     _inputs: Inputs
     _values: Values
 

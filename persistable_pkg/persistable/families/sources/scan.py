@@ -1,7 +1,7 @@
 """The files of a source, in a local folder or in any store: listed with stamps, and read.
 
 A stamp changes whenever the content may have changed; it is None if that cannot be detected. As in a shell, names that begin with a dot are
-skipped unless the template begins with one, and so are unfinished writes.
+skipped unless their part of the template does too, and so are unfinished writes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class InputRoot(ABC):
         """The path of the file or folder on this machine."""
 
     def shown(self, path: str) -> str:
-        """`path` as it is shown to people."""
+        """`path` as text for people."""
         return f"{self.url}/{path}"
 
 
@@ -293,7 +293,7 @@ class BucketRoot(_Remote):
     def _find(self, folder: str, deepest: int | None, prefix: str) -> dict[str, Any]:
         remote = self.store.remote
         remote.fs.invalidate_cache()
-        # on a disk each folder is a request of its own; a bucket gives all below in pages, however deep
+        # on a disk each folder is a request of its own; a bucket lists all levels in pages
         limits = {"maxdepth": deepest - len(prefix.split("/")) * bool(prefix)} if isinstance(remote, Files) and deepest else {}
         found: dict[str, Any] = remote.fs.find(folder, detail=True, withdirs=False, **limits)
         return found

@@ -38,7 +38,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Rekeyed:
-    """Gives the same members other keys."""
+    """Renames the keys of the members."""
 
     name: Callable[[Any], Any]
 

@@ -55,7 +55,7 @@ class SeedFiles:
         return self._root.shown(self.path(values))
 
     def stamp(self, values: Values) -> Any:
-        """The stamp of one; None for a folder. Raises InputVanished if it does not exist."""
+        """The stamp of one; None for a folder, or if changes cannot be detected. Raises InputVanished if it does not exist."""
         path = self.path(values)
         try:
             if not isinstance(self._inputs, Folders):

@@ -245,7 +245,7 @@ class Workflow:
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:
-        """The nodes that `run` and `plan` take for it: those that are stored; if none are, all computed ones."""
+        """The nodes that `run` and `plan` process by default: those that are stored; if none are, all computed ones."""
         steps = list(self.steps.values())
         return [node for node in steps if node.is_persisted] or steps
 

@@ -154,7 +154,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:
-        """The nodes that `run` and `plan` take for it: every stored node, of every id."""
+        """The nodes that `run` and `plan` process by default: every stored node, of every id."""
         return self._nodes((), None)
 
     def run(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> RunResult:
