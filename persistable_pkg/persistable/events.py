@@ -161,7 +161,7 @@ class Loaded(NodeEvent):
 
 
 class Retried(NodeEvent):
-    """A failed attempt will be repeated."""
+    """A failed attempt will be retried."""
 
     level = 30
     _said = ("error",)
@@ -335,7 +335,7 @@ def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None
     for hook in (*_hooks, *own):
         try:
             hook(event)
-        except Exception as error:  # noqa: BLE001 - a listener must not harm what it listens to
+        except Exception as error:  # noqa: BLE001 - a hook must not harm the node
             _report(hook, event, error)
     target = _target(logger, event.level)
     if target is not None:
@@ -416,7 +416,7 @@ def _made(name: str, prints: bool) -> Any:
         logger = logging.Logger(f"persistable.{name}", logging.INFO)
 
         class ToStandardError(logging.StreamHandler[Any]):
-            """Prints to the standard error stream of the moment."""
+            """Prints to the present ``sys.stderr``."""
 
             stream = property(lambda _: sys.stderr, lambda _, __: None)  # pyright: ignore[reportAssignmentType]
 

@@ -78,7 +78,7 @@ class Arrow:
     source: int
     target: int
     label: str
-    """The roles, where they differ from the payload name of what they hold."""
+    """The roles, where they differ from the payload names of their upstream nodes."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _box(members: list[Any], statuses: Mapping[Key, str], targets: set[Key]) -> 
 
 
 class _Grouping:
-    """Nodes by group, upstream first, and the roles (where they say more than the name) from group to group."""
+    """Nodes by group, upstream first, and the roles (where they differ from the name) from group to group."""
 
     def __init__(self, graph: Graph, groups: dict[Key, int]) -> None:
         self.members: list[list[Any]] = [[] for _ in range(max(groups.values(), default=-1) + 1)]

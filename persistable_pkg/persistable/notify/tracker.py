@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Each = Literal["target", "node"]
 """``"target"``: a tracked run for each target that the run made or that failed; ``"node"``: for each node."""
 MOST_PARAMS = 1000
-"""Params reported of one node at most; a lineage of many diamonds has vastly more."""
+"""Params reported of one node at most; a lineage of many diamonds has far more."""
 LARGEST = 1 << 20
 """Largest payload, in bytes, that is read for its numbers."""
 LONGEST_QUEUE = 10_000

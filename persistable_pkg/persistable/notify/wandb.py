@@ -21,7 +21,7 @@ class WandB(Tracker):
     Kept are params, upstream included, as the run's config, numbers of the payload, status, error, key and store; nothing else of this
     process or machine leaves it.
 
-    project, entity: where runs go; by default as W&B is set up. each: ``"target"``, or ``"node"`` to keep upstream nodes, too. mode:
+    project, entity: of the runs; by default as W&B is set up. each: ``"target"``, or ``"node"`` to keep upstream nodes, too. mode:
     ``"offline"`` writes files for ``wandb sync``; by default as ``WANDB_MODE`` says. folder: for its files; by default as ``WANDB_DIR``
     says. api_key: a `Secret`; by default that of ``wandb login`` or ``WANDB_API_KEY``. Payloads found stored are not reported again.
     """
@@ -106,7 +106,7 @@ def _facts(tracked: Tracked) -> dict[str, Any]:
 
 
 def nested(params: dict[str, Any]) -> dict[str, Any]:
-    """Params by dotted path as a tree, as W&B shows configs; a value that has others below it becomes ``class``."""
+    """Params by dotted path as a tree, as W&B shows configs; a value that has others below it is stored as ``class``."""
     tree: dict[str, Any] = {}
     for path, value in params.items():
         *above, last = path.split(".")

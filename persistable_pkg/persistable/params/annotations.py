@@ -29,7 +29,7 @@ def own_annotations(cls: type) -> dict[str, Any]:
     lib: Any = import_module("annotationlib")
     try:
         return dict(lib.get_annotations(cls, format=lib.Format.FORWARDREF))
-    except Exception:  # noqa: BLE001 - any error that evaluating a user's annotations raises
+    except Exception:  # noqa: BLE001 - evaluating a user's annotations may raise any error
         return dict(lib.get_annotations(cls, format=lib.Format.STRING))
 
 

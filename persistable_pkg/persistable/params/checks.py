@@ -84,7 +84,7 @@ def check_of(annotation: Any, names: Mapping[str, Any], bound: Mapping[Any, Any]
     """The check for an annotation. Text and forward references in it are evaluated among `names`; `bound` maps type variables to types."""
     try:
         return _compiled(annotation, Scope(names, bound or {}), 0)
-    except (RecursionError, TypeError, AttributeError, ValueError):  # an unusual annotation can raise any of these: it cannot be judged
+    except (RecursionError, TypeError, AttributeError, ValueError):  # an unusual annotation may raise any of these: it cannot be judged
         return ANYTHING
 
 

@@ -76,7 +76,7 @@ def _beat_on() -> None:
                     claim.give_up()
                 elif claim.is_due():
                     claim.beat()
-            except Exception:  # noqa: BLE001 - the store may come back; if not, others rightly take over
+            except Exception:  # noqa: BLE001 - the store may recover; if not, others rightly take over
                 continue
         if idle > TTL / 3:
             with _guard:

@@ -146,7 +146,7 @@ def wait_for(file: Path, seconds: float = _LONGEST) -> None:
 
 
 def tick_in_a_subprocess(file: str, stubborn: bool = False) -> None:
-    """Wait for a subprocess that makes `file` grow; if stubborn, both ignore SIGTERM."""
+    """Wait for a subprocess that makes `file` grow; if stubborn, both processes ignore SIGTERM."""
     if stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     trap = "trap '' TERM; " if stubborn else ""

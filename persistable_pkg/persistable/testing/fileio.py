@@ -64,7 +64,7 @@ class FileIOContract:
         return None
 
     def equal(self, left: Any, right: Any) -> bool:
-        """Tell whether the two are equal in value, type and all that a caller can see."""
+        """Tell whether both are equal in value, type and every other visible property."""
         return exactly_equal(left, right)
 
     # the promises
@@ -247,7 +247,7 @@ def _breaking(format_: FileIO[Any]) -> FileIO[Any]:
         raise _BrokenError
 
     broken.dump, broken.dump_parts = dump, dump_parts
-    broken.check = lambda _payload: None  # some formats write in it
+    broken.check = lambda _payload: None  # some formats write a payload to check it
     result: FileIO[Any] = broken
     return result
 

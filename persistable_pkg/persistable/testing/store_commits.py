@@ -53,7 +53,7 @@ class CommitContract:
             if path.endswith(SUFFIX):
                 raise StoreUnavailable("the answer was lost", url="", path=path) if cut_short is StoreUnavailable else cut_short
 
-        for made in (b"old" * 40_000, b"new" * 40_000):  # the first time, and over what is there
+        for made in (b"old" * 40_000, b"new" * 40_000):  # the first time, and over a stored payload
             monkeypatch.setattr(_Bytes, "made", made)
             with monkeypatch.context() as patched, suppress(cut_short):
                 patched.setattr(type(store), "put", lost)
