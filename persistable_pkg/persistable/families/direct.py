@@ -107,7 +107,7 @@ class DirectGenerator:
         """Prepare a batch of these members.
 
         attempts: by digest, the last attempts at members whose failure was recorded when the run began. Members that another run has failed
-        at since then are left out.
+        at since then are not tried again, and fail with that error.
         """
         self._keys = keys
         self._rows = rows
