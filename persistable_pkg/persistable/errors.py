@@ -234,7 +234,7 @@ class NotRebuildable(PersistableError):
 
 
 class RegistrationError(PersistableError, ValueError):
-    """Another object is registered under that name already, or the one of an installed package cannot be loaded."""
+    """Another object is registered under that name already, two installed packages have one, or the one of a package cannot be loaded."""
 
     kind: str
     """One of ``stores``, ``formats``, ``params``, ``executors``."""
@@ -486,7 +486,7 @@ class NotEnforceable(RunError, ValueError):
     executor: str
     """The name of the executor."""
     wanted: str
-    """The required capability, in words."""
+    """The requirement, such as ``"sign"``, ``"process groups"`` or the URL of a store to reach."""
 
 
 class StaleCode(RunError):

@@ -69,7 +69,7 @@ def failed_attempts(store: Store, bases: Sequence[str]) -> dict[str, int]:
 
 
 def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
-    """The bytes that `heads` and `present` give for records that are up to date; None where they are unknown, or not the same for all."""
+    """The bytes that `heads` and `present` give for a record that is up to date; None where upstream is stale, or the code unknown."""
     if told is None or not told[0]:
         return None
     quick, made_from = told
