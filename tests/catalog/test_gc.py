@@ -281,7 +281,7 @@ def test_what_is_being_generated_stays_with_its_upstream_and_what_is_younger(sto
     assert claim.try_epoch(1, None)
     planned = catalog.gc(keep=[])
     assert len(planned) == 0
-    assert planned.kept == {"being generated, or upstream of what is": 2, "younger than what is being generated": 1}
+    assert planned.kept == {"being generated, or upstream of that": 2, "younger than a running generation": 1}
     claim.release()
     planned = catalog.gc(keep=[])
     assert len(planned) == 3
@@ -441,9 +441,9 @@ def test_a_plan_and_its_outcome_are_shown_in_words(store: Store) -> None:
     run(number.step(1), added.step([number.step(1)]), store=store)
     catalog = catalog_of(store)
     planned = catalog.gc(keep=[])
-    assert repr(planned).startswith("<2 things (") and "number(n=1)  not needed by what is kept" in repr(planned)
+    assert repr(planned).startswith("<2 things (") and "number(n=1)  not needed by kept payloads" in repr(planned)
     html = planned._repr_html_()  # pyright: ignore[reportPrivateUsage]
-    assert html.index("things") < html.index("number(n=1)") and "not needed by what is kept" in html
+    assert html.index("things") < html.index("number(n=1)") and "not needed by kept payloads" in html
     assert ("space is freed when the trash is emptied: this store" in repr(planned)) == planned.freed_later
     assert planned[0].paths[0].endswith(".record.json") and all(store.exists(path) for path in planned[0].paths)
     planned.apply()
@@ -492,7 +492,7 @@ def test_nothing_that_is_reached_goes_and_everything_comes_back(
         nodes.append(added.step([*(nodes[source] for source in sources), place]) if sources else number.step(place))
     with opened(kind, tmp_path_factory.mktemp("any")) as store, pytest.MonkeyPatch.context() as patch:
         if not young:
-            patch.setattr(collecting, "BEFORE", -1e12)  # what is younger than what is being generated may go
+            patch.setattr(collecting, "BEFORE", -1e12)  # what is younger than a running generation may go
         run(*nodes, store=store)
         for place in chosen["gone"]:
             nodes[place].bind(store).delete()
@@ -510,7 +510,7 @@ def test_nothing_that_is_reached_goes_and_everything_comes_back(
         reached = _closed(upstream, chosen["kept"] | (chosen["pinned"] & stored) | known) | chosen["claimed"]
         may_go = {place for place in stored - reached if not narrow or upstream[place]}
         reached |= _closed(upstream, stored - may_go)
-        expected = set[int]() if chosen["claimed"] and young else may_go - reached  # all of it is younger than what is being generated
+        expected = set[int]() if chosen["claimed"] and young else may_go - reached  # all of it is younger than a running generation
         assert went == names(nodes[place] for place in expected)
         for place in stored - expected:
             assert nodes[place].bind(store).load() is not None

@@ -342,7 +342,7 @@ def test_what_may_still_be_named_is_left_for_an_hour(tmp_path: Path, kind: str, 
     store.put(path, b"on its way")
     catalog = Catalog(store, index=None)
     catalog.gc().apply()
-    assert [kept.why for kept in catalog.empty_trash().left] == ([] if kind == "folder" else ["somebody may be about to name it"])
+    assert [kept.why for kept in catalog.empty_trash().left] == ([] if kind == "folder" else ["a record may be about to name it"])
     assert store.get(path) == b"on its way"
     if kind == "folder":
         os.utime(tmp_path / path, (0, 0))

@@ -114,9 +114,7 @@ def back(store: Store, record: Record, **options: Any) -> Any:
 
 def test_it_comes_back_without_the_script_where_it_is_trusted(tmp_path: Path) -> None:
     store, record = made(tmp_path)
-    with pytest.raises(
-        NotRebuildable, match=r"the record keeps the source; that is executed only where whoever wrote it is trusted"
-    ) as caught:
+    with pytest.raises(NotRebuildable, match=r"the record keeps the source; that is executed only if its author is trusted") as caught:
         back(store, record)
     assert caught.value.reason == "script"
     node = back(store, record, trusted=True)

@@ -251,7 +251,7 @@ def test_in_a_fresh_process(store: Store) -> None:
     assert done.stdout.strip() == "6", done.stderr
 
 
-# what cannot be had back
+# what cannot be rebuilt
 
 CLASS = """
 from persistable import Persistable, step

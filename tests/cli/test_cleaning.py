@@ -26,7 +26,7 @@ def test_gc_is_dry_until_it_is_told_and_restore_brings_all_back(project: Shell) 
     shown = project("gc", "--keep", "report")
     lines = [line.split() for line in shown.out.splitlines()]
     assert lines[0] == ["NAME", "THINGS", "SIZE"] and lines[1][:2] == ["square", "5"]
-    assert "not needed by what is kept" in shown.out and "would go to the trash" in lines_of(shown.out)[-1]
+    assert "not needed by kept payloads" in shown.out and "would go to the trash" in lines_of(shown.out)[-1]
     assert "--apply" in shown.err and stored(project) == before
     told = project("gc", "--keep", "report", "--json").json
     assert len(told["would_remove"]) == 5 == told["names"]["square"]["number"] and told["removed"] == [] and not told["freed_later"]

@@ -67,4 +67,4 @@ def _exports(project: Shell) -> None:
     assert "pages of 3 payloads" in project("serve", "--export", "site").out
     (project.folder / "full").mkdir()
     (project.folder / "full/file").touch()
-    assert "holds something else" in project("serve", "--export", "full", expect=1).err
+    assert "holds other files" in project("serve", "--export", "full", expect=1).err

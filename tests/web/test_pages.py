@@ -342,7 +342,7 @@ def test_the_static_site_works_from_its_files(page: Page, tmp_path: Path) -> Non
     assert not list(done.folder.glob("payload/**/*.html")) and (done.folder / "mine.txt").exists() and (tmp_path / "outside").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").touch()
-    with pytest.raises(StoreError, match="holds something else"):
+    with pytest.raises(StoreError, match="holds other files"):
         export(page.catalog, tmp_path / "other")
 
 

@@ -57,7 +57,7 @@ def criteria(what: Any, name: str | None, status: str | None, where: str | None,
     """The criteria of these arguments of `find`. Raises InvalidQuery, InvalidName, UnknownParam, MistypedParam."""
     if status is not None and status not in STATES:
         raise InvalidQuery(
-            f"status={status!r:.80}: records tell of {', '.join(STATES)}; what is stale, running or absent is told by node.status",
+            f"status={status!r:.80}: the status of a record is one of {', '.join(STATES)}; use node.status for stale, running and absent",
             where="",
             part="status",
         )

@@ -73,7 +73,7 @@ def of_record(place: Place, store: Store) -> dict[str, Any]:
     record = access.peek(store, place)
     upstream: list[dict[str, Any]] = []
     if record is access.UNTRUSTED:
-        state, why = "foreign", "nobody that the store trusts has signed it; remove it, or generate it again"
+        state, why = "foreign", "it has no signature that the store trusts; remove it, or generate it again"
     elif isinstance(record, access.Unusable):
         state, why = "corrupt", "its record is damaged; remove it, or generate it again"
     elif record is None:

@@ -158,7 +158,7 @@ class _Writer:
         write = self._kinds.get(type(expr))
         more = {name for name, value in expr.args.items() if value} - _ARGUMENTS
         if write is None or more or depth > 100:
-            raise self._refusal(expr, "is nothing that can be asked of a record")
+            raise self._refusal(expr, "is not supported in where=")
         written = write(expr, depth + 1)
         return self._around("(NOT ", written, ")") if expr.args.get("negate") else written
 

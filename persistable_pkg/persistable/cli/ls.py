@@ -162,5 +162,5 @@ def _described(row: tuple[Any, ...], tree: dict[str, Any], described: dict[str, 
     return before + (described[key] if key in described else params_in_words(tree))
 
 
-_WHY = {"corrupt": "its record is damaged", "untrusted": "nobody that the store trusts has signed its record"}
+_WHY = {"corrupt": "its record is damaged", "untrusted": "its record has no signature that the store trusts"}
 _BEFORE = {"put": "put in by hand ", "adopted": "adopted ", "failed": "failed "}

@@ -69,7 +69,7 @@ def read_directory(read: Read, size: int, url: str) -> dict[str, Member]:
 
 def refused(url: str, why: str, path: str = "") -> MalformedBundle:
     """The error for an archive that is refused."""
-    return MalformedBundle(f"{url} is refused: {why}. Nothing of it was used; get it anew from where it came", url=url, path=path)
+    return MalformedBundle(f"{url} is refused: {why}. Nothing of it was used; get a new copy of it", url=url, path=path)
 
 
 def _place(part: Read, tail: bytes, tail_at: int, url: str) -> tuple[int, int, int]:

@@ -76,7 +76,7 @@ def _clear(folder: Path) -> None:
             if (folder / name).resolve().is_relative_to(inside):
                 (folder / name).unlink(missing_ok=True)
     elif any(folder.iterdir()):
-        raise StoreError(f"{folder} holds something else; name a new folder")
+        raise StoreError(f"{folder} holds other files; name a new folder")
     mark.write_text(_ABOUT + "\n", encoding="utf-8")
 
 

@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 BEFORE = 60.0
 """Seconds before the start of the oldest running generation: payloads made since then may have been made for it."""
 
-UNREACHED = "not needed by what is kept"
+UNREACHED = "not needed by kept payloads"
 FAILURE = "its last attempt failed"
 DEAR = "dear: most bytes for the time it took"
 KEPT, PINNED, RUNNING, NEEDED, YOUNG = (
     "kept",
     "pinned, or upstream of a pin",
-    "being generated, or upstream of what is",
+    "being generated, or upstream of that",
     "needed by something that stays",
-    "younger than what is being generated",
+    "younger than a running generation",
 )
 
 

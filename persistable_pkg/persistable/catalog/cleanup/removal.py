@@ -66,7 +66,9 @@ def apply(catalog: Catalog, asked: Rules, planned: Collection, progress: Callabl
         return Taken((), [], [], planned.freed_later)
     stores = stores_of(catalog.store)
     if all(readonly for _, readonly in stores):
-        raise StoreReadOnly(f"{catalog.store.url} was opened with readonly=True, so nothing goes; open it without", url=catalog.store.url)
+        raise StoreReadOnly(
+            f"{catalog.store.url} was opened with readonly=True, so nothing is removed; open it without readonly", url=catalog.store.url
+        )
     now = same(planned, collect(catalog, asked))
     known = {item.identity for item in now}
     left = [Kept(item, CHANGED) for item in planned if item.identity not in known]

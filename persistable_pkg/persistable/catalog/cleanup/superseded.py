@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VERSION = "there is a newer version"
 CODE = "made by code that has changed since"
-UPSTREAM = "made from what older code made"
+UPSTREAM = "made from payloads of older code"
 _NODE = re.compile(r'"\$node":"[^"]*"')
 _BATCH = 2000
 

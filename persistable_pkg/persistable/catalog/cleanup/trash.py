@@ -328,7 +328,7 @@ def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:
         with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]], claims.here()) as mine:
             due: list[Held] = []
             for each in wanted[first : first + BATCH]:
-                why = "it is being generated" if each.unit.base not in mine else "" if _is_due(each) else "somebody may be about to name it"
+                why = "it is being generated" if each.unit.base not in mine else "" if _is_due(each) else "a record may be about to name it"
                 if why:
                     left.append(Kept(each, why))
                 else:

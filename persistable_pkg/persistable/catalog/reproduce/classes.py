@@ -56,7 +56,7 @@ def class_of(
         _refuse(key, reference, "class", f"{module} has no {name}{_elsewhere(module, name, home)}")
     if not _is_named_by_records(found):
         what = "a function without @step" if callable(found) and not isinstance(found, type) else f"{found!r:.60}"
-        _refuse(key, reference, "no node", f"it is {what} and no class of nodes or step any more, and nothing else is called")
+        _refuse(key, reference, "no node", f"it is {what} and no class of nodes or step any more, so it is not called")
     return cast("type[Persistable[Any, Any]] | Step[..., Any]", found)
 
 
@@ -80,7 +80,7 @@ def _executed(key: Key, reference: str, module: str, source: Mapping[str, str], 
     if not trusted:
         text = (
             f"it was defined in {'a notebook' if module in MAINS else module}, of which the record keeps the source; that is executed "
-            "only where whoever wrote it is trusted: open the store with trust=..., or say Catalog.node(key, trusted=True) for a store of "
+            "only if its author is trusted: open the store with trust=..., or call Catalog.node(key, trusted=True) for a store of "
             "your own"
         )
         return _refuse(key, reference, "script", text)
@@ -185,5 +185,5 @@ def _on_disk(module: str, name: str) -> Iterator[str]:
 
 def _refuse(key: Key, reference: str, reason: str, text: str, cause: BaseException | None = None) -> NoReturn:
     raise NotRebuildable(
-        f"{key} was made by {reference}, and cannot be had back: {text}", key=key, reason=reason, reference=reference, path="", found=None
+        f"{key} was made by {reference}, and cannot be rebuilt: {text}", key=key, reason=reason, reference=reference, path="", found=None
     ) from cause

@@ -137,14 +137,14 @@ def _gone(target: Key, key: Key, consumer: Key, damage: PayloadCorrupted | None)
 
 
 def _without_upstream(target: Key, text: str, reference: str, path: str) -> NotRebuildable:
-    message = f"{target} cannot be had back: {text}"
+    message = f"{target} cannot be rebuilt: {text}"
     return NotRebuildable(message, key=target, reason="upstream", reference=reference, path=path, found=None)
 
 
 def refused(facts: Facts, reason: str, path: str, text: str, found: Any = None) -> NotRebuildable:
     """The error for a node of `facts` that cannot be made again. reason, path, found: see `NotRebuildable`."""
     return NotRebuildable(
-        f"{facts.key} was made by {facts.reference}, and cannot be had back: {text}",
+        f"{facts.key} was made by {facts.reference}, and cannot be rebuilt: {text}",
         key=facts.key,
         reason=reason,
         reference=facts.reference,

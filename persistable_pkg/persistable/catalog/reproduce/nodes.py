@@ -70,7 +70,7 @@ def _safely(catalog: Catalog, record: Record, cause: PersistableError) -> Any:
     except PayloadUntrusted as error:
         raise PayloadUntrusted(
             f"{record.key} was stored by {error.format}, which can run code, and its class, which would declare it, cannot be had: "
-            f"{cause}. If you trust whoever can write to the store, open it with the keys of those who sign: open_store(url, trust=[...])",
+            f"{cause}. If you trust all who can write to the store, open it with their public keys: open_store(url, trust=[...])",
             key=record.key,
             format=error.format,
         ) from cause

@@ -68,7 +68,7 @@ def _made(recipe: Recipe, store: Store) -> Any:
         raise refused(facts, "params", missing[0], f"it needs {', '.join(missing)} now, which the record does not have")
     if node.key != facts.key:
         path, text = _why_another(facts, node)
-        raise refused(facts, "key", path, f"what comes back is {node.key}: {text}", node.key)
+        raise refused(facts, "key", path, f"the rebuilt node is {node.key}: {text}", node.key)
     move_to(node, store)
     return node
 
@@ -107,5 +107,5 @@ def _in_words(path: str, then: Any, now: Any) -> str:
 
 def _advice(path: str, then: Any, now: Any) -> str:
     if repr(then) == "absent" and "." not in path:
-        return f"; mark it Annotated[..., omit_when({now!r:.40})], and what was stored before it came keeps its key"
+        return f"; mark it Annotated[..., omit_when({now!r:.40})], and payloads stored before keep their keys"
     return ""

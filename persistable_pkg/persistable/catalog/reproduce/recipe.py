@@ -73,7 +73,7 @@ def _recipe(facts: Facts, maker: Any, nodes: Mapping[str, Persistable[Any, Any]]
         args, kwargs = _call(facts, maker, nodes, store)
         return Recipe(facts, facts.reference, maker, None, args, kwargs)
     if maker.__init__ is not cast("Any", Persistable).__init__:
-        raise refused(facts, "call", "", "its class has an __init__ of its own, and the record does not say what that was called with")
+        raise refused(facts, "call", "", "its class has an __init__ of its own, and the record has no arguments of that call")
     return _of_class(facts, maker, nodes)
 
 
@@ -188,7 +188,7 @@ def _argument(facts: Facts, target: type, name: str, data: Any, nodes: Mapping[s
     try:
         return Reader(nodes, facts.untracked if _is_params(data, facts) else None).read(data)
     except ParamsError as error:
-        raise refused(facts, "call", name, f"what its class was made with as {name} cannot be rebuilt: {error}") from error
+        raise refused(facts, "call", name, f"the argument {name} of its class cannot be rebuilt: {error}") from error
 
 
 def _is_params(data: Any, facts: Facts) -> bool:

@@ -211,7 +211,7 @@ class _Export:
                         digest, size = digest_rest(reading, out)
                 if (digest, size) != (file.digest, file.size):
                     raise PayloadCorrupted(
-                        f"{file.path} is not what the record of {record.key} names, so it is not exported; generate it again",
+                        f"{file.path} has other bytes than the record of {record.key} names, so it is not exported; generate it again",
                         key=record.key,
                         expected=file.digest,
                         found=digest,

@@ -132,7 +132,7 @@ def _check_payload(store: Store, record: Record, listed: Mapping[str, ManifestEn
         if listed is None:
             _check_file(store, file)
         elif listed.get(file.path) != (file.size, file.digest):
-            raise _refused(store, f"{file.path} is not what the record of {record.key} names", file.path)
+            raise _refused(store, f"{file.path} has other bytes than the record of {record.key} names", file.path)
 
 
 def _files(store: Store, record: Record) -> Iterator[FileFact]:
@@ -151,6 +151,4 @@ def _check_file(store: Store, file: FileFact) -> None:
 
 
 def _refused(store: Store, why: str, path: str) -> MalformedBundle:
-    return MalformedBundle(
-        f"{store.url} is refused: {why}. Nothing of it was imported; get it anew from where it came", url=store.url, path=path
-    )
+    return MalformedBundle(f"{store.url} is refused: {why}. Nothing of it was imported; get a new copy of it", url=store.url, path=path)
