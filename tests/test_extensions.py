@@ -215,7 +215,7 @@ def test_one_that_cannot_be_sent_is_warned_of_and_left_out(tmp_path: Path, monke
             return money.cents
 
     register_params(Money, locked)
-    with pytest.warns(UserWarning, match=r"registered for .*:Money \(params\) cannot be sent"):
+    with pytest.warns(UserWarning, match=r"registration for .*:Money \(params\) cannot be sent"):
         assert run(double.step(2), store=tmp_path / "data", executor="processes").counts["done"] == 1
 
 

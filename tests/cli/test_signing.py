@@ -53,7 +53,7 @@ def test_copies_are_signed_on_request(project: Shell, tmp_path_factory: pytest.T
     public = (project.folder / "key.pub").read_text().strip()
     trusting = f"copies#trust={public}"
     project("cp", "points", "--to", "copies")
-    assert "nobody has signed it" in project("show", project.keys("points")[0], "--store", trusting, expect=1).err
+    assert "it has no signature" in project("show", project.keys("points")[0], "--store", trusting, expect=1).err
     assert [row["made"] for row in project("ls", "--store", trusting, "--json").json] == ["untrusted"]
     project("cp", "total", "--to", "copies", "--sign", "key")
     assert {row["name"]: row["made"] for row in project("ls", "--store", trusting, "--json").json} == {
@@ -67,5 +67,5 @@ def test_copies_are_signed_on_request(project: Shell, tmp_path_factory: pytest.T
     assert "PickleFileIO" in refused.err and "trust" in refused.err
     assert alone("cat", total, "--store", f"{copies}#trust={public}").out == project("cat", "total").out
     found = project("explain", "points", "--store", trusting, "--json").json
-    assert found["status"] == "foreign" and "nobody has signed it" in str(found["why"])
-    assert "nobody has signed it" in project("cp", "points", "--to", "more", "--store", trusting, expect=1).err
+    assert found["status"] == "foreign" and "it has no signature" in str(found["why"])
+    assert "it has no signature" in project("cp", "points", "--to", "more", "--store", trusting, expect=1).err

@@ -336,7 +336,7 @@ def test_what_is_never_there_is_refused_before_anything_begins(executor: Any, tm
     assert marks(log) == []
     with pytest.raises(ValueError, match=r"limits\['db'\] is -1"):
         run(first, executor=executor, limits={"db": -1})
-    with pytest.warns(UserWarning, match="asks for dbb, of which limits="):
+    with pytest.warns(UserWarning, match="asks for dbb, which limits="):
         run(_misspelt(), executor=executor, limits={"db": 1})
 
 

@@ -94,7 +94,7 @@ def test_a_round_that_cannot_be_planned_is_reported_and_made_again(tmp_path: Pat
         warned.extend(str(each.message) for each in seen)
         return len(rounds) == 3
 
-    with pytest.warns(PersistableWarning, match=r"gone.txt is not there any more.*watching goes on") as seen:
+    with pytest.warns(PersistableWarning, match=r"gone.txt is not there any more.*still watching") as seen:
         run(shouts, watch=0.01, until=enough)
     assert len(warned) == 2
 
@@ -137,7 +137,7 @@ def test_deleted_outputs_new_inputs_and_vanished_ones_while_it_watches(tmp_path:
 
     waits: list[Callable[[], bool]] = []
     coming = story()
-    with pytest.warns(PersistableWarning, match="watching goes on") as warned:
+    with pytest.warns(PersistableWarning, match="still watching") as warned:
         result = run(shouts, watch=0.01, until=enough, hooks=[hear])
     assert len(waits) == 5 and not result.failures
 

@@ -148,7 +148,7 @@ def test_a_file_put_into_a_fast_layer_by_hand_is_kept_and_counts_where_there_is_
     fast.put("raw/x", b"by hand")
     assert set(everything(store, "raw/x")) == {b"by hand"} and list(store.list("raw")) == ["raw/x"]
     home.put("raw/x", b"of home")
-    with pytest.warns(LayersDisagreeWarning, match="put there by somebody"):
+    with pytest.warns(LayersDisagreeWarning, match="put there directly"):
         assert store.get("raw/x") == b"of home"
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # it is told once

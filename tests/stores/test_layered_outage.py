@@ -149,7 +149,7 @@ def test_what_was_made_in_both_places_is_kept_once(tmp_path: Path, switch: Switc
     run(node, store=other)
     theirs = other.get(node.key.path + RECORD)
     switch.is_down = False
-    with pytest.warns(LayersDisagreeWarning, match="what is there counts"):
+    with pytest.warns(LayersDisagreeWarning, match="the one there counts"):
         store.sync()
     assert other.get(node.key.path + RECORD) == theirs
     assert len(list(other.list())) == 2

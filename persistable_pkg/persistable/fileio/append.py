@@ -56,7 +56,7 @@ class AppendedArray:
         self.close()
         journal = self._journal
         if journal.facts is None:
-            raise _refused(self._io, "nothing was appended; append an array without rows to say of what kind")
+            raise _refused(self._io, "nothing was appended; append an empty array to set its dtype and shape")
         with journal.path.open("r+b") as file:
             file.write(_header(journal.facts, journal.rows, journal.facts["start"]))
             file.truncate(journal.end)
@@ -196,7 +196,7 @@ class AppendedTable:
 
     def seal(self) -> Path:
         if self._journal.facts is None:
-            raise _refused(self._io, "nothing was appended; append a table without rows to say of what kind")
+            raise _refused(self._io, "nothing was appended; append an empty table to set its columns")
         assert self._sink is not None
         self._writer.close()
         end = self._sink.tell()

@@ -51,7 +51,7 @@ class FolderFileIO(PartsFileIO[Path]):
                 self._refuse(f"{here} is empty, and stores hold files only; put a file into it, or remove it")
             for name in folders:
                 if (here / name).is_symlink():
-                    self._refuse(f"{here / name} is a symlink; put in what it points to")
+                    self._refuse(f"{here / name} is a symlink; replace it by its target")
             for name in sorted(files):
                 path = here / name
                 self._check_file(path)
@@ -64,7 +64,7 @@ class FolderFileIO(PartsFileIO[Path]):
     def _check_file(self, path: Path) -> None:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            self._refuse(f"{path} is a symlink; put in what it points to")
+            self._refuse(f"{path} is a symlink; replace it by its target")
         if not stat.S_ISREG(mode):
             self._refuse(f"{path} is not an ordinary file")
         if mode & stat.S_IXUSR and os.name == "posix":

@@ -198,7 +198,7 @@ def _files(root: Path) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
             if os.path.islink(os.path.join(folder, name)):
-                raise MalformedFile(f"{name} in {folder} is a symlink, which no format follows; put in what it points to", format="")
+                raise MalformedFile(f"{name} in {folder} is a symlink, which no format follows; replace it by its target", format="")
         for name in files:
             yield (Path(folder) / name).relative_to(root).as_posix()
 

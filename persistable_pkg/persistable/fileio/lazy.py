@@ -41,8 +41,8 @@ _NAMED = {
     "pyarrow.ParquetDataset": "call .read()",
     "duckdb.DuckDBPyRelation": "call .df() or .arrow()",
     "_duckdb.DuckDBPyRelation": "call .df() or .arrow()",
-    "xarray.LazilyIndexedArray": "call .load() of what holds it",
-    "xarray.LazilyVectorizedIndexedArray": "call .load() of what holds it",
+    "xarray.LazilyIndexedArray": "call .load() of the object that holds it",
+    "xarray.LazilyVectorizedIndexedArray": "call .load() of the object that holds it",
     "distributed.Future": "call .result()",
     "asyncio.Future": "await it",
     "asyncio.Task": "await it",
@@ -129,7 +129,7 @@ def _why_iterator(value: Any) -> str:
             value.fileno()
         except (OSError, ValueError, AttributeError):
             return ""  # in memory: its content is kept
-        return "which is an open file: return what it holds, such as .read()"
+        return "which is an open file: return its content, such as .read()"
     cls = type(value)
     own = any(
         type(base.__dict__.get(name)) is FunctionType for base in cls.__mro__ for name in ("__reduce__", "__reduce_ex__", "__getstate__")

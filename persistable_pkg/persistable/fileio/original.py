@@ -76,7 +76,7 @@ def refuse_iterator(payload: Any, name: object) -> None:
         return
     kind = type(payload).__name__
     raise PayloadNotRepresentable(
-        f"the payload of {name} is of type {kind}, which can be read only once; return list(...) of it, or what it reads",
+        f"the payload of {name} is of type {kind}, which can be read only once; return list(...) of it, or its content",
         format="memory",
         reason=f"a {kind} can be read only once",
     )

@@ -46,7 +46,7 @@ def pickler_class() -> Any:
                 raise refusal(obj, reason, "PickleFileIO")
             reduced: Any = super().reducer_override(obj)
             if (isinstance(obj, type) or type(obj) is FunctionType) and type(reduced) is tuple:
-                _say(obj, "what is loaded keeps the code that it has now, whatever becomes of it")
+                _say(obj, "a loaded object keeps the present code, even if the definition changes")
             return reduced
 
     return Pickler

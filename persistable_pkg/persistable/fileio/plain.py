@@ -34,7 +34,7 @@ class TextFileIO(FileIO[str]):
         except UnicodeError as error:
             self._refuse(str(error))
         if at != len(payload):
-            self._refuse(f"the encoding {self.encoding} changes what stands at character {at}")
+            self._refuse(f"the encoding {self.encoding} changes the text at character {at}")
 
     def dump(self, payload: str, file: BinaryIO) -> None:
         for piece in self._encoded(payload):

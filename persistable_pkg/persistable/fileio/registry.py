@@ -127,7 +127,9 @@ def format_class(name: str) -> Any:
         for part in qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise UnknownFormat(f"the format {name!r} cannot be found: {error}; import or install what defines it", format=name) from error
+        raise UnknownFormat(
+            f"the format {name!r} cannot be found: {error}; import or install the package that defines it", format=name
+        ) from error
     return found
 
 

@@ -31,7 +31,7 @@ def declared_format(spec: Any, declared: FileIO[Any] | None, key: Any, trusted: 
         if name not in known and not trusted:
             raise PayloadUntrusted(
                 f"{key} was stored by {name}, which the node does not declare, and a record may choose no format that can run code; "
-                "nothing of the file was read. generate() makes it again by the format that is declared. If you trust whoever wrote it, "
+                "nothing of the file was read. generate() makes it again by the format that is declared. If you trust its author, "
                 f"declare that format, which is no part of identity: payload_io={name.rpartition(':')[2]}(...); or let them sign, and open "
                 "the store with trust=",
                 key=key,

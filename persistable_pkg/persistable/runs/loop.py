@@ -711,7 +711,7 @@ def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, floa
                 executor.check_store(unit.store)
                 continue
             raise NotEnforceable(
-                f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "
+                f"{unit.node.key} is stored in {unit.store.url}, which is in the memory of this process, where the {name} executor "
                 "cannot put it; use a folder or another store, or threads",
                 key=unit.node.key,
                 executor=name,

@@ -86,7 +86,7 @@ def watched(loop: Callable[[], Any], failed: str, every: float, until: Callable[
             except (InputError, StoreError, HttpFailed) as error:
                 if result is None and not isinstance(error, InputError):
                     raise
-                warnings.warn(f"{error} (watching goes on)", PersistableWarning, stacklevel=3)
+                warnings.warn(f"{error} (still watching)", PersistableWarning, stacklevel=3)
             if until is not None and result is not None and until(result):
                 return result
             time.sleep(every)
@@ -101,7 +101,7 @@ def watched(loop: Callable[[], Any], failed: str, every: float, until: Callable[
 def check_every(every: float) -> None:
     """Raise ValueError unless the seconds between two rounds are positive and finite."""
     if not 0 < every < float("inf"):
-        raise ValueError(f"watch is the number of seconds between two looks, more than 0; it was {every!r}")
+        raise ValueError(f"watch is the number of seconds between rounds, more than 0; it was {every!r}")
 
 
 def _with_failures(result: RunResult, earlier: RunResult | None) -> RunResult:

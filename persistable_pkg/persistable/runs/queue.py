@@ -53,7 +53,7 @@ class ReadyQueue:
         for name in resources.counters:
             if self._limits and name not in self._limits:
                 warnings.warn(
-                    f"{key} asks for {name}, of which limits={dict(self._limits)} says nothing, so it is not limited",
+                    f"{key} asks for {name}, which limits={dict(self._limits)} does not name, so it is not limited",
                     PersistableWarning,
                     stacklevel=depth_of_user(),
                 )

@@ -27,7 +27,7 @@ class Registrations:
                 self.data.append(pickled((kind, name, target, value)))
             except Exception as error:  # noqa: BLE001 - a user's function may refer to any object
                 warnings.warn(
-                    f"what is registered for {name} ({kind}) cannot be sent to other processes, so it is not known there: {error}; "
+                    f"the registration for {name} ({kind}) cannot be sent to other processes, so it is not known there: {error}; "
                     "register a function at the top level of a module",
                     PersistableWarning,
                     stacklevel=2,
@@ -51,7 +51,7 @@ def take_over(data: list[bytes]) -> None:
         except Exception as error:  # noqa: BLE001 - importing a user's module may raise anything
             warnings.warn(
                 f"a registration of the main program does not load here ({type(error).__name__}: {error}); "
-                "install what defines it, or define it in the main program",
+                "install the package that defines it, or define it in the main program",
                 PersistableWarning,
                 stacklevel=2,
             )

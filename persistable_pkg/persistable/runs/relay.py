@@ -31,7 +31,7 @@ MOST = 1 << 20
 """The limit, in characters, on the printed and logged text of one job that is sent."""
 _LINE = 1 << 13
 """The number of characters above which a line is sent before it ends."""
-_MORE = "[more was said: record.output has the end of it]\n"
+_MORE = "[output cut: record.output has its end]\n"
 
 Levels = tuple[int, dict[str, int]]
 """The level up to which nothing is logged anywhere, and the levels of loggers that have one of their own; "" is the root."""

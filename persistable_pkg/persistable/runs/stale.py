@@ -73,7 +73,7 @@ class Stale(Mapping[Key, str]):
         number = len(self._found)
         warnings.warn(
             f'{number} payload{"s" * (number > 1)} reused although stale: {self.describe()}; run(..., stale="generate") makes '
-            f"{'them' if number > 1 else 'it'} anew, accept_code(reason) says that nothing that matters has changed",
+            f"{'them' if number > 1 else 'it'} anew, accept_code(reason) records that no change matters",
             StaleCodeWarning,
             stacklevel=loading.depth_of_user(),
         )

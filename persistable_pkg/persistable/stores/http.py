@@ -151,7 +151,7 @@ def _check(url: str, response: Any) -> None:
     status: int = response.status_code
     if url.lower().startswith("https:") and response.url.scheme != "https":
         raise StoreError(
-            f"{masked(url)} redirects to what is not encrypted; ask for that address if you trust it", url=masked(url), path=""
+            f"{masked(url)} redirects to an unencrypted address; ask for that address if you trust it", url=masked(url), path=""
         )
     if status in (200, 206, 304, 416) or status in _GONE:
         return

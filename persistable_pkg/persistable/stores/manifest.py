@@ -52,7 +52,7 @@ def read_manifest(data: bytes, url: str) -> dict[str, ManifestEntry]:
         found = {path: ManifestEntry(size, digest) for path, size, digest, *_ in facts["files"]}
         check_paths(found)
     except InvalidName as error:
-        raise _refused(url, f"names what is no path ({error})") from None
+        raise _refused(url, f"names an invalid path ({error})") from None
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise _refused(url, f"means nothing ({type(error).__name__})") from error
     if not all(size.__class__ is int and size >= 0 and digest.__class__ is str for size, digest in found.values()):

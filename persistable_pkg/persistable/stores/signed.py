@@ -105,7 +105,7 @@ class SignedStore(ForwardingStore):
     def get(self, path: str) -> bytes:
         data = self._looked_at({path: self.store.get(path)}).get(path)
         if data is None:
-            raise FileNotFoundError(errno.ENOENT, "nobody trusted has signed it", f"{self.url}/{path}")
+            raise FileNotFoundError(errno.ENOENT, "it has no trusted signature", f"{self.url}/{path}")
         if isinstance(data, Withheld) and data.refused is not None:
             raise data.refused
         return data
@@ -164,13 +164,13 @@ class SignedStore(ForwardingStore):
 
     def _refusal(self, path: str, by: str | None) -> PayloadUntrusted:
         if by is None:
-            why = "nobody has signed it"
+            why = "it has no signature"
         elif self._trusts(by):
             why = f"its signature is not that of {by}, as it says"
         else:
             why = f"it is signed by {by}, whom this store does not trust"
         return PayloadUntrusted(
-            f"the record at {path} in {self.store.url} is not trusted: {why}; nothing of it was read. If you trust whoever wrote it, add "
+            f"the record at {path} in {self.store.url} is not trusted: {why}; nothing of it was read. If you trust its author, add "
             "their public key to trust=; else delete it, or generate() it anew",
             key=path.removesuffix(RECORD),
             path=path,
@@ -227,8 +227,8 @@ class SignedStore(ForwardingStore):
             by = _author_of(_signature(bytes(data)))
             if by is None or not self._trusts(by):
                 raise PayloadUntrusted(
-                    f"{self.store.url} takes records that are signed by somebody it trusts, and that for {path} is not; let whoever "
-                    "makes or copies it sign it",
+                    f"{self.store.url} takes records with a signature that it trusts, and that for {path} has none; sign it "
+                    "where it is made or copied",
                     key=path.removesuffix(RECORD),
                     path=path,
                     by=by,

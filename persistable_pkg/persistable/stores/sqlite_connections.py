@@ -210,7 +210,7 @@ class Connections:
         if isinstance(error, Foreign):
             raise StoreError(
                 f"{self.file} is damaged, or was not made by this library: {error}. Restore a copy, or move the file away: "
-                "what was in it is then generated again",
+                "its payloads are then generated again",
                 **about,
             ) from error
         if code == sqlite3.SQLITE_INTERRUPT:
@@ -233,7 +233,7 @@ class Connections:
         if code == sqlite3.SQLITE_CORRUPT:
             message = (
                 f"{self.file} is damaged ({error}); restore a copy, save what can be read with `persistable cp` or "
-                "`sqlite3 FILE .recover`, or move the file away: what was in it is then generated again"
+                "`sqlite3 FILE .recover`, or move the file away: its payloads are then generated again"
             )
             raise StoreError(message, **about) from error
         raise StoreError(f"{self.file} failed at {path}: {error}", **about) from error

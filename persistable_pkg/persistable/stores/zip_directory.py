@@ -130,7 +130,7 @@ def _members(data: bytes, number: int, url: str) -> Iterator[tuple[str, Member]]
         if not is_folder:
             yield name, Member(offset, packed, size, crc, method, name_bytes)
     if at != len(data):
-        raise refused(url, "its directory is longer than what it lists")
+        raise refused(url, "its directory has extra bytes")
 
 
 def _name(raw: bytes, flags: int, url: str) -> str:

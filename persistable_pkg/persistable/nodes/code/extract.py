@@ -100,7 +100,7 @@ class _Extract:
                 return []  # the value is not from this definition, or the text was edited since
             if len(statements) == 1 and isinstance(last, (ast.Assign, ast.AnnAssign)):
                 return [last]
-            raise Unkept(f"it uses {name}, which the script gives a value in more than a single assignment")
+            raise Unkept(f"it uses {name}, which the script assigns more than once")
         return []
 
     def _import(self, name: str, value: Any) -> str | None:

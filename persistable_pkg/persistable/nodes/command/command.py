@@ -349,5 +349,5 @@ def _failed(exitcode: int, stdout: str, stderr: str, shell: str) -> CommandFaile
         what = f"ended with exit status {exitcode}"
     last = "\n".join((stderr.strip() or stdout.strip()).splitlines()[-10:])
     return CommandFailed(
-        f"the script {what}{': ' + last if last else ' and said nothing'}", exitcode=exitcode, stdout=stdout, stderr=stderr
+        f"the script {what}{': ' + last if last else ' and printed nothing'}", exitcode=exitcode, stdout=stdout, stderr=stderr
     )

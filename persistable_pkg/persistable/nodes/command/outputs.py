@@ -130,4 +130,4 @@ def _check_folder(path: Path, output: Output) -> None:
     if isinstance(output.io, FolderFileIO):
         output.io.check(path)
     elif any(below.is_symlink() for below in path.rglob("*")):
-        raise CommandFailed(f"the script left a symlink in its output {output.name or output.file}; put in what it points to", exitcode=0)
+        raise CommandFailed(f"the script left a symlink in its output {output.name or output.file}; replace it by its target", exitcode=0)

@@ -258,7 +258,7 @@ class _Exchange:
                     target.write(piece)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             self._forget()
-            raise self._failed(None, "the body is not the whole gzip stream it is said to be", transient=True) from None
+            raise self._failed(None, "the body is not a complete gzip stream", transient=True) from None
         return self._decoded
 
     # the response
@@ -296,7 +296,7 @@ class _Exchange:
         found = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if wanted and not any(fnmatch(found, kind.lower()) for kind in wanted):
             what = f"the answer is of type {redact(found) or 'unknown'}, expected is {', '.join(wanted)}"
-            raise self._failed(response.status_code, f"{what}; it may be a page for people, look at it in a browser")
+            raise self._failed(response.status_code, f"{what}; it may be an HTML page; open it in a browser")
         if _encoding(response) not in ("", "gzip"):
             raise self._failed(response.status_code, f"the body is encoded as {redact(_encoding(response))}, which was not asked for")
 

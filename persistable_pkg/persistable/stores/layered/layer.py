@@ -80,7 +80,7 @@ class Layer:
                 near = get_close_matches(str(name), _NAMES, n=1)
                 hint = f"; did you mean {near[0]}" if near else ""
                 takes = ", ".join(_NAMES)
-                raise TypeError(f"a layer has no {name!r}{hint}; it takes {takes}; what is for the store itself goes into options")
+                raise TypeError(f"a layer has no {name!r}{hint}; it takes {takes}; settings of the store itself go into options")
         if "url" not in facts:
             raise TypeError(f"the layer {dict(facts)!r} names no store; add url = a path or URL")
         rest = {name: fact for name, fact in facts.items() if name not in ("url", "options")}

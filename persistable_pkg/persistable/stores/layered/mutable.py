@@ -238,7 +238,7 @@ class MutableCache:
     def _differs(self, index: int, path: str, of: str) -> None:
         self._foreign[index, path] = (of, self._stamp(index, path))
         warnings.warn(
-            f"{path} in {self._layers[index].store.url} was put there by somebody and is not what the layers below have, which counts; "
+            f"{path} in {self._layers[index].store.url} was put there directly and differs from the layers below, which count; "
             "put it into the store as a whole, or delete it there",
             LayersDisagreeWarning,
             stacklevel=4,

@@ -259,7 +259,7 @@ class Primary:
                 if not path.startswith(PLACED):  # else it was never copied there
                     primary.delete(name)
         warnings.warn(
-            f"{path} was generated here while {primary.url} was down, and by others there; what is there counts, the other is dropped",
+            f"{path} was generated here while {primary.url} was down, and by others there; the one there counts, this is dropped",
             LayersDisagreeWarning,
             stacklevel=6,
         )

@@ -115,7 +115,7 @@ class Artifacts:
     def _set(self, tag: str, manifest: bytes) -> None:
         if not self._try_set(tag, manifest):
             url = self.registry.url
-            raise StoreError(f"{url} has not kept what was just uploaded to it; try again", url=url, path="")
+            raise StoreError(f"{url} has lost a blob that was just uploaded to it; try again", url=url, path="")
 
     def _try_set(self, tag: str, manifest: bytes) -> bool:
         if self.registry.put_manifest(tag, manifest):

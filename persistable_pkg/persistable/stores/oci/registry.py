@@ -228,7 +228,7 @@ class Registry:
         response = self._through(lambda: self._client.send(request, stream=True, follow_redirects=method in ("GET", "HEAD")))
         if response.url.scheme == "http" and self._base.startswith("https:"):
             response.close()
-            raise StoreError(f"{self.url} redirects to what is not encrypted; ask whoever runs it", url=self.url, path="")
+            raise StoreError(f"{self.url} redirects to an unencrypted address; ask its administrator", url=self.url, path="")
         return response
 
     def _through(self, call: Callable[[], ResultT]) -> ResultT:
