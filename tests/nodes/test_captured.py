@@ -339,7 +339,7 @@ def test_two_classes_of_one_name_do_not_share_a_run(make: Callable[[int], Any], 
     assert one.key == other.key
     with pytest.raises(PayloadForeign, match="two classes that are both called"):
         run(one, other, store=tmp_path, progress=False)
-    with pytest.raises(PayloadForeign, match="or make what tells them apart a param"):
+    with pytest.raises(PayloadForeign, match="or make the difference a param"):
         plan(one, other, store=tmp_path)
     assert not list(tmp_path.rglob("*.record.json"))
     run(one, make(1)(), store=tmp_path, progress=False)

@@ -114,7 +114,7 @@ def test_bytes_upstream_that_changed_in_between(store: Any, source: str) -> None
     base.put(7)
     mended = above(source)[1]
     said = warned(lambda: run(mended))
-    assert any("made from what has changed since" in each and str(base.key) in each for each in said)
+    assert any("made from upstream that has changed since" in each and str(base.key) in each for each in said)
     assert values(mended.load().payload) == [1, 1, 5, 7]
     for content in (7, 5, 1):
         base.put(content)
@@ -132,7 +132,7 @@ def test_code_of_what_is_not_stored_that_changed_in_between(store: Any, source: 
     with pytest.raises(RuntimeError):
         above(source, 2, 0, "(persist=False)")[1].generate()
     mended = above(source, 2, 10, "(persist=False)")[1]
-    with pytest.raises(RuntimeError), pytest.warns(StaleCodeWarning, match="made from what has changed since"):
+    with pytest.raises(RuntimeError), pytest.warns(StaleCodeWarning, match="made from upstream that has changed since"):
         mended.generate()
     mended = above(source, -1, 10, "(persist=False)")[1]
     mended.generate()

@@ -183,7 +183,7 @@ def _check(here: Here, targets: tuple[str, ...], file: Path, common: Common) -> 
         return 1 if moved else 0
     for each in moved:
         member = "" if each.member in (each.target, "") else f" {each.member}"
-        write(f"{each.target}{member}: {each.before} " + (f"is {each.now} now" if each.now is not None else "is there no more"))
+        write(f"{each.target}{member}: {each.before} " + (f"is {each.now} now" if each.now is not None else "is gone"))
         for line in each.why:
             write(f"  {line}")
     if more:

@@ -218,7 +218,7 @@ def refuse_strangers(one: Node, other: Node) -> None:
     who = " and ".join(names) if names[0] != names[1] else f"two classes that are both called {names[0]}"
     raise PayloadForeign(
         f"{one.key} is asked for by {who}, whose code is not the same; give one of them another payload_name or version, "
-        "or make what tells them apart a param",
+        "or make the difference a param",
         key=one.key,
         made_by=names[0],
         asked_by=names[1],
@@ -229,7 +229,7 @@ def warn_stale(node: Node, verdict: Verdict) -> None:
     """Warn of the changes, once for each class and cause."""
     if not is_new(node, verdict):
         return
-    made = "was made by code that has changed since" if verdict.own else "was made from what has changed since"
+    made = "was made by code that has changed since" if verdict.own else "was made from upstream that has changed since"
     warnings.warn(
         f"{node.key} {made} ({verdict.describe()}); it is served as it is. Generate it again, "
         "raise `version` if the results differ, or call accept_code(reason) if they do not",

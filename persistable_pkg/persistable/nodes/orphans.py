@@ -151,7 +151,7 @@ def _of_names(node: Node, store: Store) -> Iterator[str]:
             more = "at least " if len(paths) == LISTED else ""
             number_of = f"{more}{number} {'are' if number != 1 else 'is'}"
             keeps = f'`@step(name="{name}")`' if hasattr(node._node_made_by(), "__wrapped__") else f'`payload_name = "{name}"` in the class'
-            yield f"{number_of} stored under `{name}`, by {record.class_reference}, which is there no more; {keeps} keeps them"
+            yield f"{number_of} stored under `{name}`, by {record.class_reference}, which no longer exists; {keeps} keeps them"
 
 
 def _was_mine(node: Node, mine: str, reference: str) -> bool:

@@ -202,7 +202,7 @@ def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
         return {"source": extracted(cls if step is None else step.__wrapped__, *others)}
     except Unkept as reason:
         warnings.warn(
-            f"the source of {cls.__qualname__} is not kept in its records, as source=True asks: {reason}. What is made can be had back "
+            f"the source of {cls.__qualname__} is not kept in its records, as source=True asks: {reason}. The payloads can be reproduced "
             "where the script or notebook is, or where the class is moved to a module",
             PersistableWarning,
             stacklevel=2,

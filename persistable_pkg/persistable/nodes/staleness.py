@@ -93,7 +93,7 @@ class Verdict(NamedTuple):
 
 _SHOWN = 4
 FRESH = Verdict()
-NO_FACTS = "its record does not say what it was made from, so it cannot be told whether something upstream has changed"
+NO_FACTS = "its record does not name its upstream, so it cannot be told whether something upstream has changed"
 
 
 BY_HAND = "put in by hand, so it stays as it is, although upstream has changed since:"

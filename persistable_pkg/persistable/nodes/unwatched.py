@@ -39,7 +39,7 @@ def warn_of_files(node: Node) -> None:
     for field, value, _ in node._node_snapshot.rows:
         if isinstance(value, PurePath) and os.path.isfile(value) and _is_new(node, (field,)):
             warnings.warn(
-                f"{field} of {node.key.name} names a file, {value}: the key has its path, and not what is in it, so changes of the "
+                f"{field} of {node.key.name} names a file, {value}: the key has its path, not its content, so changes of the "
                 "file are not noticed. Give a `Source` of it instead, whose content is part of the key; for a path that is only "
                 "written to, or never changes, ignore this warning",
                 UnwatchedFileWarning,
