@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def docstrings(module: ast.Module) -> Iterator[tuple[int, str]]:
 def test_a_docstring_says_first_what_a_thing_is_or_does() -> None:
     words = ((f"{file}:{line}", text.split(maxsplit=1)[0].rstrip(",:.")) for file, module in parsed() for line, text in docstrings(module))
     assert [found for found in words if found[1] in LEANING] == []
+
+
+VAGUE = re.compile(r"(?<!`)\b(what|whatever|whoever|so many)\b(?![`:])", re.IGNORECASE)
+"""Words in the place of a noun. In front of a colon or in backquotes they are the name of a param."""
+
+
+def test_a_docstring_names_the_thing_it_is_about() -> None:
+    firsts = ((f"{file}:{line}", text.split("\n\n")[0]) for file, module in parsed() for line, text in docstrings(module))
+    assert [(where, text) for where, text in firsts if VAGUE.search(text)] == []
 
 
 # the seams between packages are typed

@@ -138,7 +138,7 @@ _HOMES = {
     "runs.run": ("run",),
     "stores": ("open_store",),
 }
-"""The names by their module; those of "" are modules. What `__all__` lacks, records and pickles name as if it were defined here."""
+"""The names by their module; those of "" are modules. Records and pickles name those that `__all__` lacks as if defined here."""
 
 
 def lazily(package: str, homes: "dict[str, tuple[str, ...]]") -> "tuple[Callable[[str], Any], Callable[[], list[str]]]":

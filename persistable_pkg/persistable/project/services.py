@@ -181,7 +181,7 @@ def _receiver(kind: str, facts: Mapping[str, Any], where: str) -> str | Secret:
     if _gives_away(kind, url):
         raise refused(
             where,
-            "holds a URL with credentials, which whoever reads the file could use; put it into an environment variable and write "
+            "holds a URL with credentials, which any reader of the file could use; put it into an environment variable and write "
             f'{kind} = {{ secret = "{kind.upper()}_URL" }}',
         )
     return url
@@ -209,7 +209,7 @@ def _header(given: Any, where: str) -> str | Secret:
         if given_under(header, given, in_request=True):
             raise refused(
                 where,
-                "is a credential in plain text, which whoever reads the file could use; put it into an environment variable "
+                "is a credential in plain text, which any reader of the file could use; put it into an environment variable "
                 f'and write {header} = {{ secret = "NAME" }}',
                 _SECRET,
             )
