@@ -29,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
         output.flush()
         return status
     except KeyboardInterrupt:
-        _say("interrupted; what was finished is kept")
+        _say("interrupted; finished payloads are kept")
         return INTERRUPTED
     except BrokenPipeError:
         output.abandon()  # the reader has closed the pipe
@@ -114,33 +114,33 @@ class Verb(NamedTuple):
 VERBS = (
     Verb("init", "persistable.cli.init:init", "Write a persistable.toml to begin with."),
     Verb("demo", "persistable.cli.init:demo", "Run a small flow on a real data set."),
-    Verb("run", "persistable.cli.run:run", "Generate what is missing of targets and stages."),
+    Verb("run", "persistable.cli.run:run", "Generate missing payloads of targets and stages."),
     Verb("plan", "persistable.cli.run:plan", "Show what run would do, and why."),
     Verb("status", "persistable.cli.status:status", "Count payloads by name and state."),
     Verb("explain", "persistable.cli.status:explain", "Say why a payload is or is not there, upstream included."),
-    Verb("ls", "persistable.cli.ls:ls", "List what is stored."),
-    Verb("show", "persistable.cli.show:show", "Show what is known of a stored payload."),
+    Verb("ls", "persistable.cli.ls:ls", "List stored payloads."),
+    Verb("show", "persistable.cli.show:show", "Show the record of a stored payload."),
     Verb("cat", "persistable.cli.show:cat", "Write a payload to standard output."),
-    Verb("lineage", "persistable.cli.records:lineage", "List what a payload was made from, or what was made from it."),
+    Verb("lineage", "persistable.cli.records:lineage", "List everything upstream or downstream of a payload."),
     Verb("diff", "persistable.cli.records:diff", "Show how two stored payloads differ."),
     Verb("reproduce", "persistable.cli.records:reproduce", "Generate a payload again from its record, and compare."),
     Verb("put", "persistable.cli.put:put", "Store a file as the payload of a target."),
     Verb("adopt", "persistable.cli.put:adopt", "Make a file that was made elsewhere the payload of a target."),
-    Verb("rename", "persistable.cli.rename:rename", "Show what would get other keys under other names, and rename it."),
-    Verb("accept", "persistable.cli.accept:accept", "Record that code changed in nothing that matters."),
-    Verb("rm", "persistable.cli.move:rm", "Remove payloads, and what was made from them."),
+    Verb("rename", "persistable.cli.rename:rename", "Show the keys that new names change, and rename them."),
+    Verb("accept", "persistable.cli.accept:accept", "Record that a change of code does not matter."),
+    Verb("rm", "persistable.cli.move:rm", "Remove payloads, and everything downstream of them."),
     Verb("cp", "persistable.cli.move:cp", "Copy payloads to another store."),
-    Verb("gc", "persistable.cli.collect:gc", "Show what could go, and move it to the trash."),
-    Verb("restore", "persistable.cli.collect:restore", "Bring back what is in the trash."),
-    Verb("pin", "persistable.cli.pin:pin", "Keep a payload, whatever is cleaned up."),
+    Verb("gc", "persistable.cli.collect:gc", "Show removable payloads, and move them to the trash."),
+    Verb("restore", "persistable.cli.collect:restore", "Restore payloads from the trash."),
+    Verb("pin", "persistable.cli.pin:pin", "Protect a payload from being cleaned up."),
     Verb("verify", "persistable.cli.verify:verify", "Read everything and compare it with its records."),
     Verb("export", "persistable.cli.share:export", "Write payloads with records and lineage into a zip archive or a folder."),
-    Verb("import", "persistable.cli.share:import_", "Bring in what was exported."),
+    Verb("import", "persistable.cli.share:import_", "Import exported payloads."),
     Verb("view", "persistable.cli.share:view", "Make a folder of links with readable names."),
     Verb("rebuild", "persistable.cli.records:rebuild", "Make the index of the records anew."),
     Verb("keys", "persistable.cli.keys:keys", "Write down the keys of targets, or check that none moved."),
-    Verb("serve", "persistable.cli.serve:serve", "Show what is stored in a page of this machine's browser."),
-    Verb("graph", "persistable.cli.graph:graph", "Draw what targets are made from."),
+    Verb("serve", "persistable.cli.serve:serve", "Show stored payloads in a browser on this machine."),
+    Verb("graph", "persistable.cli.graph:graph", "Draw the lineage of targets."),
     Verb("completion", "persistable.cli.init:completion", "Write a script that completes commands in a shell."),
 )
 

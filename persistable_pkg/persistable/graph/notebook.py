@@ -171,7 +171,7 @@ def explanation_html(explanation: Explanation, label: str, notes: Sequence[str])
     if near is not None:
         shown = islice(explanation.differences.items(), MAX_DIFFERENCES)
         rows = [[code(path), *(code(cut(in_words(tree, path.rpartition(".")[2]))) for tree in sides)] for path, sides in shown]
-        parts += [Html("<p>"), "the nearest that is stored: ", near.key.name, " ", digest(near.key), Html("</p>")]
+        parts += [Html("<p>"), "nearest stored payload: ", near.key.name, " ", digest(near.key), Html("</p>")]
         more = len(explanation.differences) - len(rows)
         parts += [listing(["param", "asked for", "stored"], rows, more) if rows else _note("all its params are equal")]
     if explanation.changes:

@@ -270,7 +270,7 @@ def _reducing(reduce: Reduce) -> Writer:
 
 def _node(value: Any, path: Path, nodes: Nodes) -> bytes:
     if nodes is None:
-        raise Refused("it is a persistable, and none may stand here", "pass it as an upstream of its own")
+        raise Refused("it is a persistable, which is not allowed here", "pass it as an upstream of its own")
     nodes.append((role_at(path), value))
     return b"@s4:node" + _bytes(bytes.fromhex(value.key.digest))
 

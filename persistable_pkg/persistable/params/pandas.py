@@ -225,7 +225,7 @@ def _alias(offset: Any) -> str:
     known = offset.kwds
     alias = _ALIASES.get(type(offset).__name__)
     if alias is None:
-        raise Refused(f"the frequency {offset} is none that periods had so far", "pass its numbers")
+        raise Refused(f"the frequency {offset} is not a known frequency of periods", "pass its numbers")
     month = _MONTHS[(known.get("month") or known.get("startingMonth") or 0) % 12]
     text = alias.format(month=month, day=_DAYS[known.get("weekday") or 0])
     return text if offset.n == 1 else f"{offset.n}{text}"

@@ -73,7 +73,7 @@ class Layout:
             TopologicalSorter({name: [needed for _, needed in target.needs()] for name, target in self.targets.items()}).prepare()
         except CycleError as error:
             circle: list[str] = error.args[1][::-1]
-            raise LineageCycle(f"{self.where}targets go round in a circle: {' <- '.join(circle)}", nodes=circle) from None
+            raise LineageCycle(f"{self.where}targets form a cycle: {' <- '.join(circle)}", nodes=circle) from None
 
 
 def _no_target(name: str, accepted: Sequence[str], place: str) -> ConfigError:

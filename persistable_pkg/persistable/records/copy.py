@@ -89,7 +89,7 @@ def for_store(record: Record, store: Store, sign: bool) -> Record:
     if sign and whole.signer is not None:
         return record.revise({}, {}, whole.signer)
     raise PayloadUntrusted(
-        f"the record of {record.key} is not signed by anybody that {store.url} trusts, so it is not copied; if you vouch for it, give "
+        f"the record of {record.key} has no signature that {store.url} trusts, so it is not copied; if you vouch for it, give "
         "that store a key and let it sign: copy(..., sign=True), or `persistable cp --sign`",
         key=record.key,
         by=(record.signature or {}).get("by"),

@@ -395,9 +395,9 @@ def _check_head(head: Any) -> None:
         raise TypeError("its code is no fingerprint")
     for part, path, size, digest in files:
         if not (part.__class__ is path.__class__ is digest.__class__ is str) or size.__class__ is not int or size < 0:
-            raise TypeError("its files are none")
+            raise TypeError("its files are malformed")
     if items is not None and not (items[0].__class__ is str and items[1].__class__ is items[2].__class__ is int):
-        raise TypeError("its items are none")
+        raise TypeError("its items are malformed")
 
 
 def _leave_out_unknown(head: Any) -> None:

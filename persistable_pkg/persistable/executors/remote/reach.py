@@ -33,7 +33,7 @@ def check_files(paths: Sequence[str]) -> None:
 
 def unseen(url: str, executor: str, place: str, reason: str = "") -> NotEnforceable:
     """Return the error for a store that differs, or cannot be reached, at another place."""
-    why = reason or "what this process puts there is not found there, as with a folder of one machine only"
+    why = reason or "files of this process are not found there, as with a folder of one machine only"
     return NotEnforceable(
         f"results are to be kept in {url}, and {place} cannot put them there: {why}; use a folder on a file system that both share, "
         "or a store that both reach, such as a bucket or a database",

@@ -115,7 +115,7 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
         root, template = input_root_of(open_store(source, **options)), Template(text)
     if not template.fields:
         raise InvalidName(
-            f"{template.text!r} has no field in braces, so it names one input and tells it by nothing; write one, as in {{book}}.txt",
+            f"{template.text!r} has no field in braces, so it names one input, without a key; write one, as in {{book}}.txt",
             name=template.text,
         )
     return (Folders if template.is_folder else Files)(root, template, keys)
