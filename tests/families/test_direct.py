@@ -342,8 +342,8 @@ def test_members_that_take_long_are_sent_alone(tmp_path: Path) -> None:
     with open_store(f"sqlite:///{tmp_path}/a.db"):
         result = run(long.over(n=range(12), log=str(tmp_path / "log")), executor="processes", max_workers=2)
     assert result.counts["done"] == 12
-    at_work = Counter((tmp_path / "log").read_text().split())
-    assert len(at_work) == 2 and sum(at_work.values()) == 12
+    running_generations = Counter((tmp_path / "log").read_text().split())
+    assert len(running_generations) == 2 and sum(running_generations.values()) == 12
 
 
 def test_fail_fast_on_processes(tmp_path: Path) -> None:

@@ -422,7 +422,7 @@ def test_what_an_attempt_left_in_doubt_goes_with_the_first_commit_long_after_it(
         left += 1
         facts = json.loads(failure.read_bytes())
         failure.write_text(json.dumps({**facts, "started": facts["started"] - 5000}))
-        commit.doubtful.clear()  # as another process
+        commit.uncertain_tokens.clear()  # as another process
         Plain(store).generate()
         assert (
             len(

@@ -143,7 +143,7 @@ def test_who_comes_while_a_row_is_released_leaves_no_claim(store: Store, row: tu
         store.put(f"x/a{suffix}", owner(pid=1, host="elsewhere"))
     before = sorted(store.list())
     assert claims.take_over(store, "x/a") is None
-    with pytest.raises(claims.Elsewhere):
+    with pytest.raises(claims.GeneratedElsewhere):
         claims.acquire(store, "x/a", lambda: False, waits=False)
     several = claims.Claims(store, ["x/a", "x/b"])
     assert several.bases == {"x/b"}

@@ -174,8 +174,8 @@ def test_the_time_that_remains_is_guessed_from_what_is_known() -> None:
     assert estimate.remaining({"b": 4}) is None
     assert estimate.remaining({"a": 2, "b": 1}) == 15.0  # an unknown one counts as a typical one
     assert estimate.remaining({"a": 1, "b": 5}) is None
-    estimate.saw("a", 1.0)
-    estimate.saw("a", 3.0)
+    estimate.observe("a", 1.0)
+    estimate.observe("a", 3.0)
     assert estimate.remaining({"a": 4}) == 4.0
     assert estimate.remaining({"a": 0}) is None
 
@@ -195,7 +195,7 @@ def test_events_before_a_run_and_after_it_are_passed_over() -> None:
 def test_many_calls_are_under_way_as_soon_as_one_was_short() -> None:
     depth = QueueDepth()
     assert depth.depth(2) == 3
-    depth.saw(0.0001)
+    depth.observe(0.0001)
     assert depth.depth(2) > 100
-    depth.saw(1.0)
+    depth.observe(1.0)
     assert depth.depth(2) == 3

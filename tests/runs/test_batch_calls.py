@@ -80,11 +80,11 @@ def test_they_are_performed_together(executor: str, store: Store, monkeypatch: p
 def test_batches_that_would_only_wait_for_the_store_are_not_begun(store: Store) -> None:
     tiny, slow, long = Pace(), Pace(), Pace()
     assert tiny.at_once(6) == 7  # nothing is known
-    tiny.saw(4, 0.001, store, 0.5)
+    tiny.observe(4, 0.001, store, 0.5)
     assert tiny.at_once(6) == 2
-    slow.saw(100, 0.001, store, LONGEST / 2)
+    slow.observe(100, 0.001, store, LONGEST / 2)
     assert slow.at_once(6) == 1
-    long.saw(4, 0.04, store, 0.05)
+    long.observe(4, 0.04, store, 0.05)
     assert long.at_once(6) == 7
 
 
@@ -92,11 +92,11 @@ def test_a_call_that_is_dear_takes_no_less_than_it_costs(store: Store) -> None:
     cheap, dear = Pace(), Pace(1, work=10.0)
     for pace in (cheap, dear):
         for _ in range(10):
-            pace.saw(100, 1.0, store, 1.2)
+            pace.observe(100, 1.0, store, 1.2)
     assert cheap.share(30, 10) == 4  # each worker gets some
     assert dear.size == 1000 and dear.share(1000, 100) == 200
     assert dear.at_once(100) == 101  # each with connections of its own
-    dear.saw(1, 60.0, store, 60.0)
+    dear.observe(1, 60.0, store, 60.0)
     assert dear.share(1000, 100) == 1
 
 

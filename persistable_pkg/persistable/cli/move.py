@@ -13,7 +13,7 @@ from persistable.cli.usage import BadUsage
 from persistable.nodes.types import Node
 from persistable.records import access
 from persistable.records.amounts import size_in_words
-from persistable.records.copy import copy, in_the_way
+from persistable.records.copy import copy, in_conflict
 from persistable.records.key import Place, Placed
 from persistable.records.listing import Listed
 from persistable.records.record import Record
@@ -201,7 +201,7 @@ def _sync(store: Store, common: Common) -> int:
 
 def _check_free(entries: list[Listed], target: Store, to: str) -> None:
     """Raise BadUsage if a copy would overwrite a file of another payload."""
-    others = [cast("Placed", entry.place).to for entry in in_the_way(entries, target)]
+    others = [cast("Placed", entry.place).to for entry in in_conflict(entries, target)]
     if others:
         some = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         raise BadUsage(f"--to {to} has other files at {some}; nothing was copied. --force writes over them")

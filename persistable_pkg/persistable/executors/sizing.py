@@ -13,7 +13,7 @@ class MovingAverage:
         self.seconds: float | None = None
         """The average; None before the first call."""
 
-    def saw(self, seconds: float) -> None:
+    def observe(self, seconds: float) -> None:
         """Update the average by a call that took `seconds`."""
         self.seconds = seconds if self.seconds is None else self.seconds + self._weight * (seconds - self.seconds)
 
@@ -40,9 +40,9 @@ class ChunkSizer:
         """Average seconds of a call; None before the first."""
         return self._average.seconds
 
-    def saw(self, seconds: float) -> None:
+    def observe(self, seconds: float) -> None:
         """Update the average by a call, or the mean of several, that took `seconds`; outliers count up to a limit."""
-        self._average.saw(min(seconds, self._outlier))
+        self._average.observe(min(seconds, self._outlier))
 
     def size(self, waiting: int, workers: int) -> int:
         """Return the number of calls in the next message: enough to be worth it, few enough that every worker gets some."""

@@ -41,7 +41,7 @@ from persistable.params.trees import tree
 from persistable.records import access
 from persistable.records.files import SMALL
 from persistable.records.key import Key
-from persistable.records.record import SUFFIX, FileFact, Record, encoded, package_versions, sealed, surroundings
+from persistable.records.record import SUFFIX, FileFact, Record, encoded, environment_members, package_versions, sealed
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended
 from persistable.runs.others import failed_elsewhere
@@ -156,7 +156,7 @@ class DirectGenerator:
         if self._heard:
             events.emit(events.Started(key=key, attempt=running.attempt, label=""))
         outer = generation.current.set(cast("Any", running))
-        generation.at_work.append(running)
+        generation.running_generations.append(running)
         loop = leave_loop()
         try:
             result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
@@ -172,10 +172,10 @@ class DirectGenerator:
         finally:
             if loop is not None:
                 enter_loop(loop)
-            generation.at_work.remove(running)
+            generation.running_generations.remove(running)
             generation.current.reset(outer)
         if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
-            generation.conclude(running.whole, lambda: result, failure)
+            generation.finish_attempt(running.whole, lambda: result, failure)
 
     def _write(self, key: Key, row: Row, result: Any, running: _Running) -> bool:
         """Write payload and record, as the commit of the general path would; False if the payload or a param is no simple case."""
@@ -381,7 +381,7 @@ class RecordTemplate:
         self.modules = len(sys.modules)
         self._signer = extended(model.store).signer
         details = {"made": "generated", "started": numbers[1], "seconds": numbers[2], "attempts": 1, "usage": used, **facts}
-        record = Record.compose(model.key, head, details, class_members_of(model, own), package_versions(), surroundings())
+        record = Record.compose(model.key, head, details, class_members_of(model, own), package_versions(), environment_members())
         fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']
         fields += [f'"{mark}"' for mark in marks.values()]
         text = record.unsealed().decode("utf-8", "surrogatepass")

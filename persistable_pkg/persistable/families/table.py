@@ -259,7 +259,7 @@ def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _loaded(members: list[Any]) -> Iterator[Any]:
-    loading.say_stale([(node, node.store) for node in members if upstream_of(node)])
+    loading.warn_stale_upstream([(node, node.store) for node in members if upstream_of(node)])
     for node, store in zip(members, fetched(members), strict=True):
         yield load(node, store)
 

@@ -15,15 +15,15 @@ from persistable.nodes.indirect import asked_of, kept
 from persistable.nodes.lineage import swapped
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node, NodeBase
-from persistable.params.snapshots import lasting
+from persistable.params.snapshots import is_immutable
 from persistable.params.unset import UNSET
 from persistable.stores.base import Store
 
 NodeT = TypeVar("NodeT", bound=Node)
 
 
-def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
-    """The same node without a payload, in `store`; None: in no store of its own. lent: used for one generation only."""
+def bound_to(node: NodeT, store: Store | None, single_use: bool = False) -> NodeT:
+    """The same node without a payload, in `store`; None: in no store of its own. single_use: used for one generation only."""
     twin = object.__new__(node.__class__)
     state = node.__dict__.copy()
     if "_node_payload" in state:
@@ -31,7 +31,7 @@ def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     if "_node_generation" in state:
         del state["_node_generation"]
     state["_node_store"] = store
-    if lent:
+    if single_use:
         state["_node_lent"] = True
     object.__setattr__(twin, "__dict__", state)  # bypasses a `__setattr__` of the user's
     return twin
@@ -109,7 +109,7 @@ def _is_private(arguments: Iterable[Any]) -> bool:
         if kind is dict or kind is list or kind is tuple:
             if not _is_private(value.values() if kind is dict else value):
                 return False
-        elif not (isinstance(value, NodeBase) or lasting(value)):
+        elif not (isinstance(value, NodeBase) or is_immutable(value)):
             return False
     return True
 
@@ -202,7 +202,7 @@ def _is_flat(params: Any) -> bool:
             return False
         values = {name: getattr(params, name, None) for name in fields}
     for value in values.values():
-        if value.__class__ not in ATOMS and not lasting(value):
+        if value.__class__ not in ATOMS and not is_immutable(value):
             return False
     return not isinstance(params, dict | list | set)
 

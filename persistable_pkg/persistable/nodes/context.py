@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import KeysView
 from typing import TYPE_CHECKING, Any
 
-from persistable.nodes.generation import Generation, at_work
+from persistable.nodes.generation import Generation, running_generations
 from persistable.nodes.generation import running as running_now
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ def _generation(what: str) -> Generation:
     running = running_now()
     if running is not None:
         return running
-    if len(at_work) > 1:
+    if len(running_generations) > 1:
         raise RuntimeError(
-            f"{len(at_work)} payloads are being generated in this process, and nothing tells to which of them this thread belongs: it has "
-            f"no {what}; take it before the thread begins, or start it in contextvars.copy_context()"
+            f"{len(running_generations)} payloads are being generated in this process, and nothing tells to which of them this thread "
+            f"belongs: it has no {what}; take it before the thread begins, or start it in contextvars.copy_context()"
         )
     raise RuntimeError(f"{what} exists only while a payload is being generated: use it inside a step that runs as a node")
 
@@ -42,12 +42,12 @@ def progress(done: float, total: float | None = None) -> None:
 
 def append(block: Any) -> None:
     """Inside a step: add rows to the payload, which may be larger than memory, see `Persistable.append`."""
-    _generation("append").appender().append(block)
+    _generation("append").get_row_writer().append(block)
 
 
 def appended() -> Any:
     """Inside a step: the number of rows so far; as a return value, it means the payload of these rows. See `Persistable.appended`."""
-    return _generation("appended").appender().rows
+    return _generation("appended").get_row_writer().rows
 
 
 def committed() -> KeysView[Any]:
@@ -56,13 +56,13 @@ def committed() -> KeysView[Any]:
     In a plain call of the function they are empty.
     """
     running = running_now()
-    return running.gatherer().keys if running is not None else _NONE.keys()
+    return running.get_item_writer().keys if running is not None else _NONE.keys()
 
 
 _NONE: dict[Any, Any] = {}
 
 
-class _Of:
+class _Proxy:
     """A proxy for an object of the running generation: its attributes are that object's, and a call returns the object itself."""
 
     def __init__(self, name: str) -> None:
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     rng: np.random.Generator
     scratch: Path
 else:
-    rng = _Of("rng")
+    rng = _Proxy("rng")
     """Inside a step: a `numpy.random.Generator` seeded from the digest of the node."""
-    scratch = _Of("scratch")
+    scratch = _Proxy("scratch")
     """Inside a step: a private folder for checkpoints (a `Path`) that survives a kill and a retry and is deleted at the commit."""

@@ -40,8 +40,8 @@ from persistable.nodes.capture import ErrorTee, Factory, Tee
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond
-from persistable.nodes.item_writer import Gathered, ItemWriter
-from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
+from persistable.nodes.item_writer import CommittedItems, ItemWriter
+from persistable.nodes.loading import depth_of_user, format_of, load, read, warn_stale_upstream
 from persistable.nodes.prefetch import MANY, Inputs, stored_upstream
 from persistable.nodes.provenance import Counters, compose, facts_of, usage_begins
 from persistable.nodes.released import suffix_of
@@ -68,26 +68,26 @@ if TYPE_CHECKING:
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
 
-at_work: list[Any] = []
+running_generations: list[Any] = []
 """Generations whose own code runs in this process now, in any thread."""
 
 
 def running() -> Generation | None:
     """The generation that the calling code belongs to; in a thread without its context, the only one that runs; else None."""
     found = current.get()
-    return _only() if found is None and at_work else found
+    return _only() if found is None and running_generations else found
 
 
 def _only() -> Generation | None:
     """The only generation whose code runs; None if there are several, and in the main thread."""
-    there = tuple(at_work)  # which may end at any moment
+    there = tuple(running_generations)  # which may end at any moment
     return there[0] if len(there) == 1 and threading.current_thread() is not threading.main_thread() else None
 
 
 def speaking() -> Generation | None:
     """The generation whose code writes: as `running`, but None in a thread that existed before that generation began."""
     found = current.get()
-    if found is not None or not at_work:
+    if found is not None or not running_generations:
         return found
     only = _only()
     return None if only is None or threading.get_ident() in only.threads else only
@@ -98,7 +98,7 @@ _threads: dict[int, Any] = vars(threading).get("_active", {})
 
 set_generation_lookup(current.get)
 capture.speaker = speaking
-capture.is_busy = lambda: bool(at_work)
+capture.is_busy = lambda: bool(running_generations)
 
 
 def nearest_store() -> Store | None:
@@ -117,7 +117,7 @@ def default_store(remembered: Store | None = None) -> Store:
     """
     found = nearest_store() or remembered
     if found is None:
-        only = running() if at_work else None
+        only = running() if running_generations else None
         found = only.store if only is not None else open_store(default_url())
     return found
 
@@ -193,7 +193,7 @@ class Generation:
                 format_check.check(node)
             sent = node.__dict__.get("_node_given_code")  # before it runs: changes that the code makes to itself are not its source
             self.code = sent if sent is not None else node._node_own_code()
-            self.begun = usage_begins(not at_work)
+            self.begun = usage_begins(not running_generations)
         self.started = time.time()
         self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(payloads) if payloads else {}
@@ -213,7 +213,7 @@ class Generation:
         """Begin the block in which the node's own code runs."""
         self._outer = current.set(self)
         self.threads = tuple(_threads)  # those that existed before
-        at_work.append(self)
+        running_generations.append(self)
         # no calls and locks, whose cost shows in the smallest generations: two threads here at once set the same objects
         out, err = sys.stdout, sys.stderr
         if out.__class__ is not Tee:
@@ -231,16 +231,16 @@ class Generation:
     def __exit__(self, *_: object) -> None:
         if self._loop is not None:
             enter_loop(self._loop)
-        at_work.remove(self)
+        running_generations.remove(self)
         current.reset(self._outer)
-        if not at_work and not capture.sessions:
+        if not running_generations and not capture.sessions:
             out: Any = sys.stdout
             err: Any = sys.stderr
             if out.__class__ is Tee:
                 sys.stdout = out.inner
             if err.__class__ is ErrorTee:
                 sys.stderr = err.inner
-            if at_work:  # another thread has begun meanwhile, and uses them
+            if running_generations:  # another thread has begun meanwhile, and uses them
                 sys.stdout, sys.stderr = out, err
 
     def prints(self, stream: str, text: str | bytes) -> bool:
@@ -399,14 +399,14 @@ class Generation:
         finally:
             capture.silent.reset(token)
 
-    def gatherer(self) -> ItemWriter:
+    def get_item_writer(self) -> ItemWriter:
         """The writer of the items that the node's own code yields."""
         with self._lock:
             if self.item_writer is None:
                 self.item_writer = ItemWriter(self)
         return self.item_writer
 
-    def appender(self) -> RowWriter:
+    def get_row_writer(self) -> RowWriter:
         """The writer of the rows that the node's own code appends."""
         with self._lock:
             if self.row_writer is None:
@@ -417,7 +417,7 @@ class Generation:
     def whole(self, result: Any) -> Any:
         """The payload that the node's own code has made: returned, yielded as items, or appended."""
         if isinstance(result, GeneratorType):
-            return self.gatherer().gather(cast("GeneratorType[Any, None, None]", result))
+            return self.get_item_writer().gather(cast("GeneratorType[Any, None, None]", result))
         if self.row_writer is None or not (isinstance(result, Appended) or self.row_writer.used):
             return result
         if result is not None and not isinstance(result, Appended):
@@ -439,7 +439,7 @@ class Generation:
         """Write the payload's files, and that of the output; they are not read before the record names them."""
         if self.output is not None:
             self._keep_output()
-        if isinstance(result, Gathered):
+        if isinstance(result, CommittedItems):
             return result.commit(self.store, self._target(items.INDEX_SUFFIX), self.io)
         return files.write(self.into, self._target(self.io.suffix), self.io, result, self._allocated)
 
@@ -566,9 +566,9 @@ def generate(
     `seen`: the state that the caller found in the store, if it has looked. `given`: the payloads of upstream nodes that are not
     persisted, if the caller has prepared everything upstream. `attempt`: the number of this attempt, if no failure is stored. `read`:
     False if the value is not needed: it is UNREAD then if the payload may be larger than memory. `looked`: whether the caller has checked
-    already for changes upstream. `waits`: False to raise Elsewhere instead of waiting for another process, or loading its payload.
-    `failures`: the number of failed attempts that the caller knows of, after which Elsewhere is raised once there are as many more as its
-    `Retry` allows; None: it is tried, however often it has failed.
+    already for changes upstream. `waits`: False to raise GeneratedElsewhere instead of waiting for another process, or loading its payload.
+    `failures`: the number of failed attempts that the caller knows of, after which GeneratedElsewhere is raised once there are as many
+    more as its `Retry` allows; None: it is tried, however often it has failed.
     """
     if not (persist and node.is_persisted):
         if given is None:
@@ -614,7 +614,7 @@ def _generate_alone(
         found = peek(store, place)
         if found is not None and _token(found) not in (before, DAMAGED):
             if not waits:
-                raise claims.Elsewhere("stored")
+                raise claims.GeneratedElsewhere("stored")
             loaded = load(node, store, writable=writable, whole=False)
             if loaded is not None:
                 return loaded[0]
@@ -631,7 +631,7 @@ def _generate_alone(
             complete_any(store, place)  # the process that was first may still be moving it
         found = peek(store, place)
         if not waits and _token(found) not in (before, None, DAMAGED):
-            raise claims.Elsewhere("stored") from None
+            raise claims.GeneratedElsewhere("stored") from None
         loaded = load(node, store, writable=writable, whole=False) if _token(found) not in (before, None, DAMAGED) else None
         if loaded is None:
             raise
@@ -657,7 +657,7 @@ def persist(node: Node, store: Store, result: Any, made: str = "generated", note
             generation.notes = dict(notes)
         try:
             if isinstance(result, items.Collected):
-                result = generation.gatherer().gather_held(cast("Any", result))
+                result = generation.get_item_writer().gather_held(cast("Any", result))
             return _commit(generation, result, find_failure(store, place), True, replaced(store, place, peek(store, place)))
         finally:
             generation.close()
@@ -670,7 +670,7 @@ def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
     """Prepare everything upstream, see `prerequisites.prepare`; then, unless `looked`, warn of stale payloads upstream."""
     given = prerequisites.prepare(node, store, _generate_ahead, lambda each, where: load_or_generate(each, where, {}, writable=False)[0])
     if not looked:
-        say_stale(origin.direct(node, store))
+        warn_stale_upstream(origin.direct(node, store))
     return given
 
 
@@ -717,7 +717,7 @@ def _perform(
         and failures is not None
         and failure.attempt >= failures + (node.retry.attempts if node.retry is not None else 1)
     ):
-        raise claims.Elsewhere("failed")
+        raise claims.GeneratedElsewhere("failed")
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if claim is None and current.get() is not None:  # a node that asks for itself is detected here, inside its own code
         lock = Lock(store, node.key, alone=False)
@@ -742,10 +742,10 @@ def _attempt(
         events.emit(events.Started(key=node.key, attempt=generation.attempt, label=node.label), node._node_logger)
     author = generation.author
     make = partial(author._node_call_hook, "_generate_payload", untracked) if untracked else author._generate_payload
-    return conclude(generation, make, failure, writable, old)
+    return finish_attempt(generation, make, failure, writable, old)
 
 
-def conclude(
+def finish_attempt(
     generation: Generation,
     make: Callable[[], Any],
     failure: Failure | None = None,
@@ -764,7 +764,7 @@ def conclude(
         try:
             return _commit(generation, result, failure, writable, old)
         except Exception as error:
-            kept = generation.committed or isinstance(result, Gathered) or isinstance(error, ClaimLost)
+            kept = generation.committed or isinstance(result, CommittedItems) or isinstance(error, ClaimLost)
             if not kept and "rescued" not in error.__dict__:
                 rescue(generation.store, node.key, result, error)
             raise
@@ -830,7 +830,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
             record = compose(generation, written, result)
         commit.put(record, first=first)
     except BaseException as error:
-        if not commit.may_stand:
+        if not commit.may_be_committed:
             if isinstance(result, files.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
                 rescue(store, place.key, result, error, files=() if result.kept else written.files)
             remove(generation.store, generation.paths(written))  # buffered writes are dropped anyway

@@ -122,7 +122,7 @@ class Authored(Generic[PayloadT]):
         columns make one (``io=ParquetFileIO()`` or ``ArrowFileIO()``). Return `appended`, or nothing. Appended rows survive a kill:
         the next attempt begins with them. Raises PayloadNotRepresentable for a block that does not fit those before.
         """
-        self._node_running("append").appender().append(block)
+        self._node_running("append").get_row_writer().append(block)
 
     @property
     def appended(self) -> Any:
@@ -130,7 +130,7 @@ class Authored(Generic[PayloadT]):
 
         As a return value, it means the payload of these rows.
         """
-        return self._node_running("appended").appender().rows
+        return self._node_running("appended").get_row_writer().rows
 
     @property
     def committed(self) -> KeysView[Any]:
@@ -139,7 +139,7 @@ class Authored(Generic[PayloadT]):
         Elsewhere: those in the store, sealed or not. ``len(node.committed)`` is their number so far.
         """
         if self._node_generation is not None and not self._node_generation.over:
-            return self._node_generation.gatherer().keys
+            return self._node_generation.get_item_writer().keys
         from persistable.nodes.follow import committed
 
         return committed(cast("Node", self), self._node_use())

@@ -13,7 +13,7 @@ from persistable.errors import DuplicateItem
 from persistable.fileio.base import FileIO, Sink
 from persistable.fileio.original import Original
 from persistable.nodes import code
-from persistable.nodes.resumption import going_on, made_from
+from persistable.nodes.resumption import compare_resumed, made_from
 from persistable.records import access, partial
 from persistable.records import files as payload
 from persistable.records.items import Collected, Entry, checked, folder_of, stem
@@ -41,7 +41,7 @@ def by_content(payload: Any) -> ByContent:
     return ByContent(payload)
 
 
-class Gathered(payload.InFile):
+class CommittedItems(payload.InFile):
     """All items of one generation: they are stored, and their index is still to be written."""
 
     __slots__ = ("entries", "folder")
@@ -110,14 +110,14 @@ class ItemWriter:
 
     def _compare(self, begun: partial.Unsealed) -> None:
         before = code.Fingerprint(begun.python, begun.quick, begun.parts)
-        if going_on(self._generation, before, begun.made_from, f"{len(self._entries)} items"):
+        if compare_resumed(self._generation, before, begun.made_from, f"{len(self._entries)} items"):
             own = self._generation.code
             self._begun = begun._replace(python=own.python, quick=own.quick, parts=dict(own.parts), made_from=made_from(self._generation))
             self._store.put(f"{begun.base}/begun.json", self._begun.to_bytes())
 
     # taking items
 
-    def gather(self, items: Iterator[Any]) -> Gathered | Collected[Any]:
+    def gather(self, items: Iterator[Any]) -> CommittedItems | Collected[Any]:
         """Commit each item as it comes; the value is the items to seal, or the payload itself if there is no claim."""
         if self._generation.claim is None:
             held: Collected[Any] = Collected(None, {}, self._held(items))
@@ -133,9 +133,9 @@ class ItemWriter:
         finally:
             cast("Any", items).close()
         assert self._begun is not None
-        return Gathered(self._begun.folder, self._entries)
+        return CommittedItems(self._begun.folder, self._entries)
 
-    def gather_held(self, held: Mapping[Any, Any]) -> Gathered | Collected[Any]:
+    def gather_held(self, held: Mapping[Any, Any]) -> CommittedItems | Collected[Any]:
         """Commit items that are in memory."""
         return self.gather((key, held[key]) for key in held)
 
@@ -148,7 +148,7 @@ class ItemWriter:
     def _held(self, items: Iterator[Any]) -> dict[Any, Original]:
         held: dict[Any, Original] = {}
         for item in items:
-            key, value = _parted(item, self._generation.node._node_format)
+            key, value = _split_item(item, self._generation.node._node_format)
             if type(item) is not ByContent and key in held:
                 raise self._duplicate(key)
             held[key] = Original(value, key)
@@ -156,7 +156,7 @@ class ItemWriter:
         return held
 
     def _take(self, item: Any) -> None:
-        key, value = _parted(item, lambda: self._generation.io)
+        key, value = _split_item(item, lambda: self._generation.io)
         if key in self._yielded and type(item) is not ByContent:
             raise self._duplicate(key)
         self._yielded.add(key)
@@ -201,7 +201,7 @@ class ItemWriter:
             partial.remove(self._store, [path for path in self._store.list(self._begun.folder) if path not in known])
 
 
-def _parted(item: Any, io: Any) -> tuple[Any, Any]:
+def _split_item(item: Any, io: Any) -> tuple[Any, Any]:
     """Key and payload of a yielded item."""
     if type(item) is ByContent:
         return _digest(io(), item.payload), item.payload

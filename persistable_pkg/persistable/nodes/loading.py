@@ -181,7 +181,7 @@ def looked_at(node: NodeT) -> NodeT:
     return node
 
 
-def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
+def warn_stale_upstream(nodes: Sequence[tuple[Any, Store]]) -> None:
     """Warn of stale stored payloads among these nodes, which are about to be used; raise PayloadForeign as `check_code` does."""
     for (node, _), verdict in zip(nodes, Judge().stored(nodes), strict=True):
         if verdict is not None and verdict is not FRESH:
@@ -210,7 +210,7 @@ def foreign(node: Node, verdict: Verdict) -> PayloadForeign:
     )
 
 
-def refuse_strangers(one: Node, other: Node) -> None:
+def refuse_different_code(one: Node, other: Node) -> None:
     """Raise PayloadForeign if two nodes of one key are of classes with different code: the payload of one is not that of the other."""
     if code.compare(code_of_node(one), code_of_node(other)).same:
         return

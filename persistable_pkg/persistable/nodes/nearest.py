@@ -95,7 +95,7 @@ def _apart(values: tuple[Any, Any]) -> float:
     return 1.0
 
 
-def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
+def orphan_hints(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
     """Hints at stored payloads that a rename or a new param hides from absent nodes; only a few nodes of each name are checked."""
     said: dict[str, None] = {}
     looked: dict[tuple[str, str], int] = {}

@@ -26,7 +26,7 @@ from persistable.params.reduce import MAINS, is_script
 from persistable.params.snapshots import untracked_values
 from persistable.params.trees import IDENTITY_ONLY, fields_tree
 from persistable.records.files import InFile, Written
-from persistable.records.record import FORMAT, Record, members, package_versions, surroundings
+from persistable.records.record import FORMAT, Record, environment_members, members, package_versions
 
 
 def compose(generation: Any, written: Written, result: Any) -> Record:
@@ -40,7 +40,7 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
         schema = io.schema(result)
         if schema is not None:
             head["schema"] = schema
-    if isinstance(result, item_writer.Gathered):
+    if isinstance(result, item_writer.CommittedItems):
         head["items"] = result.head
     if generation.kept_output is not None:
         head["output"] = generation.kept_output
@@ -54,7 +54,7 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
         details["notes"] = generation.notes
     details.update(generation.facts())
     made_from = origin.origin_of(node, generation.store, generation.used) if node._node_upstream else None
-    fixed = [class_members_of(node, own), package_versions(), surroundings()]
+    fixed = [class_members_of(node, own), package_versions(), environment_members()]
     if made_from is not None:
         if generation.earlier is not None:
             made_from = origin.joined(made_from, generation.earlier)

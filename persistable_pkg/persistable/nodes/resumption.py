@@ -23,7 +23,7 @@ def made_from(generation: Any) -> dict[str, Any] | None:
     return {"content": found.content["direct"], "code": found.code}
 
 
-def going_on(generation: Any, before: code.Fingerprint, earlier: Mapping[str, Any] | None, what: str) -> bool:
+def compare_resumed(generation: Any, before: code.Fingerprint, earlier: Mapping[str, Any] | None, what: str) -> bool:
     """Tell whether code or upstream has changed since the attempt that is resumed; if so, warn, and keep both in `generation`.
 
     Its payload is stale from the start then. what: the rows or items resumed, in words. earlier: the value of `made_from` at that time.

@@ -12,7 +12,7 @@ from persistable.errors import FormatError
 from persistable.fileio.base import FileIO
 from persistable.fileio.journal import checked, sound
 from persistable.nodes import code
-from persistable.nodes.resumption import going_on, made_from
+from persistable.nodes.resumption import compare_resumed, made_from
 from persistable.records import access, files
 from persistable.records.record import Record
 from persistable.records.rescue import rescue
@@ -96,7 +96,7 @@ def _go_on(generation: Any, folder: Path, rows: int) -> None:
             before, earlier = code.Fingerprint.from_json(noted), noted.get("made_from")
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # unknown
-        if not going_on(generation, before, earlier, f"{rows} rows"):
+        if not compare_resumed(generation, before, earlier, f"{rows} rows"):
             return
     own = generation.code
     temporary = note.with_suffix(".new")

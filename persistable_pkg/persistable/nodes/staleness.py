@@ -107,7 +107,7 @@ def judged(node: Node, store: Store, record: Record, judge: Judge | None = None)
             return FRESH
         return Judge().own(node, record)
     which = (node.key, node._node_to)
-    known = _found_fresh.get(which)
+    known = _known_fresh.get(which)
     if known is not None and is_all_in(node, store) and known.is_unchanged(node, store, record):
         return FRESH
     judge = judge or Judge()
@@ -115,11 +115,11 @@ def judged(node: Node, store: Store, record: Record, judge: Judge | None = None)
     if judge._stores.keys() != {id(store)}:  # another object of the node may have its upstream elsewhere
         return verdict
     if verdict is FRESH and sum(len(paths) for _, paths, _ in judge.read) <= _MOST_LINES:
-        if len(_found_fresh) >= _MOST_FRESH:
-            _found_fresh.clear()
-        _found_fresh[which] = _Fresh(node, store, record, judge)
+        if len(_known_fresh) >= _MOST_FRESH:
+            _known_fresh.clear()
+        _known_fresh[which] = _Fresh(node, store, record, judge)
     elif known is not None:
-        _found_fresh.pop(which, None)
+        _known_fresh.pop(which, None)
     return verdict
 
 
@@ -155,7 +155,7 @@ def first_line(data: bytes) -> bytes:
     return data[: data.find(b"\n") + 1]
 
 
-_found_fresh: dict[tuple[Key, str | None], _Fresh] = {}
+_known_fresh: dict[tuple[Key, str | None], _Fresh] = {}
 """The payloads that were found fresh, by key and custom path."""
 _MOST_FRESH = 32
 _MOST_LINES = 1000
@@ -225,7 +225,7 @@ class _Unit:
 _NONE: list[_Unit] = []
 
 
-def _stranger(node: Node, record: Record) -> str:
+def _other_maker(node: Node, record: Record) -> str:
     """The maker of a record, if that is another class, or one of the same name in another project; else ""."""
     if not code.is_same_place(record.class_reference, code.class_reference(node.__class__)):
         return record.class_reference
@@ -368,7 +368,7 @@ class Judge:
             return FRESH
         reference = code.class_reference(node.__class__)
         cause = Cause(node.key, reference, change.describe(), self._today.token(node))
-        if not change.same and (stranger := _stranger(node, record)) and not code.is_same_code(before, own):
+        if not change.same and (stranger := _other_maker(node, record)) and not code.is_same_code(before, own):
             return Verdict((cause,), cause.change, foreign=stranger)
         if not change.comparable:
             return Verdict(unknown=(_other_python(before.python, own.python),))
@@ -450,7 +450,7 @@ class Judge:
             return own._replace(unknown=(*own.unknown, f"{BY_HAND} {upstream.describe()}"))
         causes = tuple(dict.fromkeys((*own.causes, *upstream.causes)))
         # one of another project, with other code upstream, is no earlier version of this payload
-        stranger = _stranger(node, head.record) if any(cause.change for cause in causes) else ""
+        stranger = _other_maker(node, head.record) if any(cause.change for cause in causes) else ""
         foreign = stranger if stranger != head.record.class_reference else ""
         return Verdict(
             causes,

@@ -26,7 +26,7 @@ from persistable.errors import ParamsError
 from persistable.params.annotations import aliased, evaluated, names_for, required_keys, tuple_items
 from persistable.params.building import did_you_mean
 from persistable.params.field_checks import anything, of_class
-from persistable.params.mismatch import Mismatch, as_python, listed, stands_in, wrong
+from persistable.params.mismatch import Mismatch, as_python, is_placeholder, listed, wrong
 from persistable.params.numpy_scalars import is_concrete, is_scalar
 from persistable.params.scalar_checks import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 
@@ -406,7 +406,7 @@ def _of_class(cls: Any, arguments: tuple[Any, ...], kind: Any, scope: Scope) -> 
         return Check(frozenset(), path_of(cls), cls.__name__)
     if cls.__module__ == "numbers":
         return Check(frozenset(), number_of(cls), cls.__name__)
-    if cls.__module__ == "collections.abc" or stands_in(cls) or not _is_plain(cls):
+    if cls.__module__ == "collections.abc" or is_placeholder(cls) or not _is_plain(cls):
         return _unjudged(kind)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _named_tuple(cls, names_for(cls))
@@ -463,7 +463,7 @@ def _named_tuple(cls: Any, names: dict[str, Any]) -> Check:
 
     def convert(value: Any) -> Any:
         value = is_one(value)
-        if stands_in(type(value)):
+        if is_placeholder(type(value)):
             return value
         try:
             changed = _each(tuple(value), checks)

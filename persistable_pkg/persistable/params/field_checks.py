@@ -15,7 +15,7 @@ from weakref import ref
 from persistable.params.annotations import home_of, names_for, own_annotations
 from persistable.params.building import nearest
 from persistable.params.fields import NO_PIN, Spec, spec_of
-from persistable.params.mismatch import Mismatch, as_python, stands_in, wrong
+from persistable.params.mismatch import Mismatch, as_python, is_placeholder, wrong
 from persistable.params.numpy_scalars import SCALARS as _SCALARS
 from persistable.params.numpy_scalars import is_scalar, python_value, rebuilt
 from persistable.params.reduced import Refused
@@ -258,7 +258,7 @@ def _again(value: Any, cls: Any) -> Any:
 
 def is_again(kind: Any, cls: Any) -> bool:
     """Tell whether `kind` is another definition of the class `cls`: of the same name in the same module."""
-    return kind is not cls and kind.__qualname__ == cls.__qualname__ and kind.__module__ == cls.__module__ and not stands_in(kind)
+    return kind is not cls and kind.__qualname__ == cls.__qualname__ and kind.__module__ == cls.__module__ and not is_placeholder(kind)
 
 
 def taken_over(value: Any, cls: Any) -> Any:

@@ -40,12 +40,12 @@ class Mismatch(Exception):
 
 def wrong(value: Any, wanted: str, hint: str = "") -> Any:
     """Return `value` if it is, or contains, a placeholder for a value not there yet; else raise Mismatch."""
-    if stands_in(type(value)) or _holds_stand_ins(value, 3):
+    if is_placeholder(type(value)) or _holds_stand_ins(value, 3):
         return value
     raise Mismatch(value, wanted, hint)
 
 
-def stands_in(cls: Any) -> bool:
+def is_placeholder(cls: Any) -> bool:
     """Tell whether values of `cls` are placeholders for any type: nodes, families, connections for payloads, OmegaConf for its content."""
     if getattr(cls, "_node_is_node", False) is True or getattr(cls, "_node_is_family", False) or getattr(cls, "_stands_in", False):
         return True
@@ -55,10 +55,10 @@ def stands_in(cls: Any) -> bool:
 
 def listed(value: Any) -> list[Any] | None:
     """The items of a sequence, or of the values of a mapping, where all of them are placeholders; None otherwise."""
-    if stands_in(type(value)) or not isinstance(value, Sequence | ValuesView):
+    if is_placeholder(type(value)) or not isinstance(value, Sequence | ValuesView):
         return None
     items = list(value)
-    return items if items and all(stands_in(type(each)) for each in items) else None
+    return items if items and all(is_placeholder(type(each)) for each in items) else None
 
 
 def _holds_stand_ins(value: Any, depth: int) -> bool:
@@ -68,7 +68,7 @@ def _holds_stand_ins(value: Any, depth: int) -> bool:
         return False
     held = value if kind is dict else getattr(value, "__dict__", {})
     items = value if kind is list or kind is tuple else held.values()
-    return any(stands_in(type(each)) or _holds_stand_ins(each, depth - 1) for each in items)
+    return any(is_placeholder(type(each)) or _holds_stand_ins(each, depth - 1) for each in items)
 
 
 def as_python(value: Any) -> Any:

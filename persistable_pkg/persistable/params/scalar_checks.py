@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from persistable.params.mismatch import Mismatch, as_python, said_as, stands_in, wrong
+from persistable.params.mismatch import Mismatch, as_python, is_placeholder, said_as, wrong
 from persistable.params.numpy_scalars import is_scalar, python_value
 
 
@@ -135,7 +135,7 @@ EXACT: dict[Any, Callable[[Any], Any]] = {
     bool: instance_of(bool, _is_truth),
     str: instance_of(str),
     bytes: instance_of(bytes),
-    type(None): lambda value: value if value is None or stands_in(type(value)) else wrong(value, "None"),
+    type(None): lambda value: value if value is None or is_placeholder(type(value)) else wrong(value, "None"),
 }
 """The converter of each type: it returns the equal value of that type, or raises Mismatch."""
 

@@ -52,8 +52,8 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
     rows = tracked_rows(type(params))
     if rows is None:
         raw = encoding.item_bytes(params, path, nodes)
-        fixed = lasting(params)
-        return raw, Snapshot((), None if fixed else _brief(raw), fixed)
+        fixed = is_immutable(params)
+        return raw, Snapshot((), None if fixed else _compact(raw), fixed)
     prefix, fields = rows
     out = [prefix]
     kept: list[tuple[str, Any, bytes | None]] = []
@@ -76,7 +76,7 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
 
 def row_of(attr: str, value: Any, raw: bytes) -> tuple[str, Any, bytes | None]:
     """The entry of a `Snapshot` for a field whose value has these bytes."""
-    return attr, value, None if lasting(value) else _brief(raw)
+    return attr, value, None if is_immutable(value) else _compact(raw)
 
 
 def tracked_rows(cls: type) -> tuple[bytes, list[tuple[str, bytes, bytes | None]]] | None:
@@ -117,12 +117,12 @@ def unchanged(before: Any, now: Any) -> bool:
 
 def _bytes(value: Any) -> bytes | None:
     try:
-        return _brief(encoding.item_bytes(value, [], []))
+        return _compact(encoding.item_bytes(value, [], []))
     except (Refused, RecursionError):
         return None
 
 
-def _brief(raw: bytes) -> bytes:
+def _compact(raw: bytes) -> bytes:
     """The bytes, or their digest if they are long, since a node keeps them in memory."""
     if len(raw) <= _KEPT_BYTES:
         return raw
@@ -134,13 +134,13 @@ def _brief(raw: bytes) -> bytes:
 _KEPT_BYTES = 200
 
 
-def lasting(value: Any) -> bool:
+def is_immutable(value: Any) -> bool:
     """Tell whether `value` cannot change in place, as far as Python can guarantee that."""
     cls = type(value)
     if cls in encoding.SCALARS or isinstance(value, type):
         return True
     if cls is tuple or cls is frozenset:
-        return all(map(lasting, value))
+        return all(map(is_immutable, value))
     if encoding.is_node(cls):
         return True  # its digest is fixed
     if cls.__module__.partition(".")[0] in _LASTING and cls.__name__ in _LASTING_NAMES:
@@ -148,7 +148,7 @@ def lasting(value: Any) -> bool:
     return any(base.__module__ == "enum" for base in cls.__mro__) or isinstance(getattr(value, "__code__", None), _CODE)
 
 
-_CODE = type(lasting.__code__)
+_CODE = type(is_immutable.__code__)
 _LASTING = ("pathlib", "datetime", "decimal", "fractions", "uuid", "builtins", "re", "zoneinfo", "numpy", "pandas")
 _LASTING_NAMES = {
     "PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath", "date", "datetime", "time", "timedelta", "timezone",

@@ -54,7 +54,7 @@ def poll_of(store: Store) -> float:
     return extended(extended(store).primary_store).poll
 
 
-Sight = Literal["free", "held", "gone"]
+ClaimState = Literal["free", "held", "gone"]
 
 
 class ClaimWatch:
@@ -82,7 +82,7 @@ class ClaimWatch:
         """The path of the claim that `look` reads next."""
         return path_of(self._base, self.epoch)
 
-    def look(self, found: bytes | None = None) -> Sight:
+    def look(self, found: bytes | None = None) -> ClaimState:
         """Tell whether the claim is free, held, or left by a gone owner, by all looks so far. `found`: the content at `path`, if known."""
         if self.holder is None or not self._is_same(found):
             self.holder, self.epoch = highest(self._store, self._base)
@@ -90,18 +90,18 @@ class ClaimWatch:
                 return "free"
             self._since = now()
             if self._by_beat():
-                self._hear()
+                self._read_heartbeat()
         return "gone" if self._is_gone(self.holder) else "held"
 
     def _is_same(self, found: bytes | None) -> bool:
         if self._by_beat() and not self._just_asked and now() - self._asked > self.ttl / 12:
-            self._hear()
+            self._read_heartbeat()
             if found is None:
                 return True
         self._just_asked = False
         return (content_of(self._store, self.path) if found is None else found) == self.holder
 
-    def _hear(self) -> None:
+    def _read_heartbeat(self) -> None:
         """Read the heartbeat; an owner whose counter has moved is alive."""
         beat = content_of(self._store, self._base + ".beat")
         self._asked, self._just_asked = now(), True
@@ -122,7 +122,7 @@ class ClaimWatch:
             self._since = now()
             return owners.is_dead(holder)
         if still > self.ttl:
-            self._hear()
+            self._read_heartbeat()
         return now() - self._since > self.ttl
 
 

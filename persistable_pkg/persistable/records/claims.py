@@ -292,7 +292,7 @@ def has_ended(call: FrameType) -> bool:
     return True
 
 
-class Elsewhere(Exception):
+class GeneratedElsewhere(Exception):
     """Raised instead of generating, where another process generates the payload or has done so.
 
     what: ``"held"`` if it is being generated now, ``"stored"`` if it has been committed meanwhile, ``"failed"`` if that has failed.
@@ -314,8 +314,8 @@ def acquire(
     """Wait for the claim on `base` and return it, once no other process holds it.
 
     None once `done()` says, after another process has released it, that it is no longer needed. `holder`: the call that uses the claim, see
-    `here`; remains of the claim after an interrupt are given up when that call has ended. `waits`: False to raise Elsewhere while another
-    process holds it. `waiting` makes the object to be called between two looks at it, once another process holds it.
+    `here`; remains of the claim after an interrupt are given up when that call has ended. `waits`: False to raise GeneratedElsewhere
+    while another process holds it. `waiting` makes the object to be called between two looks at it, once another process holds it.
     """
     claim = Claim(store, base, holder)
     try:
@@ -323,7 +323,7 @@ def acquire(
             return claim
         claim.waited = True
         return _wait_for(claim, ClaimWatch(store, base), done, waits, waiting)
-    except Elsewhere:
+    except GeneratedElsewhere:
         claim.drop()
         raise
     except BaseException:
@@ -346,7 +346,7 @@ def _wait_for(claim: Claim, watch: ClaimWatch, done: Callable[[], bool], waits: 
             seen = False
             while (sight := watch.look()) == "held":
                 if not waits:
-                    raise Elsewhere("held")
+                    raise GeneratedElsewhere("held")
                 seen = True
                 pauses.sleep()
                 if wait is not None:
@@ -423,8 +423,8 @@ _innermost: ContextVar[Lock | None] = ContextVar("persistable_lock", default=Non
 class Lock:
     """The right of one thread of this process to generate at `place`, acquired when this is made, until `release`.
 
-    `alone`: False where several may do so at a time. `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where the
-    wait would never end.
+    `alone`: False where several may do so at a time. `waits`: False to raise GeneratedElsewhere instead of waiting. Raises
+    LineageCycle where the wait would never end.
     """
 
     __slots__ = ("_above", "_alone", "_call", "_ended", "_location", "_outer", "_waits")
@@ -463,7 +463,7 @@ class Lock:
                     if holder is self:
                         return
                     if not self._waits:
-                        raise Elsewhere("held")
+                        raise GeneratedElsewhere("held")
                     ended = threading.Event()
                     holder._ended.append(ended)
                     _waiting.add(self)

@@ -24,28 +24,28 @@ from persistable.stores.custom_path import PLACING, move
 from persistable.stores.custom_path import beside as written_at
 
 _LOOKS, _PAUSE = 3, 0.2
-doubtful: set[str] = set()
+uncertain_tokens: set[str] = set()
 """Tokens of attempts of this process whose records may or may not be in the store, now or later."""
 
 
 class Commit:
     """The commit of one record.
 
-    may_stand: whether files that it names must stay. interrupt: the exception that ended the call to put it, although it is there;
+    may_be_committed: whether files that it names must stay. interrupt: the exception that ended the call to put it, although it is there;
     to be raised once all is finished.
     """
 
     def __init__(self, store: Store, place: Place) -> None:
         self._store = store
         self._place = place
-        self.may_stand = False
+        self.may_be_committed = False
         self.interrupt: BaseException | None = None
 
     def put(self, record: Record, *, first: bool = False) -> None:
         """Put `record`. Raises where it is not there afterwards, or this is unknown. `first`: ClaimLost if another is there by then."""
         place, data = self._place, record.data
         path = (f"{place.name}/{place.digest}" if place.__class__ is Key else place.path) + SUFFIX
-        self.may_stand, refused = True, False
+        self.may_be_committed, refused = True, False
         try:
             if first:
                 refused = not self._store.create(path, data)
@@ -57,11 +57,11 @@ class Commit:
                 with suppress(StoreError):
                     self._store.put(path, data)  # some of several layers may have been left out
             else:
-                if self.may_stand:
-                    doubtful.add(record.attempt_token)
+                if self.may_be_committed:
+                    uncertain_tokens.add(record.attempt_token)
                 raise
         if refused and _read_back(self._store, path, _LOOKS) != data:
-            self.may_stand = False
+            self.may_be_committed = False
             raise claims.lost_to_others(self._place.key)
 
     def _is_there(self, path: str, data: bytes, error: BaseException) -> bool:
@@ -72,7 +72,7 @@ class Commit:
         if found == data:
             return True
         refused = isinstance(error, StoreReadOnly | StoreFull)
-        self.may_stand = not (refused or (is_definite(self._store) and not isinstance(error, StoreUnavailable)))
+        self.may_be_committed = not (refused or (is_definite(self._store) and not isinstance(error, StoreUnavailable)))
         return False
 
 

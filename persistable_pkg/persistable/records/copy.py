@@ -30,7 +30,7 @@ class Copied(NamedTuple):
     """True if it was there already."""
 
 
-def in_the_way(found: Iterable[Listed], target: Store) -> Iterator[Listed]:
+def in_conflict(found: Iterable[Listed], target: Store) -> Iterator[Listed]:
     """The payloads whose path in `target` has a file that is not theirs: of another payload, edited, or put there by hand."""
     for entry in found:
         if not isinstance(entry.place, Placed) or entry.record is None or access.peek(target, entry.place) is not None:
@@ -44,7 +44,7 @@ def copy(
 ) -> Iterator[Copied]:
     """Copy payloads with their records from `source` to `target`, one after the other, and yield each once it is committed.
 
-    A sound payload in `target`, made by any code, is not copied again unless `replace` is true; a file `in_the_way` is overwritten.
+    A sound payload in `target`, made by any code, is not copied again unless `replace` is true; a file `in_conflict` is overwritten.
     bare: of a payload of which `source` has no file at all, the record alone is copied. Raises PayloadCorrupted where the
     bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where a process generates
     at the same readable path of `target` at this moment.
@@ -138,7 +138,7 @@ def _copy_one(entry: Listed, record: Record, source: Store, target: Store, bare:
             claim.confirm(record.key)
         commit.put(record)
     except BaseException:
-        if not commit.may_stand:
+        if not commit.may_be_committed:
             commits.remove(target, written)
         raise
     if isinstance(place, Placed) and not alone and not commits.move_in_place(target, place, record):

@@ -419,7 +419,7 @@ def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any
             _expect(key, FileFact(*files[0]), len(data), blake3(data).hexdigest())
         return io.loads(bytearray(data) if writable and io.maps else data)
     except FormatError as error:
-        _say_of(error, key, io)
+        _name_payload_in(error, key, io)
         raise
 
 
@@ -486,11 +486,11 @@ def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
     try:
         yield
     except FormatError as error:
-        _say_of(error, key, io)
+        _name_payload_in(error, key, io)
         raise
 
 
-def _say_of(error: FormatError, key: Key, io: FileIO[Any]) -> None:
+def _name_payload_in(error: FormatError, key: Key, io: FileIO[Any]) -> None:
     """Make the error of a parser name the payload of `key`. Raises PayloadCorrupted for bytes that cannot be read here."""
     if isinstance(error, MalformedFile):
         raise PayloadCorrupted(

@@ -113,5 +113,5 @@ def _unnamed(store: Store, place: Place, record: Record | None) -> list[str]:
     listed = files_of(store, place, DAMAGED)
     if isinstance(place, Key):
         skip = len(place.path) + 1
-        listed = [path for path in listed if path[skip : skip + 8] not in commit.doubtful]  # their records may still appear
+        listed = [path for path in listed if path[skip : skip + 8] not in commit.uncertain_tokens]  # their records may still appear
     return [path for path in listed if not any(path == name or path.startswith(name + "/") for name in named)]

@@ -127,7 +127,7 @@ class Record:
             record = cls(data, head, key if key is not None else Key.parse(head["key"]), store)
         except (ValueError, TypeError, LookupError, StopIteration, RecursionError) as error:
             later = _later_format(body)
-            raise _meaningless(key, error) if later is None else _of_another_format(key, later) from error
+            raise _malformed_error(key, error) if later is None else _of_another_format(key, later) from error
         if head["key"] != f"{record.key.name}/{record.key.digest}":
             # a filesystem that folds case or unicode, or a file moved by hand
             raise PayloadCorrupted(
@@ -179,7 +179,7 @@ class Record:
                 facts = json.loads(self.data.decode("utf-8", "surrogatepass"))
                 _check_members(facts, self.data)
             except (ValueError, TypeError, LookupError, RecursionError) as error:
-                raise _meaningless(self.key, error) from error
+                raise _malformed_error(self.key, error) from error
             self._all = facts
             return cast("dict[str, Any]", facts)
         return self._all
@@ -485,12 +485,12 @@ def _later_format(data: bytes) -> int | None:
 def _of_another_format(key: Any, found: Any) -> StoreTooNew | PayloadCorrupted:
     """Return the error for a record of another format than the one known here."""
     if found.__class__ is not int or found < FORMAT:
-        return _meaningless(None if key is None else cast("Key", key), ValueError(f"its format is {found!r:.40}"))
+        return _malformed_error(None if key is None else cast("Key", key), ValueError(f"its format is {found!r:.40}"))
     path = f"{key}{SUFFIX}" if key else ""
     return StoreTooNew.of(f"the record of {key or 'a payload'} has format {found}", found, FORMAT, path=path)
 
 
-def _meaningless(key: Key | None, error: BaseException) -> PayloadCorrupted:
+def _malformed_error(key: Key | None, error: BaseException) -> PayloadCorrupted:
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return PayloadCorrupted(
         f"the record of {key or 'a payload'} means nothing ({what[:200]}); generate it again to replace it",
@@ -537,7 +537,7 @@ def host_name() -> str:
 
 
 @cache
-def surroundings() -> bytes:
+def environment_members() -> bytes:
     """Members that are the same for every record of this process."""
     import os
 

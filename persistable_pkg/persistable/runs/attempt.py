@@ -50,7 +50,7 @@ class Attempt:
             self.said = ["".join(self.said)[-capture.LIMIT :]]
 
 
-class Joint:
+class BatchAttempt:
     """One attempt at several units in one batch, under way. None of them asks for resources, so none has a time limit."""
 
     __slots__ = ("future", "store", "units")

@@ -34,7 +34,7 @@ MOST = 2000
 LARGEST = 1 << 23
 """Bytes of finished payloads in memory above which they are committed."""
 
-_WORTHLESS = 5
+_LEAST_SHARE = 5
 """The divisor of the intended work of a call: a call with less work than that part costs more than it saves."""
 
 
@@ -262,7 +262,7 @@ class Pace:
         self._work = work
         self._useful = MOST
 
-    def saw(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
+    def observe(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
         """Take into account that `number` members took `seconds` to generate for `store`, and `whole` with claims and commits."""
         if number:
             aim = max(period_of(extended(store)) / 2, self._work)
@@ -276,7 +276,7 @@ class Pace:
 
     def share(self, waiting: int, workers: int) -> int:
         """The size of the next batch on a worker: all workers get a share of `waiting`, but no call has less work than it costs."""
-        least = self.size // _WORTHLESS if self._work else 1
+        least = self.size // _LEAST_SHARE if self._work else 1
         return min(self.size, max(least, waiting // min(workers, self.at_once(workers)) + 1))
 
     def at_once(self, workers: int) -> int:

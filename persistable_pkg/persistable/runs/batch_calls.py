@@ -18,7 +18,7 @@ from persistable.nodes.indirect import Beyond
 from persistable.nodes.prefetch import Inputs, stored_upstream
 from persistable.nodes.types import Node
 from persistable.records.access import find_failure
-from persistable.records.claims import Elsewhere
+from persistable.records.claims import GeneratedElsewhere
 from persistable.records.key import Key
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended, Pace
@@ -79,17 +79,17 @@ class Batching:
             jobs.append((job, enough(unit)))
         return jobs
 
-    def saw_alone(self, unit: Unit, seconds: float) -> None:
+    def observe_alone(self, unit: Unit, seconds: float) -> None:
         """Take into account a unit performed alone by a worker: its time includes claim and commit, unlike those of a batch."""
         pace = self.pace(unit)
         if pace.size == 1:
-            pace.saw(1, seconds, unit.store)
+            pace.observe(1, seconds, unit.store)
 
     def members(self, units: Sequence[Unit], given: Callable[[Unit], dict[Any, Any]]) -> list[Member]:
         """Members of a batch for these units; counts one more attempt at each. given: payloads upstream of a unit not persisted, by key."""
         for unit in units:
             self._tries[unit] = self._tries.get(unit, 0) + 1
-        return [Member(bound_to(unit.node, unit.store, lent=True), given(unit), self._tries[unit], enough(unit)) for unit in units]
+        return [Member(bound_to(unit.node, unit.store, single_use=True), given(unit), self._tries[unit], enough(unit)) for unit in units]
 
     def left(self, units: Sequence[Unit], left: Sequence[int], late: Collection[int]) -> list[Unit]:
         """The units that a batch has not tried, given by number; those not in `late` are to be performed alone."""
@@ -133,7 +133,7 @@ def batch_of(store: Any, members: Sequence[Member]) -> Batch:
         node, given, attempt, most = members[number]
         failure = find_failure(store, node.place) if failed_before else None
         if failure is not None and failure.attempt >= most:
-            raise Elsewhere("failed")
+            raise GeneratedElsewhere("failed")
         generation.perform_into(batch.pending, node, store, batch.claims, given, failure, attempt, inputs)
 
     wanted = [each for node, given, *_ in members for each in stored_upstream(node, store) if each[0].key not in given]
@@ -148,7 +148,7 @@ def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
     """The outcome, in a run, of a member that has ended."""
     if ended.error is None:
         return Outcome(True, ended.seconds, attempt=attempt)
-    if isinstance(ended.error, Beyond | Elsewhere):
+    if isinstance(ended.error, Beyond | GeneratedElsewhere):
         return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond" if isinstance(ended.error, Beyond) else ended.error.what)
     return failed(ended.error, node.retry, attempt, ended.seconds)
 
@@ -208,12 +208,12 @@ def _performed_for(seconds: float, store: Any, members: Sequence[Member], fail_f
             failures = most - (node.retry.attempts if node.retry is not None else 1)
             outcome, _ = perform(node, store, None, given, attempt, False, failures)
             outcomes.append((number, portable_outcome(outcome)))
-            pace.saw(1, outcome.seconds, store)
+            pace.observe(1, outcome.seconds, store)
             continue
         some = [waiting.popleft() for _ in range(min(pace.size, len(waiting)))]
         answer = _performed(store, [members[number] for number in some], fail_fast, portable_outcome)
         outcomes += [(some[number], outcome) for number, outcome in answer.outcomes]
         left += [some[number] for number in answer.left if number not in answer.late]
         waiting.extendleft(some[number] for number in sorted(answer.late, reverse=True))
-        pace.saw(len(answer.outcomes), answer.performed_seconds, store, answer.seconds)
+        pace.observe(len(answer.outcomes), answer.performed_seconds, store, answer.seconds)
     return Answer(outcomes, [*left, *waiting], set(waiting), (), time.perf_counter() - start)

@@ -311,7 +311,7 @@ class ChunkedRun:
         if batch.late:
             self._queue.appendleft(MemberGroup(family, [numbers[place] for place in sorted(batch.late)]))
         rest += [(family, numbers[place]) for place in batch.left if place not in batch.late]
-        self._pace.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), family.store, batch.seconds)
+        self._pace.observe(len(batch.ended), sum(ended.seconds for ended in batch.ended), family.store, batch.seconds)
 
     def _task(self, group: MemberGroup) -> tuple[Callable[..., Any], Any]:
         family, numbers, _ = group
@@ -335,7 +335,7 @@ class ChunkedRun:
             return
         relay.tell_all(answer.told, None, self._executor.workers > 1)
         self._note(family, numbers, answer.ended)
-        self._pace.saw(len(answer.ended), sum(seconds for *_, seconds in answer.ended), family.store, answer.seconds)
+        self._pace.observe(len(answer.ended), sum(seconds for *_, seconds in answer.ended), family.store, answer.seconds)
         left: list[int] = [numbers[place] for place in answer.left]
         if not tries:
             self._judge(family, len(left) > len(answer.ended))

@@ -25,7 +25,7 @@ class DurationEstimate:
         """Add the durations of more names."""
         self._expected.update(expected)
 
-    def saw(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         """Take into account a node of that name that took `seconds`."""
         count, total = self._seen.get(name, (0, 0.0))
         self._seen[name] = (count + 1, total + seconds)
@@ -54,9 +54,9 @@ class QueueDepth:
     def __init__(self) -> None:
         self._average = MovingAverage(weight=0.1)
 
-    def saw(self, seconds: float) -> None:
+    def observe(self, seconds: float) -> None:
         """Take into account a call that took `seconds`."""
-        self._average.saw(seconds)
+        self._average.observe(seconds)
 
     def depth(self, workers: int) -> int:
         """Return the number of calls that may be under way on that number of workers."""

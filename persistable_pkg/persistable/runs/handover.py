@@ -36,7 +36,7 @@ class Handover:
     def expect(self, units: Sequence[Unit]) -> None:
         """Count the users of each payload, before any of `units` begins."""
         for unit in units:
-            for source in taken_by(unit):
+            for source in sources_of(unit):
                 if not source.node.is_persisted:
                     self._users[source] = self._users.get(source, 0) + 1
 
@@ -62,9 +62,9 @@ class Handover:
         if is_target:
             self._result.hold(unit.node, unit.store, payload)
 
-    def let_go(self, unit: Unit) -> None:
+    def release(self, unit: Unit) -> None:
         """Release the payloads that are kept only for `unit`."""
-        for source in taken_by(unit):
+        for source in sources_of(unit):
             users = self._users.get(source)
             if users is not None:
                 self._users[source] = users - 1
@@ -90,7 +90,7 @@ class Handover:
             leftovers.clear_handed_over(self.store, self._prefix)
 
 
-def taken_by(unit: Unit) -> Sequence[Unit]:
+def sources_of(unit: Unit) -> Sequence[Unit]:
     """The units whose payloads, if not persisted, are passed to `unit`: its sources, and units upstream of these that its code reads."""
     sources = unit.sources
     if not sources or is_by_payload(unit.node):

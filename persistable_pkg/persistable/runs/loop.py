@@ -34,11 +34,11 @@ from persistable.records import leftovers
 from persistable.records.access import find_failure
 from persistable.records.owners import is_dead
 from persistable.runs import batch_calls, relay
-from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
+from persistable.runs.attempt import PATIENCE, Attempt, BatchAttempt, died, failed_here
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
-from persistable.runs.handover import Handover, taken_by
-from persistable.runs.others import Others, failed_elsewhere, failure_since, forgive, is_stored
+from persistable.runs.handover import Handover, sources_of
+from persistable.runs.others import Others, failed_elsewhere, failure_since, is_stored, reset_attempts
 from persistable.runs.planner import GIVEN_UP, Decision, Planner, Start, Unit
 from persistable.runs.queue import ReadyQueue
 from persistable.runs.result import Ending, RunResult
@@ -81,7 +81,7 @@ class Loop:
         self._outcomes = self.result.outcomes
         self.run_name = os.urandom(4).hex()  # shared by all parts of a run
         self._ready: list[tuple[int, Unit]] = []  # for the inline executor, which performs one at a time
-        self._running: dict[futures.Future[Any], Attempt | Joint] = {}
+        self._running: dict[futures.Future[Any], Attempt | BatchAttempt] = {}
         self._timed: dict[futures.Future[Any], Attempt] = {}  # the running attempts with a time limit
         self._arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
@@ -308,11 +308,11 @@ class Loop:
         found = unit.found
         token = found.token if found is not None else None
         failures = found.attempts if found is not None and token is None else None  # looked up only if nothing is stored
-        node = bound_to(unit.node, unit.store, lent=True)
+        node = bound_to(unit.node, unit.store, single_use=True)
         given = self._given(unit) if unit.sources else {}
         outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned, failures)
         if batching is not None:
-            batching.here.saw(1, outcome.seconds, unit.store)
+            batching.here.observe(1, outcome.seconds, unit.store)
         self._settle(unit, outcome, payload)
 
     def _perform_together(self, first: Unit, batching: batch_calls.Batching) -> None:
@@ -329,7 +329,7 @@ class Loop:
                 self._settle(unit, batch_calls.outcome_of(ended, unit.node, self._tries[unit]), None)
         for unit in batching.left(units, batch.left, batch.late):
             self._push(unit)
-        batching.here.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
+        batching.here.observe(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """The payloads upstream of `unit` that are not persisted, by key; `FAILED` for those that it begins without."""
@@ -338,7 +338,7 @@ class Loop:
         given: dict[Any, Any] = {}
         held = self._handover.held if self._handover is not None else {}
         failed, some = self._failed, needs_of(unit.node) == "any"
-        for source in taken_by(unit):
+        for source in sources_of(unit):
             if source in failed or (some and self._will_not_come(source, unit)):
                 given[source.node.key] = FAILED
             elif source in held:
@@ -405,12 +405,12 @@ class Loop:
             for unit in batching.left(units, range(len(units)), ()):
                 self._push(unit)
             return
-        self._running[future] = Joint(units, store, future)
+        self._running[future] = BatchAttempt(units, store, future)
         for unit in units if not self._executor.shares_memory else ():
             _tell_started(unit, self._tries[unit], self._told)
         future.add_done_callback(self._arrived.put)
 
-    def _take_together(self, joint: Joint) -> None:
+    def _take_together(self, joint: BatchAttempt) -> None:
         """Take the outcomes of a batch. If its worker has died, each of its units is tried alone, to find the one at fault."""
         assert self._batching is not None
         try:
@@ -427,7 +427,7 @@ class Loop:
             self._settle(joint.units[number], outcome, None)
         for unit in self._batching.left(joint.units, answer.left, answer.late):
             self._push(unit)
-        self._batching.pace(joint.units[0]).saw(len(answer.outcomes), answer.performed_seconds, joint.store, answer.seconds)
+        self._batching.pace(joint.units[0]).observe(len(answer.outcomes), answer.performed_seconds, joint.store, answer.seconds)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
         found = unit.found
@@ -439,7 +439,7 @@ class Loop:
                 self.run_name,
                 self._hooks,
                 capture.keeps.get(),
-                bound_to(unit.node, unit.store, lent=True),
+                bound_to(unit.node, unit.store, single_use=True),
                 unit.store,
                 token,
                 self._given(unit),
@@ -449,7 +449,7 @@ class Loop:
             )
         handover = self._handover
         given: dict[Any, bytes | str | None] = {}
-        for source in taken_by(unit):
+        for source in sources_of(unit):
             if self._will_not_come(source, unit):
                 given[source.node.key] = None
             elif handover is not None and source in handover.handed:
@@ -515,14 +515,14 @@ class Loop:
 
     def _take(self, future: futures.Future[Any] | tuple[events.NodeEvent, ...]) -> None:
         if isinstance(future, tuple):
-            _hear(self._running.values(), future)
+            _keep_output(self._running.values(), future)
             relay.tell_all(future, None, self._executor.workers > 1)
             return
         attempt = self._running.pop(future, None)
         if attempt is None:
             return  # stopped, and settled already
         self._timed.pop(future, None)
-        if isinstance(attempt, Joint):
+        if isinstance(attempt, BatchAttempt):
             self._take_together(attempt)
             return
         self._queue.release(attempt.unit)
@@ -538,9 +538,9 @@ class Loop:
             outcome = died(attempt, error)
         else:
             if not outcome.elsewhere:
-                self._depth.saw(outcome.seconds)
+                self._depth.observe(outcome.seconds)
                 if self._batching is not None:
-                    self._batching.saw_alone(attempt.unit, outcome.seconds)
+                    self._batching.observe_alone(attempt.unit, outcome.seconds)
         if outcome.events:
             relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
@@ -586,7 +586,7 @@ class Loop:
         self._healed.add(source)
         try:
             bound_to(source.node, source.store).load_generate()
-            forgive(unit)
+            reset_attempts(unit)
         except Exception:  # noqa: BLE001 - then the unit fails with its first error
             return False
         self._tries[unit] -= 1
@@ -604,7 +604,7 @@ class Loop:
         if not told:
             self._ended.append((unit, status != "failed"))
         if self._handover is not None:
-            self._handover.let_go(unit)
+            self._handover.release(unit)
         if self._heard:
             self._tell(unit, status, outcome.seconds, "" if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}")
 
@@ -639,7 +639,7 @@ class Loop:
         self.result.skip((unit.url, unit.place), unit.node, unit.store, cause.node.key)
         self._failed.add(unit)
         if self._handover is not None:
-            self._handover.let_go(unit)
+            self._handover.release(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), given_logger(unit.node))
         if self._heard:
             self._tell(unit, "skipped", 0.0, f"{cause.node.key} failed")
@@ -657,7 +657,7 @@ class Loop:
         for future, attempt in list(self._running.items()):
             if not self._executor.stops or not self._executor.stop(future):
                 continue
-            if isinstance(attempt, Joint):
+            if isinstance(attempt, BatchAttempt):
                 attempt.forget()
             elif attempt.unit.node.is_persisted:
                 try:
@@ -669,7 +669,7 @@ class Loop:
         self._timed.clear()
 
 
-def _hear(running: Iterable[Attempt | Joint], told: tuple[events.NodeEvent, ...]) -> None:
+def _keep_output(running: Iterable[Attempt | BatchAttempt], told: tuple[events.NodeEvent, ...]) -> None:
     """Keep the output that a worker sends while it runs: if it dies, the end of it is kept with the failure."""
     for event in told:
         if isinstance(event, events.Printed | events.Logged):

@@ -123,14 +123,14 @@ def failed_elsewhere(failure: Failure) -> RemoteError:
     return RemoteError(text, error=failure.error, text=failure.message, traceback=failure.traceback, key=failure.key)
 
 
-def forgive(unit: Unit) -> None:
+def reset_attempts(unit: Unit) -> None:
     """Count attempts at `unit` from the failure on record now, so that this does not keep it from being tried again."""
     failure = find_failure(unit.store, unit.node.place) if unit.found is not None else None
     if unit.found is not None and failure is not None:
         unit.found = unit.found._replace(attempts=failure.attempt)
 
 
-def _sights(watches: Mapping[Unit, claim_watch.ClaimWatch]) -> dict[Unit, claim_watch.Sight]:
+def _sights(watches: Mapping[Unit, claim_watch.ClaimWatch]) -> dict[Unit, claim_watch.ClaimState]:
     """Look at the claims on some units; claims seen before are read together, once per store."""
     by_store: dict[str, tuple[Any, list[Unit]]] = {}
     for unit, watch in watches.items():

@@ -43,9 +43,9 @@ class Plan:
     @cached_property
     def hints(self) -> list[str]:
         """Stored payloads that are no longer found since a name or the params changed, and why; looked up on first access."""
-        from persistable.nodes.nearest import left_behind
+        from persistable.nodes.nearest import orphan_hints
 
-        return left_behind(self._absent)
+        return orphan_hints(self._absent)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from persistable.nodes import format_check
 from persistable.nodes.format_check import fitting
-from persistable.nodes.loading import refuse_strangers
+from persistable.nodes.loading import refuse_different_code
 from persistable.nodes.staleness import FRESH
 from persistable.nodes.status import State, Status
 from persistable.nodes.types import Node, needs_of, own_store, upstream_of
@@ -139,7 +139,7 @@ class Planner:
             if node.is_external:
                 unit.take(_GIVEN)
         elif unit.node.__class__ is not node.__class__:
-            refuse_strangers(unit.node, node)
+            refuse_different_code(unit.node, node)
         return unit
 
     def _upstream(self, unit: Unit) -> list[Unit]:

@@ -135,7 +135,7 @@ class Bar:
             self._ended[event.outcome] += 1
             self._left[event.key.name] = self._left.get(event.key.name, 1) - 1
             if event.outcome == "done":
-                self._estimate.saw(event.key.name, event.seconds)
+                self._estimate.observe(event.key.name, event.seconds)
 
 
 class _Terminal:

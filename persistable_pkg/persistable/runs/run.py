@@ -88,18 +88,18 @@ def run(
     bars = _bars(progress)
     with events.heard_by((*hooks, *bars)), _carrier_of(executor, max_workers) as carrier:
 
-        def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
+        def loop_for(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
             return Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
 
-        def all_of_it() -> Loop | ChunkedRun:
+        def all_targets() -> Loop | ChunkedRun:
             large: list[Any] = []
             wanted = pairs(targets, base, large)
-            return ChunkedRun(carrying, wanted, large, base, carrier, fail_fast, stale) if large else carrying(wanted)
+            return ChunkedRun(loop_for, wanted, large, base, carrier, fail_fast, stale) if large else loop_for(wanted)
 
         def loop() -> Loop | ChunkedRun | PhasedRun:
-            whole = all_of_it()  # invalid targets raise here, before the run begins
+            whole = all_targets()  # invalid targets raise here, before the run begins
             ahead = makers(leaves_of(targets), base)
-            return PhasedRun(carrying(ahead), all_of_it, fail_fast) if ahead else whole
+            return PhasedRun(loop_for(ahead), all_targets, fail_fast) if ahead else whole
 
         kept = capture.keeps.set(output)
         try:

@@ -27,7 +27,7 @@ from persistable.nodes.types import FAILED, Node
 from persistable.params import extensions
 from persistable.params.secret import clean
 from persistable.records.access import Token
-from persistable.records.claims import Elsewhere
+from persistable.records.claims import GeneratedElsewhere
 from persistable.records.key import Key
 from persistable.runs import relay
 from persistable.runs.registrations import Registrations
@@ -94,7 +94,7 @@ def perform(
         payload = generation.generate(
             node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits, failures=failures
         )
-    except Elsewhere as others:
+    except GeneratedElsewhere as others:
         return Outcome(False, 0.0, attempt=attempt, elsewhere=others.what), None
     except Beyond:
         return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond"), None

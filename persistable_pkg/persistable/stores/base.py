@@ -169,7 +169,7 @@ def set_note_of_written(note: Callable[[BaseStore, Written], None]) -> None:
     _note_written = note
 
 
-def tell_written(store: BaseStore, items: Written) -> None:
+def note_written(store: BaseStore, items: Written) -> None:
     """Note that these bytes have been put into `store`, and have these stamps now."""
     _note_written(store, items)
 

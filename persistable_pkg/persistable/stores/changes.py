@@ -21,7 +21,7 @@ class Changes(NamedTuple):
 
 
 @runtime_checkable
-class TellsChanges(Protocol):
+class ReportsChanges(Protocol):
     """A store that can report changes of records."""
 
     def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
@@ -41,7 +41,7 @@ class PackChanges(NamedTuple):
 
 
 @runtime_checkable
-class TellsPacks(Protocol):
+class ReportsPacks(Protocol):
     """A store that is one file, with packs of items and rows of single ones."""
 
     file: str

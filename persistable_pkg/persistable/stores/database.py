@@ -34,7 +34,7 @@ _LONGEST_PAUSE = 1.0
 
 Done = TypeVar("Done")
 Each = TypeVar("Each")
-SomeBody = TypeVar("SomeBody", bound=ChunkedUpload)
+UploadT = TypeVar("UploadT", bound=ChunkedUpload)
 
 
 # ------------------------------------------------------------------ connections
@@ -174,7 +174,7 @@ class Item(NamedTuple):
     body: Any
 
 
-class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
+class DatabaseStore(Reopened, BaseStore, Generic[UploadT]):
     """The base of stores in databases: a subclass implements reading and writing of items and chunks, and a page of a listing."""
 
     batches = True
@@ -285,15 +285,15 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
     # --- writing
 
     @abstractmethod
-    def upload(self, path: str) -> SomeBody:
+    def upload(self, path: str) -> UploadT:
         """Begin an upload to `path`."""
 
     @abstractmethod
-    def commit(self, body: SomeBody) -> None:
+    def commit(self, body: UploadT) -> None:
         """Make the chunks of `body` visible as the item at its path."""
 
     @abstractmethod
-    def abort(self, body: SomeBody, error: BaseException) -> None:
+    def abort(self, body: UploadT, error: BaseException) -> None:
         """Discard the bytes of `body`, after that error."""
 
     def put(self, path: str, data: Bytes) -> None:
@@ -307,7 +307,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
         return self._write(self.upload(path))
 
     @contextmanager
-    def _write(self, body: SomeBody) -> Generator[BinaryIO]:
+    def _write(self, body: UploadT) -> Generator[BinaryIO]:
         try:
             yield cast(BinaryIO, body)
             if body.is_small:

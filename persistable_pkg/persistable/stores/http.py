@@ -28,7 +28,7 @@ from persistable.stores.connections import Reopened
 from persistable.stores.filesystem import BLOCK, Ranges
 from persistable.stores.manifest import PATH, ManifestEntry, read_manifest
 from persistable.stores.readonly import Unwritable
-from persistable.stores.retries import PASSING
+from persistable.stores.retries import TRANSIENT_STATUSES
 
 CURRENT = 5.0
 """Seconds for which a manifest counts as current where a single file is looked up."""
@@ -128,7 +128,7 @@ class _Web(Reopened):
                 problem = unreachable(url, type(error).__name__)
             else:
                 try:
-                    if response.status_code not in PASSING or attempt == TRIES - 1:
+                    if response.status_code not in TRANSIENT_STATUSES or attempt == TRIES - 1:
                         _check(url, response)
                         yield response
                         return
@@ -158,7 +158,7 @@ def _check(url: str, response: Any) -> None:
     shown = masked(url)
     if status in (401, 403):
         raise StoreError(f"{shown} may not be read ({status}); ask for permission, or check the address", url=shown, path="")
-    if status >= 500 or status in PASSING:
+    if status >= 500 or status in TRANSIENT_STATUSES:
         raise unreachable(url, f"it answers {status}")
     raise StoreError(f"{shown} answers {status}; check the address", url=shown, path="")
 

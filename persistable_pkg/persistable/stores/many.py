@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths, stem_of, tell_written
+from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths, note_written, stem_of
 from persistable.stores.filesystem import Remote, Result
 
 WORTH = 16
@@ -111,7 +111,7 @@ class ManyAtOnce(BaseStore):
 
     def _written(self, items: Mapping[str, tuple[Bytes, object | None]]) -> None:
         """Note the items that were put, as far as their stamps are known."""
-        tell_written(self, {path: (data, stamp) for path, (data, stamp) in items.items() if isinstance(stamp, str)})
+        note_written(self, {path: (data, stamp) for path, (data, stamp) in items.items() if isinstance(stamp, str)})
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
         if not self.batches:

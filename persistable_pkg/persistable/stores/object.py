@@ -233,13 +233,13 @@ class ObjectStore(Reopened, ManyAtOnce):
 
     # --- the server
 
-    def _is_over(self, kind: Kind) -> bool:
+    def _is_useless_after(self, kind: Kind) -> bool:
         """Tell whether the connection is useless after such an error: one over SSH that broke, credentials that expired."""
         if self._is_ssh:
             return kind == "unreachable"
         return kind in ("denied", "no credentials") and self._scheme in _S3 | _GCS | _OBJECTS
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         """Drop the connection, so that the next call connects again, with the credentials found then."""
         held = self._held
         if held is not None:
@@ -338,8 +338,8 @@ class ObjectStore(Reopened, ManyAtOnce):
             if kind == "missing" and not (writing and absent_is_error):
                 self._check_root(path)
                 raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}") from None
-            if self._is_over(kind):
-                self._hang_up()
+            if self._is_useless_after(kind):
+                self._disconnect()
             explained = self._explained(error, kind, path, writing)
             # where the server is unreachable, the libraries' own tracebacks are a hundred lines without more facts
             quiet = isinstance(explained, StoreUnavailable) or unmasked(f"{error} {error!r}")

@@ -31,7 +31,7 @@ _ATTEMPTS = 3  # as with s3fs: no long wait for an absent server
 _PATIENCE = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "1day"}  # a large part may take long, a silent server not
 _STATUS, _CODE = re.compile(r"status code: (\d{3})"), re.compile(r"<Code>(\w+)</Code>")
 _UPLOAD = re.compile(r"[?&]uploadId=([^&\s]+)")
-_NOBODY = ".persistable/nobody"  # a folder that is always empty
+_EMPTY_FOLDER = ".persistable/nobody"  # a folder that is always empty
 _MOMENT, _ENDING = 0.01, 1.0  # seconds
 _process: int | None = None
 
@@ -172,7 +172,7 @@ class Obstore(S3):
 
     def _look(self) -> None:
         try:
-            next(self._listed(_NOBODY), None)
+            next(self._listed(_EMPTY_FOLDER), None)
         except Exception as error:
             if kind_of(error) == "no root":
                 raise FileNotFoundError(self.bucket) from error
@@ -210,12 +210,12 @@ class _Upload(Parts):
         self._remote = remote
         self._key = remote.key_of(place)
         self._putting: asyncio.Future[None] | None = None
-        self._parts: asyncio.Queue[bytes | _GivenUp | None] = asyncio.Queue(1)
+        self._parts: asyncio.Queue[bytes | _UploadAborted | None] = asyncio.Queue(1)
 
-    def send(self, part: bytes | _GivenUp | None) -> None:
+    def send(self, part: bytes | _UploadAborted | None) -> None:
         self._remote.wait_for(self._feed(part))
 
-    async def _feed(self, part: bytes | _GivenUp | None) -> None:
+    async def _feed(self, part: bytes | _UploadAborted | None) -> None:
         if self._putting is None:
             self._putting = asyncio.ensure_future(self._put())
         feeding = asyncio.ensure_future(self._parts.put(part))
@@ -230,7 +230,7 @@ class _Upload(Parts):
 
     async def _given(self) -> AsyncIterator[bytes]:
         while (part := await self._parts.get()) is not None:
-            if isinstance(part, _GivenUp):
+            if isinstance(part, _UploadAborted):
                 raise part
             yield part
 
@@ -249,18 +249,18 @@ class _Upload(Parts):
             self._remote.wait_for(self._end())
         except BaseException as error:
             self.abort()
-            self._let_go(error)
+            self._abort_through_s3fs(error)
             raise
 
     def abort(self) -> None:
         """Abort the upload. Once it has all its parts it can only be waited for, and is complete then, as if its answer were late."""
         if self._putting is not None:
             with suppress(Exception):  # the error that led here is the one to report
-                self.send(_GivenUp())
+                self.send(_UploadAborted())
             with suppress(Exception):
                 self._remote.wait_for(self._end())
 
-    def _let_go(self, error: BaseException) -> None:
+    def _abort_through_s3fs(self, error: BaseException) -> None:
         """Abort an upload whose last parts have failed, through s3fs: obstore leaves it open, and has no call for that."""
         found = _UPLOAD.search(str(error))
         if found is not None and find_spec("s3fs") is not None:
@@ -269,7 +269,7 @@ class _Upload(Parts):
                 call("abort_multipart_upload", Bucket=self._remote.bucket, Key=self._key, UploadId=unquote(found[1]))
 
 
-class _GivenUp(Exception):
+class _UploadAborted(Exception):
     """Raised in place of a part, to abort the upload: the parts sent are to be discarded."""
 
 

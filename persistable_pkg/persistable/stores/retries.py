@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 ResultT = TypeVar("ResultT")
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """The statuses of transient errors, after which a retry may succeed."""
 
 

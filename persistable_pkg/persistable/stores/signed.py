@@ -5,7 +5,7 @@ that processes of a run exchange, have one at their end, over path and bytes: th
 the record names payloads by their digests, claims and failures are short-lived.
 
 Signatures are checked below all other code, where bytes are read: no record without a trusted signature leaves the store. `get` and
-`read` raise PayloadUntrusted; calls for many paths return a `Withheld` in place of each such record, and `Record.parse` raises its
+`read` raise PayloadUntrusted; calls for many paths return a `UntrustedRecord` in place of each such record, and `Record.parse` raises its
 error.
 """
 
@@ -43,7 +43,7 @@ class Verified(bytes):
     """A record that a trusted key has signed."""
 
 
-class Withheld(bytes):
+class UntrustedRecord(bytes):
     """Bytes in place of a record that is damaged, or without a trusted signature; they are no record.
 
     original: the bytes of the record, for moves within the store. refused: the error; None where it is damaged.
@@ -53,8 +53,8 @@ class Withheld(bytes):
     refused: PayloadUntrusted | None
 
 
-def _withheld(why: bytes, data: bytes, digest: bytes) -> Withheld:
-    stands = Withheld(why + b" " + digest.hex().encode())
+def _withheld(why: bytes, data: bytes, digest: bytes) -> UntrustedRecord:
+    stands = UntrustedRecord(why + b" " + digest.hex().encode())
     stands.original, stands.refused = data, None
     return stands
 
@@ -103,10 +103,10 @@ class SignedStore(ForwardingStore):
     # --- reading
 
     def get(self, path: str) -> bytes:
-        data = self._looked_at({path: self.store.get(path)}).get(path)
+        data = self._verified({path: self.store.get(path)}).get(path)
         if data is None:
             raise FileNotFoundError(errno.ENOENT, "it has no trusted signature", f"{self.url}/{path}")
-        if isinstance(data, Withheld) and data.refused is not None:
+        if isinstance(data, UntrustedRecord) and data.refused is not None:
             raise data.refused
         return data
 
@@ -114,17 +114,17 @@ class SignedStore(ForwardingStore):
         return BytesIO(self.get(path)) if path.endswith(RECORD) or path.startswith(_NOTES) else self.store.read(path)
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        return self._looked_at(self.store.get_many(paths))
+        return self._verified(self.store.get_many(paths))
 
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
-        return self._looked_at(super().get_with_colocated(paths))
+        return self._verified(super().get_with_colocated(paths))
 
     def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
         found = super().get_stamped(paths)
-        sound = self._looked_at({path: data for path, (data, _) in found.items()})
+        sound = self._verified({path: data for path, (data, _) in found.items()})
         return {path: (data, found[path][1]) for path, data in sound.items()}
 
-    def _looked_at(self, found: dict[str, bytes]) -> dict[str, bytes]:
+    def _verified(self, found: dict[str, bytes]) -> dict[str, bytes]:
         for path, data in list(found.items()):
             if path.endswith(RECORD):
                 found[path] = self._record(path, data)
@@ -137,7 +137,7 @@ class SignedStore(ForwardingStore):
         return found
 
     def _record(self, path: str, data: bytes) -> bytes:
-        """`data` itself if it has a trusted signature, or none is required; else a `Withheld` in its place."""
+        """`data` itself if it has a trusted signature, or none is required; else a `UntrustedRecord` in its place."""
         if self.trust is None:
             return data
         digest = blake3(data).digest()
@@ -219,11 +219,11 @@ class SignedStore(ForwardingStore):
         """`data` as it is written: a note with its signature, the original of a withheld record."""
         if path.startswith(_NOTES):
             return self._signed_note(path, bytes(data))
-        return data.original if isinstance(data, Withheld) else data
+        return data.original if isinstance(data, UntrustedRecord) else data
 
     def _to_write(self, path: str, data: Bytes) -> Bytes:
         """`data` as it is written, see `_as_written`. Raises PayloadUntrusted for a record that could not be read afterwards."""
-        if path.endswith(RECORD) and self.trust is not None and not isinstance(data, Withheld):
+        if path.endswith(RECORD) and self.trust is not None and not isinstance(data, UntrustedRecord):
             by = _author_of(_signature(bytes(data)))
             if by is None or not self._trusts(by):
                 raise PayloadUntrusted(

@@ -84,7 +84,7 @@ class Activity:
                 counts[event.outcome] = counts.get(event.outcome, 0) + 1
                 self._left[key.name] = self._left.get(key.name, 1) - 1
             if event.outcome == "done":
-                self._estimate.saw(key.name, event.seconds)
+                self._estimate.observe(key.name, event.seconds)
 
     def run(self) -> dict[str, Any] | None:
         """The latest run of this process: started, ended, workers, total, counts by outcome, and the seconds that are left, if known."""

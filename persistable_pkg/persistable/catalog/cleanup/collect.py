@@ -12,7 +12,7 @@ from persistable.catalog.cleanup import leftovers, trash
 from persistable.catalog.cleanup.collection import Candidate, Collection
 from persistable.catalog.cleanup.leftovers import Claimed, Leftover, Survey
 from persistable.catalog.cleanup.pins import pins
-from persistable.catalog.cleanup.reach import Cost, dearest, keys_of, upstream_of
+from persistable.catalog.cleanup.reach import Cost, keys_of, most_expensive, upstream_of
 from persistable.catalog.cleanup.superseded import Made, superseded
 from persistable.catalog.entry import Entry
 from persistable.catalog.index.parts import stores_of
@@ -229,7 +229,7 @@ class _Plan:
             excess += row.size if self._asked.name in (None, row.name) else 0
             if row.made in BY_HAND or row.status != DONE or not self._may_go(row) or self._is_kept(row) is not None:
                 barred.add(row.key)
-        taken = set(dearest(self._index, stored, stored.keys() - barred, excess))
+        taken = set(most_expensive(self._index, stored, stored.keys() - barred, excess))
         reasons.update({number: DEAR for number in counted if self._rows[number].key in taken})
 
     def _count(self, why: str) -> None:

@@ -227,7 +227,7 @@ class Survey:
     # ---------------------------------------------------------------- payloads
 
     def _unnamed(self) -> Iterator[Leftover]:
-        held = {path for store in self._stores for path in trash.held_files(store)}
+        held = {path for store in self._stores for path in trash.restorable_files(store)}
         for base, tokens in self._payloads.items():
             if base in self._taken.live or self._is_plain(base, tokens):
                 continue
@@ -237,7 +237,7 @@ class Survey:
             named = {path for each in told for path in each or ()}
             begun = self._begun_folder(base)
             for token, bucket in tokens.items():
-                if token in commit.doubtful:
+                if token in commit.uncertain_tokens:
                     continue
                 left = _Bucket()
                 for path in bucket.paths:
@@ -298,7 +298,7 @@ class Survey:
 
     def _of_placing(self) -> Iterator[Leftover]:
         for (base, token), bucket in self._placing.items():
-            if base in self._taken.live or token in commit.doubtful:
+            if base in self._taken.live or token in commit.uncertain_tokens:
                 continue
             if self._may_be_committed(base, token):
                 continue

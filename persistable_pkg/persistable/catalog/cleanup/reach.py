@@ -113,7 +113,7 @@ class Cost(NamedTuple):
         return self.size / max(self.seconds, 1e-3)
 
 
-def dearest(index: Index, stored: Mapping[str, Cost], takeable: set[str], excess: int) -> list[str]:
+def most_expensive(index: Index, stored: Mapping[str, Cost], takeable: set[str], excess: int) -> list[str]:
     """The keys to remove to free `excess` bytes, those with most bytes per second of generation first; all possible ones if too few.
 
     stored: all keys that stay otherwise. takeable: those of them that may go. A key never goes before the keys that were made from it.
@@ -133,13 +133,13 @@ def dearest(index: Index, stored: Mapping[str, Cost], takeable: set[str], excess
         _, key = heappop(heap)
         taken.append(key)
         excess -= stored[key].size
-        for freed in _freed(key, targets, uses, stored):
+        for freed in _released(key, targets, uses, stored):
             if freed in takeable:
                 heappush(heap, (-stored[freed].bytes_per_second, freed))
     return taken
 
 
-def _freed(key: str, targets: Mapping[str, list[str]], uses: dict[str, int], stored: Mapping[str, Cost]) -> Iterator[str]:
+def _released(key: str, targets: Mapping[str, list[str]], uses: dict[str, int], stored: Mapping[str, Cost]) -> Iterator[str]:
     """Yield the stored keys that no remaining key was made from any more, once `key` is gone."""
     stack = [key]
     while stack:

@@ -191,7 +191,7 @@ def _unit_of(path: str, data: bytes) -> Unit:
     return Unit(path.removesuffix(SUFFIX), path, tuple(access.named_paths(record)), "", record.size, str(record.key))
 
 
-def held_files(store: Store) -> set[str]:
+def restorable_files(store: Store) -> set[str]:
     """The paths of files outside the trash that belong to a record in it."""
     return {path for each in held(store) if each.unit.record is not None for path in each.unit.files if path not in each.moved}
 
@@ -267,8 +267,8 @@ def _obstacle(store: Store, each: Held) -> str:
         missing = _missing(store, each, data, {path: there[path].size for path in there})
         if missing:
             return missing
-    in_the_way = [path for path in each.moved if path in there and path != unit.record]
-    return f"there is a file at {in_the_way[0]} by now" if in_the_way else ""
+    in_conflict = [path for path in each.moved if path in there and path != unit.record]
+    return f"there is a file at {in_conflict[0]} by now" if in_conflict else ""
 
 
 def _missing(store: Store, each: Held, data: bytes, there: dict[str, int]) -> str:

@@ -33,12 +33,12 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
     try:
         for path in [] if placed else before:
             to = moved(path, str(old.key), str(new.key))
-            if to != path and _second(store, path, to):
+            if to != path and _duplicate(store, path, to):
                 written.append(to)
         pinned = pins.copy(store, old.key, new.key)  # before the record: once that is there, the move may count as done
         commit.put(new)
     except BaseException:
-        if not commit.may_stand:
+        if not commit.may_be_committed:
             commits.remove(store, written)
         raise
     if pinned:
@@ -51,7 +51,7 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
         raise commit.interrupt
 
 
-def _second(store: Store, path: str, to: str) -> bool:
+def _duplicate(store: Store, path: str, to: str) -> bool:
     """Put the file at `path` at `to` as well; False where there is none."""
     size = store.stat(path)
     if size is None:

@@ -79,7 +79,7 @@ class _Plan:
         order = list(_upstream_first(self._nodes([*self.own, *downstream_keys(self._index, self.own)])))
         self._at = self._records([node.key for node in order])
         for node in order:
-            self._work_out(node)
+            self._note_new_key(node)
         self._refuse_conflicts(order)
         self.moves = [move for node in order for move in self._moves(node)]
         self._read()
@@ -158,7 +158,7 @@ class _Plan:
                 return Record.parse(data) if data is not None else None
         return None
 
-    def _work_out(self, node: Node) -> None:
+    def _note_new_key(self, node: Node) -> None:
         """Note the new key of a node, or the reason why it stays."""
         if why := _made_from(node.upstream.values(), self._why):
             self._why[node.key] = why

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from persistable.catalog.index.rows import ENDINGS
 from persistable.stores.base import HIDDEN, Store, extended
-from persistable.stores.changes import TellsChanges, TellsPacks
+from persistable.stores.changes import ReportsChanges, ReportsPacks
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore, Unwritable
@@ -98,9 +98,9 @@ def _part_of(store: Store) -> Part:
     inner = bare(store)
     if isinstance(inner, LocalStore):
         return _Folders(inner, store)
-    if isinstance(inner, TellsChanges):
+    if isinstance(inner, ReportsChanges):
         return _Told(inner, store)
-    return _Database(inner, store) if isinstance(inner, TellsPacks) else _Listed(store)
+    return _Database(inner, store) if isinstance(inner, ReportsPacks) else _Listed(store)
 
 
 class _Folders:
@@ -174,7 +174,7 @@ class _Database:
 
     root: str | None = None
 
-    def __init__(self, database: TellsPacks, store: Store) -> None:
+    def __init__(self, database: ReportsPacks, store: Store) -> None:
         self.store = store
         self._database = database
 
@@ -241,7 +241,7 @@ class _Listed:
 class _Told(_Listed):
     """A store that reports its changes since an earlier state."""
 
-    def __init__(self, teller: TellsChanges, store: Store) -> None:
+    def __init__(self, teller: ReportsChanges, store: Store) -> None:
         super().__init__(store)
         self._teller = teller
 

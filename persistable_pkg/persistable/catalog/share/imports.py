@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from persistable.errors import MalformedBundle, StoreError
 from persistable.params.streams import digest_rest
 from persistable.records import access, items, listing, store_format
-from persistable.records.copy import copy, in_the_way, is_bare
+from persistable.records.copy import copy, in_conflict, is_bare
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores import manifest
@@ -79,7 +79,7 @@ def _take(entry: listing.Listed, record: Record, theirs: Store, mine: Store, rep
             return
         elif {file.path for file in there.files} & {file.path for file in record.files}:
             access.delete(mine, entry.place)  # else the old record would for a moment name the new bytes
-    elif not replace and any(in_the_way([entry], mine)):
+    elif not replace and any(in_conflict([entry], mine)):
         result.conflicts.append(record.key)
         return
     for _ in copy([entry], theirs, mine, sign=sign, replace=True, bare=True):

@@ -72,7 +72,7 @@ def view(catalog: Catalog, folder: str | os.PathLike[str], entries: Iterable[Ent
         files = _files(catalog.store, entry, key, result)
         told = base
         while any((told + rest).casefold() in names for rest in files):
-            told = _told_apart(told, str(key))
+            told = _with_digest(told, str(key))
         for rest, target in files.items():
             path = check_path(told + rest)
             names.add(path.casefold())
@@ -198,10 +198,10 @@ def _bases(fields: _Fields, entries: list[Entry]) -> Iterator[tuple[str, Entry]]
     paths = sorted([(fields.path(entry), str(entry.key), entry.at or "", entry) for entry in entries], key=lambda each: each[:3])
     taken = Counter(path.casefold() for path, *_ in paths)
     for path, key, _, entry in paths:
-        yield (_told_apart(path, key) if taken[path.casefold()] > 1 else path), entry
+        yield (_with_digest(path, key) if taken[path.casefold()] > 1 else path), entry
 
 
-def _told_apart(path: str, key: str) -> str:
+def _with_digest(path: str, key: str) -> str:
     return f"{path}~{key[-32:-22]}"
 
 

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
 from persistable.errors import ExecutorUnavailable, need
-from persistable.stores.retries import PASSING, retry_after
+from persistable.stores.retries import TRANSIENT_STATUSES, retry_after
 
 Json: TypeAlias = Mapping[str, Any]
 """An object of the API, such as a pod."""
@@ -210,7 +210,7 @@ class API:
         for number in range(tries):
             try:
                 return self._once(ask)
-            except _Passing as passing:
+            except _TransientError as passing:
                 if number == tries - 1:
                     raise passing.error from passing.__cause__
                 time.sleep(passing.wait if passing.wait is not None else _DELAY * 2**number * (0.5 + random.random()))
@@ -225,15 +225,15 @@ class API:
             return ask()
         except ApiException as error:
             refused = _refused(error)
-            if refused.status in PASSING:
+            if refused.status in TRANSIENT_STATUSES:
                 wait = retry_after((error.headers or {}).get("Retry-After") or "")
-                raise _Passing(refused, None if wait is None else min(wait, 30.0)) from error
+                raise _TransientError(refused, None if wait is None else min(wait, 30.0)) from error
             raise refused from error
         except (HTTPError, OSError, json.JSONDecodeError) as error:
-            raise _Passing(Unreachable(f"{type(error).__name__}: {error}"), None) from error
+            raise _TransientError(Unreachable(f"{type(error).__name__}: {error}"), None) from error
 
 
-class _Passing(Exception):
+class _TransientError(Exception):
     def __init__(self, error: Refused | Unreachable, wait: float | None) -> None:
         super().__init__(str(error))
         self.error = error

@@ -191,7 +191,7 @@ class Pool:
 
     def _noted(self, answered: list[tuple[Task, Frame]]) -> list[tuple[Task, Frame | BaseException]]:
         for _, frame in answered:
-            self._sizer.saw(frame.elapsed / 1e9)
+            self._sizer.observe(frame.elapsed / 1e9)
         return [*answered]
 
     # --- for the thread that stops a task

@@ -60,7 +60,7 @@ class Group:
 
     def learn(self, report: BatchResult) -> None:
         """Update the average duration by that of a batch."""
-        self.sizer.saw(report.seconds / len(report.outcomes))
+        self.sizer.observe(report.seconds / len(report.outcomes))
 
     def measure(self, slots: float, asked: int | None, most: int) -> None:
         """Set the maximum number of batches at Ray: by default those that can run, so that waiting tasks can still be cancelled."""

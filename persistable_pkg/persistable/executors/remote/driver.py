@@ -241,7 +241,7 @@ class Driver:
             self._adopted.pop(job.identities[answer.number] or "", None)
         if task is None:
             return
-        task.group.saw(answer.seconds)
+        task.group.observe(answer.seconds)
         if task.stopping:  # a call may return because its child processes were ended before it
             self._settle([(task, None, stopped_error(task.name))])
         else:

@@ -76,11 +76,11 @@ class Group:
         """Take the tasks of up to `jobs` jobs from the queue."""
         return [self._take_one(slots) for _ in range(jobs) if self.waiting]
 
-    def saw(self, seconds: float | None) -> None:
+    def observe(self, seconds: float | None) -> None:
         """Update the average duration by that of a call, if known."""
         self._has_answers = True
         if seconds is not None:
-            self._sizer.saw(seconds)
+            self._sizer.observe(seconds)
 
     def _size(self, slots: int) -> int:
         if self._alone:

@@ -39,10 +39,10 @@ def _diff(root: str) -> str | None:
 
     from blake3 import blake3
 
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment_members = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", *_DIFF], cwd=root, env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=True
+            ["git", *_DIFF], cwd=root, env=environment_members, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):  # no git, a folder of another owner, a very large tree
         return None

@@ -136,7 +136,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         script = Script(template)
         self._node_open = tuple([name for name in _OPEN if name in script.names and name not in inputs_and_params])
         script.check({*nodes, *values, *self._node_open, "output"})
-        self._says_it = outputs is None and "output" not in script.names
+        self._uses_stdout = outputs is None and "output" not in script.names
         if outputs is not None and "output" not in script.names:
             raise ParamsError(f"outputs of Command is {outputs!r}, but the template puts nothing there: it does not use output")
         unused = sorted(values.keys() - script.names)
@@ -217,7 +217,7 @@ class Command(Persistable[PayloadT, CommandParams]):
             folder / "stdout",
             folder / "stderr",
         )
-        said = {name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._says_it}
+        said = {name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._uses_stdout}
         running.notes.update({"exitcode": exitcode, **said})
         for name, text in said.items():
             running.keeps(name, text)
@@ -230,7 +230,7 @@ class Command(Persistable[PayloadT, CommandParams]):
                 exitcode=exitcode,
                 **said,
             )
-        return folder / "stdout" if self._says_it else self._outputs.collect(folder / "outputs")
+        return folder / "stdout" if self._uses_stdout else self._outputs.collect(folder / "outputs")
 
     def _inputs(self) -> list[str]:
         """The names of the keywords with nodes."""

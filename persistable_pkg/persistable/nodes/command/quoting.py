@@ -24,20 +24,20 @@ def mark(number: int) -> str:
     return f"\0{_OWN}:{number}\0"
 
 
-class _Around(NamedTuple):
+class _Construct(NamedTuple):
     """An open construct: the text that closes it, and the reason to refuse values directly in it ("" if they are allowed)."""
 
     end: str
     refused: str
 
 
-_TOP = _Around("", "")
-_SUBSTITUTION = _Around(")", "")
-_DOUBLE = _Around('"', "inside double quotes")
-_BRACES = _Around("}", "inside ${...}")
-_ARITHMETIC = _Around(")", "inside arithmetic")
-_OLD_ARITHMETIC = _Around("]", "inside arithmetic")
-_TEST = _Around("]]", "inside [[ ]], which may evaluate it")
+_TOP = _Construct("", "")
+_SUBSTITUTION = _Construct(")", "")
+_DOUBLE = _Construct('"', "inside double quotes")
+_BRACES = _Construct("}", "inside ${...}")
+_ARITHMETIC = _Construct(")", "inside arithmetic")
+_OLD_ARITHMETIC = _Construct("]", "inside arithmetic")
+_TEST = _Construct("]]", "inside [[ ]], which may evaluate it")
 _INERT = re.compile(r"[^\\'\"`$#<()\[\]{};&|\s\0]+")
 _INERT_IN_DOUBLE = re.compile(r'[^\\"`$\0]+')
 _BLANK = " \t"
@@ -90,7 +90,7 @@ class _Reading:
     def _starts(self, text: str) -> bool:
         return self._text.startswith(text, self._at)
 
-    def _open(self, around: _Around, length: int) -> None:
+    def _open(self, around: _Construct, length: int) -> None:
         self._take(length)
         self._around.append(around)
         if around.end == ")":
@@ -290,7 +290,7 @@ class _Reading:
         self._out.append(_text(value) if plain else _single_quoted(_text(value)))
         self._word += "\0"
 
-    def _shows(self, around: _Around) -> bool:
+    def _shows(self, around: _Construct) -> bool:
         """Tell whether `around` refuses values at this place: double quotes do so only if they are the innermost open construct."""
         return around.refused != "" and (around is not _DOUBLE or around is self._around[-1])
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from persistable.errors import HttpFailed, ParamsError, UnknownParam, need
 from persistable.params.credentials import given_under, of_url
 from persistable.params.secret import Secret, redact, redacted_logs, revealed
-from persistable.stores.retries import PASSING, retried, retry_after
+from persistable.stores.retries import TRANSIENT_STATUSES, retried, retry_after
 
 ResultT = TypeVar("ResultT")
 LONGEST_WAIT = 60.0
@@ -282,9 +282,9 @@ class _Exchange:
             raise self._failed(status, "the transfer could not be resumed", transient=True)
         wait = retry_after(response.headers.get("retry-after", ""))
         what = f"{status} {redact(response.reason_phrase)}".strip()
-        if status in PASSING and (wait is None or wait <= LONGEST_WAIT):
+        if status in TRANSIENT_STATUSES and (wait is None or wait <= LONGEST_WAIT):
             raise self._failed(status, f"{what}; try again later", transient=True, retry_after=wait)
-        if status in PASSING:
+        if status in TRANSIENT_STATUSES:
             raise self._failed(status, f"{what}, and asks to wait for {wait:.0f} s; try again then", retry_after=wait)
         expected = ", ".join(map(str, self.request.expect))
         raise self._failed(status, f"{what}; {_ADVICE.get(status, f'expected is {expected}, see expect=')}")

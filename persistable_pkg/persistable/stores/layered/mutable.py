@@ -193,7 +193,7 @@ class MutableCache:
                 copies.abort()
                 raise
         made = self.commit(path, copies)
-        return [each for each in (*made, *there) if self._vouch(each, path, of, digest, each in there)]
+        return [each for each in (*made, *there) if self._write_verified_note(each, path, of, digest, each in there)]
 
     def _sorted(self, path: str, of: str, size: int, targets: Sequence[int]) -> tuple[list[int], list[int]]:
         """The layers that may get a copy, and those with a foreign file that may be equal."""
@@ -213,7 +213,7 @@ class MutableCache:
                 self._skipped(each, error, "read")
         return fresh, there
 
-    def _vouch(self, index: int, path: str, of: str, digest: str, somebodys: bool) -> bool:
+    def _write_verified_note(self, index: int, path: str, of: str, digest: str, is_foreign: bool) -> bool:
         """Write the note of a copy, if it has the digest of the bytes that were copied. True if it has."""
         store = self._layers[index].store
         try:
@@ -221,7 +221,7 @@ class MutableCache:
             with store.read(path) as file:
                 found, _ = digest_rest(file)
             if found != digest:
-                if somebodys:
+                if is_foreign:
                     self._differs(index, path, of)
                 return False
             if not stamp:

@@ -28,7 +28,7 @@ class Availability:
     @property
     def all_do(self) -> bool:
         """Tell whether no layer has failed so far, and the primary has neither an outage nor an unfinished check for pending changes."""
-        return not (self._resting or self._at.restless)
+        return not (self._resting or self._at.needs_check)
 
     def awake(self) -> Iterable[int]:
         """The layers that are not skipped, fast to slow."""

@@ -49,7 +49,7 @@ class Primary:
         self.caches = tuple(self._writable[:-1])
         """The faster layers that may be written."""
         self.down: dict[int, OSError] = {}
-        self.restless = bool(self.caches)
+        self.needs_check = bool(self.caches)
         """True if `ready` has something to check."""
         self._looked = False
         self._probe: _Probe | None = None
@@ -103,7 +103,7 @@ class Primary:
         lasting = [index for index in able if index == self.usual or not in_memory(self._layers[index].store)]
         self.index = lasting[-1]
         self.caches = tuple(index for index in able if index < self.index)
-        self.restless = bool(self.down)
+        self.needs_check = bool(self.down)
 
     def ready(self) -> None:
         """Sync with the usual primary, at the first use if changes are pending, or once it answers again."""
@@ -112,7 +112,7 @@ class Primary:
         try:
             if not self._looked:
                 self._looked = True
-                self.restless = bool(self.down)
+                self.needs_check = bool(self.down)
                 if self._is_pending():
                     self._try()
             elif self.down:
@@ -147,7 +147,7 @@ class Primary:
         if mine is not None and self.down:
             self._released[path] = mine
 
-    def _hand_back(self, before: int) -> None:
+    def _restore_claims(self, before: int) -> None:
         usual, other = self._layers[self.usual].store, self._layers[before].store
         for path, data in self._released.items():
             with suppress(OSError):
@@ -195,7 +195,7 @@ class Primary:
                 self.down.clear()
                 self._probe = None
                 self._choose()
-                self._hand_back(before)
+                self._restore_claims(before)
             return done
 
     def _push_all(self, store: Store) -> list[str]:

@@ -73,7 +73,7 @@ class LayeredStore(LayersOfStore):
             return self._current(path, lambda store: store.get(path))
         found = self._search(path, lambda store: store.get(path), tried)
         if found is None:
-            self._nowhere(path)
+            self._raise_absent(path)
         index, data = found
         if path.endswith(RECORD):
             self._records.found(index, path, data, self._cached.faster(index, 0))
@@ -119,7 +119,7 @@ class LayeredStore(LayersOfStore):
         while True:
             found = self._search(path, lambda store: store.read(path))
             if found is None:
-                self._nowhere(path)
+                self._raise_absent(path)
             index, file = found
             try:
                 return self._cached.filling(index, path, file)
@@ -143,7 +143,7 @@ class LayeredStore(LayersOfStore):
                 if index == self._primary if gone else self._available.failed(index, error) is not None:
                     raise
         found = self._mutable.ask(path, ask)
-        return self._nowhere(path) if found is None else found[1]
+        return self._raise_absent(path) if found is None else found[1]
 
     def exists(self, path: str) -> bool:
         return self._search(path, lambda store: store.exists(path) or None) is not None
@@ -199,7 +199,7 @@ class LayeredStore(LayersOfStore):
             return first if current is None else places.get(current)
         found = self._search(path, lambda store: store.stat(path))
         if found is None:
-            self._mend(path)
+            self._drop_dangling_records(path)
             return first
         index, (size, _) = found
         for each in self._cached.copied(index, path, [each for each in self._cached.faster(index, size) if each in places]):
@@ -235,11 +235,11 @@ class LayeredStore(LayersOfStore):
             self._search(path, ask) if self._primary != primary else None
         )  # the stand-in for a primary that failed meanwhile has to be asked too
 
-    def _nowhere(self, path: str) -> NoReturn:
-        self._mend(path)
+    def _raise_absent(self, path: str) -> NoReturn:
+        self._drop_dangling_records(path)
         raise FileNotFoundError(errno.ENOENT, "no layer has it", f"{self._url}/{path}")
 
-    def _mend(self, path: str) -> None:
+    def _drop_dangling_records(self, path: str) -> None:
         """Drop copied records that name the payload file `path`, which no layer has."""
         key = KEY.match(path)
         if key is not None and not is_mutable(path) and not primary_only(path) and not path.endswith(RECORD):
@@ -284,7 +284,7 @@ class LayeredStore(LayersOfStore):
                     raise
 
     def _ready(self) -> None:
-        if self._at.restless:
+        if self._at.needs_check:
             self._at.ready()
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:

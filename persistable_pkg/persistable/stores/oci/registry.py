@@ -16,7 +16,7 @@ from persistable.params.secret import redact, said_without_secrets
 from persistable.stores.oci.address import Address
 from persistable.stores.oci.login import Login
 from persistable.stores.oci.manifest import MEDIA
-from persistable.stores.retries import PASSING, retried, retry_after
+from persistable.stores.retries import TRANSIENT_STATUSES, retried, retry_after
 
 ResultT = TypeVar("ResultT")
 TRIES = 5
@@ -28,7 +28,7 @@ Action = Literal["pull", "push", "delete"]
 _SCOPES: dict[Action, str] = {"pull": "pull", "push": "pull,push", "delete": "pull,push,delete"}
 
 
-class _Passing(Exception):
+class _TransientError(Exception):
     """A transient failure. error: the one to raise when no try is left. wait: seconds that the server asks to wait, if it does."""
 
     def __init__(self, error: StoreError, wait: float | None = None) -> None:
@@ -183,11 +183,11 @@ class Registry:
 
     def _retried(self, call: Callable[[], ResultT]) -> ResultT:
         def again(error: Exception) -> bool | float:
-            return isinstance(error, _Passing) and (error.wait if error.wait else True)
+            return isinstance(error, _TransientError) and (error.wait if error.wait else True)
 
         try:
             return retried(call, again, attempts=TRIES, first=0.05, jitter=0.2, longest=_LONGEST_WAIT)
-        except _Passing as passing:
+        except _TransientError as passing:
             error = passing.error
         raise error
 
@@ -198,7 +198,7 @@ class Registry:
             return Answer(response.status_code, response.headers, b"".join(self._pieces(response)))
 
     def _sent(self, ask: Ask) -> AbstractContextManager[Any]:
-        """The answer, its body not read yet. Raises `_Passing`, StoreError."""
+        """The answer, its body not read yet. Raises `_TransientError`, StoreError."""
         method, where, action, expected, headers, content, _ = ask
         url = where if "://" in where else f"{self._base}/{where}"
         scope = f"{self._scope}:{_SCOPES[action]}"
@@ -214,11 +214,11 @@ class Registry:
         with closing(response):
             body = b"" if method == "HEAD" else b"".join(self._pieces(response))
         error = self._failed(method, response.status_code, body, action)
-        if response.status_code in PASSING and not isinstance(error, StoreFull):
+        if response.status_code in TRANSIENT_STATUSES and not isinstance(error, StoreFull):
             wait = retry_after(response.headers.get("retry-after", ""))
-            raise _Passing(error, None if wait is None else min(wait, _LONGEST_WAIT))
+            raise _TransientError(error, None if wait is None else min(wait, _LONGEST_WAIT))
         if method in ("PATCH", "PUT") and response.status_code in (404, 416):
-            raise _Passing(error)  # the server's progress of the upload is not that of this side
+            raise _TransientError(error)  # the server's progress of the upload is not that of this side
         raise error
 
     def _with_header(self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, header: str | None) -> Any:
@@ -232,14 +232,14 @@ class Registry:
         return response
 
     def _through(self, call: Callable[[], ResultT]) -> ResultT:
-        """The result of `call`. Raises `_Passing`, without the library's own errors attached: they quote URLs and headers."""
+        """The result of `call`. Raises `_TransientError`, without the library's own errors attached: they quote URLs and headers."""
         import httpx
 
         try:
             return call()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             kind = type(error).__name__
-        raise _Passing(
+        raise _TransientError(
             StoreUnavailable(
                 f"{self.url} cannot be reached ({kind}); check the address and the network, then try again", url=self.url, path=""
             )
@@ -260,7 +260,7 @@ class Registry:
             )
         if status in (413, 507) or b"no space left" in body or b"quota" in body.lower():
             return StoreFull(f"no room in {self.url} ({reason}); free some space or raise the quota", **about)
-        if status >= 500 or status in PASSING:
+        if status >= 500 or status in TRANSIENT_STATUSES:
             return StoreUnavailable(f"{self.url} cannot be had now: it answers {reason}; try again later", **about)
         return StoreError(f"{method} in {self.url} failed: {reason}", **about)
 
