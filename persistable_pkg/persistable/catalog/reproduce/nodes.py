@@ -9,7 +9,7 @@ from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.index.rows import FAILED
 from persistable.catalog.reproduce.facts import Find
 from persistable.catalog.reproduce.rebuild import node_of
-from persistable.errors import NotRebuildable, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
+from persistable.errors import NotRebuildable, PayloadCorrupted, PayloadError, PayloadNotFound, PayloadUntrusted, PersistableError
 from persistable.fileio.trust import declared_format, with_schema
 from persistable.nodes import loading
 from persistable.nodes.binding import move_to
@@ -59,7 +59,7 @@ def payload(catalog: Catalog, entry: Entry) -> Any:
     """The payload of `entry`, loaded by its node, or, if that cannot be rebuilt, by a format that is safe."""
     try:
         found = node(catalog, entry)
-    except NotRebuildable as error:
+    except (NotRebuildable, PayloadError) as error:  # an upstream record may be damaged, or not signed as this one is
         return _safely(catalog, entry.record, error)
     return found.load().payload
 
