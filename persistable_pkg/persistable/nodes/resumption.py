@@ -37,7 +37,7 @@ def compare_resumed(generation: Any, before: code.Fingerprint, earlier: Mapping[
     changed = _changed(generation.node, earlier, now) if now is not None and earlier is not None else []
     if changed:
         shown = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
-        _say(generation, what, f"before something upstream changed ({shown})", f"from what has changed since ({shown})")
+        _say(generation, what, f"before something upstream changed ({shown})", f"from upstream that has changed since ({shown})")
         generation.earlier = earlier
     return mixed or bool(changed)
 
