@@ -89,7 +89,7 @@ def test_a_page_for_people_in_place_of_a_file(site: Site) -> None:
     [
         (b"<html>", MalformedBundle, "damaged"),
         (b"", MalformedBundle, "damaged"),
-        (b'{"manifest":1,"files":[\n["../evil",1,"0"]', MalformedBundle, "no path"),
+        (b'{"manifest":1,"files":[\n["../evil",1,"0"]', MalformedBundle, "an invalid path"),
         (b'{"manifest":1,"files":[\n["a",-1,"0"]', MalformedBundle, "sizes"),
         (b'{"manifest":1,"files":[\n["a"]', MalformedBundle, "means nothing"),
         (b'{"manifest":1,"folders":[', MalformedBundle, "means nothing"),
