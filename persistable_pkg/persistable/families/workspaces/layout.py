@@ -81,6 +81,8 @@ def _by_suffix(name: str) -> FileIO[Any] | None:
 
 def _class_of(kind: Any) -> Any:
     """The class behind an annotation; None for one without information."""
+    if kind is None:
+        return None
     kind = plain(kind)
     origin = typing.get_origin(kind) or kind
     return origin if isinstance(origin, type) and origin is not object else None
