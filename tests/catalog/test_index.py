@@ -25,7 +25,7 @@ from persistable.catalog.index import parts
 from persistable.catalog.index.index import Index
 from persistable.errors import InvalidQuery
 from persistable.records.listing import entries
-from persistable.stores import LayeredStore, Store, sqlite_packs
+from persistable.stores import LayeredStore, Store, sqlite_connection, sqlite_packs
 
 
 @step
@@ -254,6 +254,20 @@ def test_children_forked_while_other_threads_ask_ask_too(tmp_path: Path, index: 
     finally:
         over.set()
         thread.join()
+
+
+def test_a_rebuild_takes_no_lock_that_a_fork_holds_while_it_waits_for_the_rebuild(index: Path) -> None:
+    whole = Index("file:///there", index)
+
+    def anew() -> None:
+        with whole.anew():
+            pass
+
+    with sqlite_connection._registering:  # as while the process forks
+        thread = threading.Thread(target=anew, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "another's", "other tables", "other layout", "flipped"])

@@ -484,11 +484,11 @@ class Lock:
                 yield above
             above = above._above
 
-    def _refuse_circle(self, spot: _Location) -> None:
-        """Raise LineageCycle if the holder of `spot` waits, perhaps through others, for a lock that encloses this one."""
+    def _refuse_circle(self, location: _Location) -> None:
+        """Raise LineageCycle if the holder of `location` waits, perhaps through others, for a lock that encloses this one."""
         mine = {above._location for above in self._upward()}
-        blocked: dict[_Location, list[_Location]] = {spot: []}
-        pending = [spot]
+        blocked: dict[_Location, list[_Location]] = {location: []}
+        pending = [location]
         waiting = list(_waiting)
         while pending:
             this = pending.pop()

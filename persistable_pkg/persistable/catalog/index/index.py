@@ -81,7 +81,8 @@ class Index:
         self._anew = False  # whether its file has been made anew once
         self._db: sqlite3.Connection | None = None
         self.lock = threading.RLock()
-        close_at_forks(self)
+        if not private:  # that of `anew` is used under the lock of another, for which a fork waits: registering would wait for the fork
+            close_at_forks(self)
 
     def use(self, act: Callable[[sqlite3.Connection], Result], filled: bool = False) -> Result:
         """Call `act` with the connection; if the index is unusable, again with that of a replacement.
