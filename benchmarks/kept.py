@@ -30,11 +30,11 @@ from lines import tiny  # noqa: E402
 from lines.steps import twice  # noqa: E402
 from persistable import open_store, plan, run  # noqa: E402
 from persistable.executors.processes.executor import ProcessExecutor  # noqa: E402
-from persistable.families.keys import KeyChunks  # noqa: E402
+from persistable.families.bulk_keys import KeyChunks  # noqa: E402
 from persistable.fileio import partial  # noqa: E402
 from persistable.nodes import loading  # noqa: E402
-from persistable.records.access import find_record  # noqa: E402
 from persistable.records.record import SUFFIX  # noqa: E402
+from persistable.records.record_access import find_record  # noqa: E402
 from persistable.runs import worker  # noqa: E402
 from persistable.stores.record_file import SEAL_BYTES  # noqa: E402
 

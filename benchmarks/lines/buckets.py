@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import HERE, LIMIT, MORE, OURS, Goal, Job, Line
-
 from lines.arrays import MEGABYTE, array_of, label, payload_class
 
 _AT_ONCE = 32
@@ -143,9 +142,8 @@ def _load_by(client: Any, job: Job, get: Callable[[str], Awaitable[bytes]]) -> A
 
 
 def _families(job: Job, client: str = "s3fs", upstream: bool = False) -> Callable[[int], Any]:
-    from persistable import open_store
-
     from lines.steps import begin, scaled, twice
+    from persistable import open_store
 
     options = {**OPTIONS, "endpoint_url": endpoint(job), "client": client}
 

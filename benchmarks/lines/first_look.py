@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from harness import HERE, LIMIT, MORE, OURS, Goal, Job, Line
-
 from lines import buckets
 
 UPSTREAM = 60
@@ -46,9 +45,8 @@ _register("the code alone", "code", "fingerprints of the three functions that th
 
 def _stored(job: Job) -> tuple[str, dict[str, str]]:
     """Where a node with so much upstream is stored."""
-    from persistable import open_store, run
-
     from lines import steps
+    from persistable import open_store, run
 
     options: dict[str, str] = {}
     url = job.folder
@@ -68,11 +66,10 @@ def _in_a_new_process(asked: str) -> float:
 
 def look(asked: str) -> None:
     """Print the nanoseconds that it takes in this process."""
+    from lines import steps
     from persistable import open_store, step
     from persistable.nodes.lineage import walk
     from persistable.nodes.own_code import code_of_node
-
-    from lines import steps
 
     @step
     def other(n: int) -> int:

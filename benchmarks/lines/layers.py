@@ -23,9 +23,8 @@ LINES = [FOLDER, MEMORY]
 
 
 def _hit(job: Job, near: str, over: bool) -> Any:
-    from persistable import open_store, run
-
     from lines.steps import twice
+    from persistable import open_store, run
 
     far = open_store("s3://bench/far", endpoint_url=endpoint(job), **OPTIONS) if over else None
     store = open_store([near, far] if far is not None else near)

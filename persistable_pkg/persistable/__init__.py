@@ -111,7 +111,7 @@ _HOMES = {
     "families": ("Family",),
     "families.items": ("Item",),
     "families.sources": ("Source",),
-    "families.sources.listing": ("Input",),
+    "families.sources.input_nodes": ("Input",),
     "families.workspaces": ("Workflow", "Workspace", "seed", "stored"),
     "families.workspaces.seeds": ("FileSeed", "GivenSeed"),
     "fileio": ("FileIO", "fileio_for", "register_fileio"),

@@ -69,7 +69,7 @@
     ├── UnwatchedCodeWarning           the generating code uses objects without a fingerprint, such as compiled functions
     ├── UnwatchedFileWarning           a param is the path of a file, whose content is not part of the key
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
-    ├── FileInUseWarning               a payload could not be moved to its path yet; it is stored, and moved when it is next loaded
+    ├── FileInUseWarning               a payload could not be moved to its path yet; it is stored, and moved when next looked for
     ├── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
     ├── UndeliveredWarning             a notification could not be delivered
     ├── LayerSkippedWarning            a layer of a store could not be read or written; the others go on without it
@@ -446,12 +446,12 @@ class StoreTooNew(StoreError):
     """The latest that is known here."""
 
     @classmethod
-    def of(cls, what: str, found: Any, known: int, *, url: str = "", path: str = "") -> StoreTooNew:
+    def of(cls, subject: str, found: Any, known: int, *, url: str = "", path: str = "") -> StoreTooNew:
         """Return the error that names the data that is too new, the versions involved, and the next step."""
         import sys
 
         version = sys.modules[__name__.partition(".")[0]].__version__
-        message = f"{what}; this is persistable {version}, which knows {known}. Upgrade persistable here, or use another store"
+        message = f"{subject}; this is persistable {version}, which knows {known}. Upgrade persistable here, or use another store"
         return cls(message, found=found, known=known, url=url, path=path)
 
 

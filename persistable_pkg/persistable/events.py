@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
-from persistable.params.secret import redact, said_without_secrets
+from persistable.params.secret import redact, redact_log_record
 
 if TYPE_CHECKING:
     from persistable.nodes.types import Node
@@ -30,7 +30,7 @@ class Event:
 
     level: ClassVar[int] = 20
     """The level of `logging` at which it is logged."""
-    _said: ClassVar[tuple[str, ...]] = ()
+    _redacted_facts: ClassVar[tuple[str, ...]] = ()
     """The names of the facts that hold text of other code, from which secrets are removed."""
     _names: ClassVar[tuple[str, ...]] = ()
     """The names of all facts, in order."""
@@ -47,7 +47,7 @@ class Event:
             taken = ", ".join([f"{name}={self._optional[name]!r}" if name in self._optional else name for name in self._names])
             raise TypeError(f"{type(self).__name__} takes {taken}; it was given {', '.join(facts) or 'nothing'}")
         for name, fact in all_facts.items():
-            object.__setattr__(self, name, _redacted(fact) if name in self._said else fact)
+            object.__setattr__(self, name, _redacted(fact) if name in self._redacted_facts else fact)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} cannot be set: events are facts")
@@ -82,8 +82,8 @@ def _rebuild(kind: type[Event], facts: dict[str, Any]) -> Event:
     return kind(**facts)  # the constructor also redacts the secrets that this process knows
 
 
-def _redacted(said: Any) -> Any:
-    return redact(said) if said.__class__ is str else tuple([(key, redact(error)) for key, error in said])
+def _redacted(fact: Any) -> Any:
+    return redact(fact) if fact.__class__ is str else tuple([(key, redact(error)) for key, error in fact])
 
 
 class NodeEvent(Event):
@@ -116,7 +116,7 @@ class Printed(NodeEvent):
     """Generating code in another process has printed text. The run prints it here too."""
 
     level = 0
-    _said = ("text",)
+    _redacted_facts = ("text",)
     label: str
     """The node in words."""
     stream: str
@@ -129,7 +129,7 @@ class Logged(NodeEvent):
     """Generating code in another process has logged a message. The run passes it to the logger of that name here."""
 
     level = 0
-    _said = ("text",)
+    _redacted_facts = ("text",)
     label: str
     """The node in words."""
     logger: str
@@ -164,7 +164,7 @@ class Retried(NodeEvent):
     """A failed attempt will be retried."""
 
     level = 30
-    _said = ("error",)
+    _redacted_facts = ("error",)
     attempt: int
     """The number of the attempt that failed, from 1."""
     delay: float
@@ -177,7 +177,7 @@ class Failed(NodeEvent):
     """A generation raised."""
 
     level = 40
-    _said = ("error",)
+    _redacted_facts = ("error",)
     attempt: int
     """The number of the attempt, from 1."""
     error: str
@@ -191,7 +191,7 @@ class Failed(NodeEvent):
 class Skipped(NodeEvent):
     """A node is not performed."""
 
-    _said = ("reason",)
+    _redacted_facts = ("reason",)
     reason: str
     """The reason, as text."""
 
@@ -223,7 +223,7 @@ class Performed(NodeEvent):
     """A run is done with one node."""
 
     level = 10
-    _said = ("error",)
+    _redacted_facts = ("error",)
     error: str = ""
     """Type and message of the error, or the reason why nothing was done; "" for nodes done or reused."""
     is_target: bool = False
@@ -239,7 +239,7 @@ class Performed(NodeEvent):
 class RunFinished(Event):
     """A run is over."""
 
-    _said = ("failures",)
+    _redacted_facts = ("failures",)
     counts: dict[str, int]
     """``"done"``, ``"failed"``, ``"skipped"``, ``"reused"``, ``"cancelled"`` and ``"stale"`` to numbers of nodes."""
     failures: tuple[tuple[Key, str], ...]
@@ -251,25 +251,25 @@ class RunFinished(Event):
 Hook = Callable[[Event], object]
 _hooks: list[Hook] = []
 _own: ContextVar[tuple[Hook, ...]] = ContextVar("persistable_hooks", default=())
-_retold: ContextVar[Callable[[Event], Event | None] | None] = ContextVar("persistable_events", default=None)
+_event_replacement: ContextVar[Callable[[Event], Event | None] | None] = ContextVar("persistable_events", default=None)
 
 
 @contextmanager
-def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
+def replace_events(tell: Callable[[Event], Event | None]) -> Generator[None]:
     """Inside the block, replace each event that this thread emits by the event that `tell` returns for it; None drops it."""
-    outer = _retold.set(tell)
+    outer = _event_replacement.set(tell)
     try:
         yield
     finally:
-        _retold.reset(outer)
+        _event_replacement.reset(outer)
 
 
-own_hooks = _own.get
+hooks_of_context = _own.get
 """Return the hooks of this context, which receive its events only."""
 
 
 @contextmanager
-def heard_by(hooks: Iterable[Hook]) -> Generator[None]:
+def receive_events_with(hooks: Iterable[Hook]) -> Generator[None]:
     """Inside the block, these hooks receive the events of this thread, in place of the hooks of enclosing blocks."""
     given: tuple[Hook, ...] = ()
     for hook in hooks:
@@ -307,7 +307,7 @@ class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
         self.cancel()
 
 
-def listened(logger: Any = None, level: int = 20) -> bool:
+def has_receiver(logger: Any = None, level: int = 20) -> bool:
     """Tell whether an event of `level` would be received; where it would not, the hot path need not make it."""
     if _hooks or _own.get():
         return True
@@ -323,7 +323,7 @@ def nodes_wanted() -> bool:
 
 def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None) -> None:
     """Pass `event` to every subscribed hook, then to those of this context, or `hooks` in their place, then to the log."""
-    tell = _retold.get()
+    tell = _event_replacement.get()
     if tell is not None:
         told = tell(event)
         if told is None:
@@ -391,7 +391,10 @@ _loggers: dict[tuple[str, bool], Any] = {}
 
 
 def logger_of(name: str, given: Any = None) -> Any:
-    """Return the logger for the code of a node of this payload name. given: see `Persistable._logger`."""
+    """Return the logger for the code of a node of this payload name.
+
+    given: the `_node_logger` of the node: None, True (which prints), a logger, or the tuple of `picklable_logger`.
+    """
     if given.__class__ is tuple:
         given = given[0]
     if given is not None and given is not True:
@@ -423,11 +426,11 @@ def _made(name: str, prints: bool) -> Any:
         handler = ToStandardError()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
-    logger.addFilter(said_without_secrets)
+    logger.addFilter(redact_log_record)
     return logger
 
 
-def carried(given: Any) -> Any:
+def picklable_logger(given: Any) -> Any:
     """Return `given` for another process: it receives the log messages of the node's code there, but no events, which are emitted here."""
     import logging
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from store_kinds import each_store, opened
 
 from persistable import Catalog, Pipeline, open_store, run, step
-from persistable.catalog.cleanup import collect as collecting
-from persistable.catalog.cleanup import trash
-from persistable.catalog.index.parts import stores_of
+from persistable.catalog.cleanup import plan as collecting
+from persistable.catalog.cleanup import trash_files
+from persistable.catalog.index.change_detection import stores_of
 from persistable.errors import PayloadNotFound, StoreReadOnly, UnknownKey
 from persistable.records import claims
 from persistable.stores import LayeredStore, Store
@@ -83,7 +83,7 @@ def test_what_is_not_needed_by_what_is_kept_goes_and_comes_back(store: Store) ->
     restored = catalog.restore()
     assert {str(key) for key in restored.keys} == names([other, *numbers[2:]]) and restored.left == []
     assert contents(store) == before
-    assert list(store.list(trash.FOLDER)) == [] and len(catalog.trash()) == 0
+    assert list(store.list(trash_files.FOLDER)) == [] and len(catalog.trash()) == 0
 
 
 def test_keep_takes_nodes_pipelines_families_keys_names_and_digests(store: Store) -> None:
@@ -277,7 +277,7 @@ def test_what_is_being_generated_stays_with_its_upstream_and_what_is_younger(sto
     run(result, number.step(9), store=store)
     catalog = catalog_of(store)
     base = result.key.path
-    claim = claims.Claim(store, base, claims.here())
+    claim = claims.Claim(store, base, claims.current_frame())
     assert claim.try_epoch(1, None)
     planned = catalog.gc(keep=[])
     assert len(planned) == 0
@@ -285,7 +285,7 @@ def test_what_is_being_generated_stays_with_its_upstream_and_what_is_younger(sto
     claim.release()
     planned = catalog.gc(keep=[])
     assert len(planned) == 3
-    claim = claims.Claim(store, base, claims.here())
+    claim = claims.Claim(store, base, claims.current_frame())
     assert claim.try_epoch(1, None)
     assert planned.apply().items == []
     claim.release()
@@ -311,13 +311,13 @@ def test_what_is_made_anew_at_the_last_moment_stays(store: Store, monkeypatch: p
     node = number.step(1).bind(store)
     node.generate()
     planned = catalog_of(store).gc(keep=[])
-    claimed = trash.claimed
+    claimed = trash_files.holding_claims
 
     def late(*given: Any, **options: Any) -> Any:
         node.generate()
         return claimed(*given, **options)
 
-    monkeypatch.setattr(trash, "claimed", late)
+    monkeypatch.setattr(trash_files, "holding_claims", late)
     taken = planned.apply()
     assert taken.items == [] and [kept.why for kept in taken.left] == ["it has changed since"]
     assert node.load().payload == 1
@@ -332,7 +332,9 @@ def test_a_record_that_stands_keeps_its_files_whatever_the_trash_has(store: Stor
     inner = stores_of(store)[0][0]
     record = f"{node.key.path}.record.json"
     files = tuple(file.path for file in catalog[node.key].files)
-    trash.take(inner, trash.new_stamp(), 0, [trash.Unit(node.key.path, record, files, "a reason", 1, str(node.key))])
+    trash_files.move_to_trash(
+        inner, trash_files.new_stamp(), 0, [trash_files.Unit(node.key.path, record, files, "a reason", 1, str(node.key))]
+    )
     for path, data in before.items():
         inner.put(path, data)
     assert len(catalog.gc()) == 0
@@ -395,7 +397,7 @@ def test_restore_takes_keys_names_and_stamps_and_never_replaces_something_newer(
     made = nodes[2].bind(store).record
     back, left = catalog.restore(second.stamps[0])
     assert [each.unit.key for each in back] == [str(nodes[3].key)]
-    assert [(kept.what.unit.key, kept.why) for kept in left] == [(str(nodes[2].key), "there is a newer one")]
+    assert [(kept.item.unit.key, kept.why) for kept in left] == [(str(nodes[2].key), "there is a newer one")]
     assert nodes[2].bind(store).record == made and nodes[2].bind(store).load().payload == 2
     assert len(catalog.restore("added")[0]) == 1 and first.stamps != second.stamps
     with pytest.raises(UnknownKey):
@@ -403,7 +405,7 @@ def test_restore_takes_keys_names_and_stamps_and_never_replaces_something_newer(
     assert len(catalog.trash()) == 1
     catalog.empty_trash()
     assert nodes[2].bind(store).load().payload == 2
-    assert not list(store.list(trash.FOLDER))
+    assert not list(store.list(trash_files.FOLDER))
 
 
 def test_of_what_went_twice_the_later_comes_back(store: Store) -> None:
@@ -427,24 +429,24 @@ def test_emptying_frees_the_space_and_leaves_what_stands(store: Store) -> None:
     catalog = catalog_of(store)
     planned = catalog.gc(keep=nodes[0])
     size = planned.size
-    assert planned.freed_later == (not trash.renames(cast("Any", store).deciding_store))
+    assert planned.stays_in_place == (not trash_files.renames(cast("Any", store).deciding_store))
     planned.apply()
     emptied = catalog.empty_trash("1d")
     assert emptied.number == 0
     emptied = catalog.empty_trash()
     assert emptied.number == 2 and emptied.size >= size and emptied.left == []
     assert {path.partition(".")[0] for path in contents(store)} == {nodes[0].key.path}
-    assert not list(store.list(trash.FOLDER)) and len(catalog.gc()) == 0
+    assert not list(store.list(trash_files.FOLDER)) and len(catalog.gc()) == 0
 
 
 def test_a_plan_and_its_outcome_are_shown_in_words(store: Store) -> None:
     run(number.step(1), added.step([number.step(1)]), store=store)
     catalog = catalog_of(store)
     planned = catalog.gc(keep=[])
-    assert repr(planned).startswith("<2 things (") and "number(n=1)  not needed by kept payloads" in repr(planned)
+    assert repr(planned).startswith("<2 items (") and "number(n=1)  not needed by kept payloads" in repr(planned)
     html = planned._repr_html_()  # pyright: ignore[reportPrivateUsage]
-    assert html.index("things") < html.index("number(n=1)") and "not needed by kept payloads" in html
-    assert ("space is freed when the trash is emptied: this store" in repr(planned)) == planned.freed_later
+    assert html.index("items") < html.index("number(n=1)") and "not needed by kept payloads" in html
+    assert ("space is freed when the trash is emptied: this store" in repr(planned)) == planned.stays_in_place
     assert planned[0].paths[0].endswith(".record.json") and all(store.exists(path) for path in planned[0].paths)
     planned.apply()
     assert "2 in the trash" in repr(catalog.trash()) and "not needed" in catalog.trash()._repr_html_()  # pyright: ignore[reportPrivateUsage]
@@ -492,7 +494,7 @@ def test_nothing_that_is_reached_goes_and_everything_comes_back(
         nodes.append(added.step([*(nodes[source] for source in sources), place]) if sources else number.step(place))
     with opened(kind, tmp_path_factory.mktemp("any")) as store, pytest.MonkeyPatch.context() as patch:
         if not young:
-            patch.setattr(collecting, "BEFORE", -1e12)  # what is younger than a running generation may go
+            patch.setattr(collecting, "SAFETY_MARGIN", -1e12)  # what is younger than a running generation may go
         run(*nodes, store=store)
         for place in chosen["gone"]:
             nodes[place].bind(store).delete()
@@ -520,7 +522,7 @@ def test_nothing_that_is_reached_goes_and_everything_comes_back(
         assert restored.left == [] and len(restored.back) == len(went)
         after = {path: data for path, data in contents(store).items() if not path.endswith((".claim", ".beat"))}
         assert after == {path: data for path, data in before.items() if not path.endswith((".claim", ".beat"))}
-        assert not list(store.list(trash.FOLDER))
+        assert not list(store.list(trash_files.FOLDER))
 
 
 def _closed(upstream: list[list[int]], places: set[int]) -> set[int]:

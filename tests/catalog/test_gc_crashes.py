@@ -17,8 +17,8 @@ from faults.faulty import FAULTS
 from catalog.cut_off import KINDS, cut_off_at_calls, killed_at_lines
 from catalog.payloads import Files, number, several, squares
 from persistable import Catalog, run, step
-from persistable.catalog.cleanup import collect as collecting
-from persistable.catalog.cleanup import trash
+from persistable.catalog.cleanup import plan as collecting
+from persistable.catalog.cleanup import trash_files
 from persistable.errors import PayloadNotFound
 from persistable.fileio import JsonFileIO
 from persistable.records import owners
@@ -69,7 +69,7 @@ def whole_or_gone(store: Store) -> None:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What no record names counts at once: nobody else writes here."""
-    monkeypatch.setattr(trash, "SETTLED", -1.0)
+    monkeypatch.setattr(trash_files, "SETTLED", -1.0)
 
 
 def prepared(store: Store, act: str) -> dict[str, bytes]:
@@ -105,13 +105,13 @@ def recovers(store: Store, before: dict[str, bytes], _: int, act: str) -> None:
         catalog.restore()
         whole_or_gone(store)
         assert contents(store) == before
-        assert not list(store.list(trash.FOLDER))
+        assert not list(store.list(trash_files.FOLDER))
     catalog.gc(keep=KEPT).apply()
     catalog.gc(keep=KEPT).apply()  # what the first made visible
     left = catalog.empty_trash().left
     assert left == [], left
     assert {path.partition(".")[0] for path in contents(store)} == {KEPT.key.path, "raw/001"}
-    assert not list(store.list(trash.FOLDER)) and len(catalog.gc()) == 0
+    assert not list(store.list(trash_files.FOLDER)) and len(catalog.gc()) == 0
     assert KEPT.bind(store).load().payload == 1
 
 
@@ -282,13 +282,13 @@ def test_a_claim_goes_from_the_layer_that_stood_in_for_the_primary(tmp_path: Pat
 
 def test_what_is_gone_when_it_is_to_be_moved_is_passed_over(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    trash._move(store, {"gone/file": f"{trash.FOLDER}/stamp/files/gone/file"})
-    assert list(store.list(trash.FOLDER)) == []
+    trash_files._move(store, {"gone/file": f"{trash_files.FOLDER}/stamp/files/gone/file"})
+    assert list(store.list(trash_files.FOLDER)) == []
 
 
 def test_generating_and_cleaning_up_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is asked for is there, whole, whoever is faster."""
-    monkeypatch.setattr(collecting, "BEFORE", -1e12)  # only what is being generated itself stays
+    monkeypatch.setattr(collecting, "SAFETY_MARGIN", -1e12)  # only what is being generated itself stays
     stop = threading.Event()
     wrong: list[BaseException] = []
     taken: list[int] = []
@@ -330,13 +330,13 @@ def test_generating_and_cleaning_up_at_the_same_time(tmp_path: Path, monkeypatch
     assert catalog.verify().ok
     catalog.gc(keep=[]).apply()
     catalog.empty_trash()
-    assert not list(store.list()) and not list(store.list(trash.FOLDER))
+    assert not list(store.list()) and not list(store.list(trash_files.FOLDER))
 
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])
 def test_what_may_still_be_named_is_left_for_an_hour(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy from another store has no claim, and puts the record last."""
-    monkeypatch.setattr(trash, "SETTLED", 3600.0)
+    monkeypatch.setattr(trash_files, "SETTLED", 3600.0)
     store: Store = LocalStore(tmp_path) if kind == "folder" else MemoryStore()
     path = f"number/{'b' * 32}.01234567.json"
     store.put(path, b"on its way")
@@ -348,7 +348,7 @@ def test_what_may_still_be_named_is_left_for_an_hour(tmp_path: Path, kind: str, 
         os.utime(tmp_path / path, (0, 0))
         assert [item.paths for item in catalog.gc()] == [(path,)]
     else:
-        monkeypatch.setattr(trash, "SETTLED", -1.0)
+        monkeypatch.setattr(trash_files, "SETTLED", -1.0)
         catalog.empty_trash()
         assert not list(store.list())
 

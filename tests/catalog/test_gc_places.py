@@ -8,7 +8,7 @@ import pytest
 from store_kinds import each_store
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
-from persistable.catalog.cleanup import trash
+from persistable.catalog.cleanup import trash_files
 from persistable.errors import PayloadNotFound
 from persistable.fileio import JsonFileIO
 from persistable.stores import LayeredStore, Store
@@ -78,7 +78,7 @@ def test_payloads_at_readable_paths_go_and_come_back_and_inputs_stay(store: Stor
         if not path.removeprefix(PLACED + "/").startswith(("computed/doubled-1", "computed/doubled-3", "results/1", "results/3"))
     }
     assert contents(store).keys() == kept
-    assert not list(store.list(trash.FOLDER)) and len(catalog.gc()) == 0
+    assert not list(store.list(trash_files.FOLDER)) and len(catalog.gc()) == 0
     assert Files(store)["1"].result == 3  # and is made anew when it is asked for
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from store_kinds import opened
 
 from persistable import Catalog, Persistable, open_store, run, step
-from persistable.catalog.index import parts
+from persistable.catalog.index import change_detection
 from persistable.catalog.index.index import Index
 from persistable.errors import InvalidQuery
 from persistable.records.listing import entries
@@ -134,20 +134,20 @@ def test_settled_folders_are_believed_and_changed_ones_listed(
 ) -> None:
     """As after two seconds: the stamps of folders count."""
     if by_inode:
-        monkeypatch.setattr(parts, "LARGE", 2)
-    monkeypatch.setattr(parts, "SETTLED", -1.0)
+        monkeypatch.setattr(change_detection, "LARGE", 2)
+    monkeypatch.setattr(change_detection, "SETTLED", -1.0)
     run(*[number.step(n) for n in range(4)], store=tmp_path)
     catalog = Catalog(tmp_path, index=index)
     assert len(catalog) == 4
     listed: list[tuple[str, bool]] = []
-    listing = parts._Folders._listing
+    listing = change_detection._Folders._listing
 
-    def noted(part: Any, folder: str, stamp: str | None) -> parts.Listing:
+    def noted(part: Any, folder: str, stamp: str | None) -> change_detection.FolderState:
         found = listing(part, folder, stamp)
         listed.append((folder, found.by_inode))
         return found
 
-    monkeypatch.setattr(parts._Folders, "_listing", noted)
+    monkeypatch.setattr(change_detection._Folders, "_listing", noted)
     assert len(catalog) == 4 and not listed
     run(number.step(9), store=tmp_path)
     assert len(catalog) == 5 and listed == [("number", by_inode)]
@@ -161,7 +161,7 @@ def test_settled_folders_are_believed_and_changed_ones_listed(
 
 def test_of_a_sqlite_file_only_packs_that_have_changed_are_read(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after two seconds; members come in packs, are replaced, which takes them out, and go, which dissolves packs."""
-    monkeypatch.setattr(parts, "SETTLED", -1.0)
+    monkeypatch.setattr(change_detection, "SETTLED", -1.0)
     read: list[int] = []
     contents = sqlite_packs.contents
     monkeypatch.setattr(sqlite_packs, "contents", lambda db, pack: read.append(pack) or contents(db, pack))
@@ -260,7 +260,7 @@ def test_a_rebuild_takes_no_lock_that_a_fork_holds_while_it_waits_for_the_rebuil
     whole = Index("file:///there", index)
 
     def anew() -> None:
-        with whole.anew():
+        with whole.replacement():
             pass
 
     with sqlite_connection._registering:  # as while the process forks

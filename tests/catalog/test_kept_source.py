@@ -15,7 +15,7 @@ from persistable.catalog.reproduce.reproduce import reproduce
 from persistable.catalog.reproduce.script import code_of
 from persistable.errors import NotRebuildable
 from persistable.nodes.status import Status
-from persistable.records import access
+from persistable.records import record_access
 from persistable.records.key import Key
 from persistable.records.record import Record
 from persistable.stores import new_signing_key
@@ -103,13 +103,13 @@ def made(tmp_path: Path, script: str = SCRIPT, executor: str = "inline", act: st
     assert done.returncode == 0, done.stderr
     file.unlink()
     store = open_store(tmp_path / "data")
-    record = access.find_record(store, Key.parse(done.stdout.split()[-1]))
+    record = record_access.find_record(store, Key.parse(done.stdout.split()[-1]))
     assert record is not None
     return store, record
 
 
 def back(store: Store, record: Record, **options: Any) -> Any:
-    return node_of(record, store, lambda key: access.find_record(store, key), **options)
+    return node_of(record, store, lambda key: record_access.find_record(store, key), **options)
 
 
 def test_it_comes_back_without_the_script_where_it_is_trusted(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_the_source_goes_with_the_work_to_other_processes(tmp_path: Path) -> Non
 
 def test_as_text_it_needs_nothing_else(tmp_path: Path) -> None:
     store, record = made(tmp_path)
-    text = code_of(record, store, lambda key: access.find_record(store, key), trusted=True)
+    text = code_of(record, store, lambda key: record_access.find_record(store, key), trusted=True)
     assert "defined in a notebook or script" not in text
     file = tmp_path / "again.py"
     file.write_text(text + "print(node.key)\n")
@@ -192,7 +192,7 @@ def test_what_cannot_be_kept_is_said_and_kept_out(tmp_path: Path) -> None:
     (folder / "train.py").write_text(script)
     command = [sys.executable, str(folder / "train.py"), str(tmp_path / "data"), "inline", "act"]
     done = subprocess.run(command, capture_output=True, text=True)
-    record = access.find_record(open_store(tmp_path / "data"), Key.parse(done.stdout.split()[-1]))
+    record = record_access.find_record(open_store(tmp_path / "data"), Key.parse(done.stdout.split()[-1]))
     assert record is not None
     assert record.source["SCALE"] == "SCALE = 3.5"  # which is what it was in the end
     broken = SCRIPT.replace("NAMES = {", "import io\nNAMES = io.StringIO() or {").replace('+ NAMES["a"][0]', "+ len(str(NAMES))")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from persistable import Catalog, Persistable, PersistableParams, run, step
-from persistable.catalog.index import parts
+from persistable.catalog.index import change_detection
 from persistable.errors import PayloadNotFound
 from persistable.params.trees import absent
 
@@ -87,7 +87,7 @@ def test_nothing_of_the_name_is_stored(tmp_path: Path) -> None:
 def test_among_more_than_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The index knows all of them, and is used once it is there and current."""
     monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(parts, "SETTLED", -1.0)
+    monkeypatch.setattr(change_detection, "SETTLED", -1.0)
     monkeypatch.setattr("persistable.nodes.nearest.SEARCHED", 20)
     monkeypatch.setattr("persistable.nodes.explain.SEARCHED", 20)
     monkeypatch.setattr("persistable.catalog.nearest.COMPARED", 30)

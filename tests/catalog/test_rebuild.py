@@ -25,7 +25,7 @@ from persistable.fileio import CsvFileIO, PickleFileIO
 from persistable.nodes.own_code import code_of_node
 from persistable.nodes.provenance import facts_of
 from persistable.params.encoding import encode
-from persistable.records import access
+from persistable.records import record_access
 from persistable.records.key import Key
 from persistable.records.listing import entries
 from persistable.records.record import Record
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 
 def back(record: Record | None, store: Store, **options: Any) -> Persistable[Any, Any]:
     assert record is not None
-    return node_of(record, store, lambda key: access.find_record(store, key), **options)
+    return node_of(record, store, lambda key: record_access.find_record(store, key), **options)
 
 
 def every_kind(store: Store) -> Iterator[Persistable[Any, Any]]:
@@ -184,7 +184,7 @@ def test_what_no_record_tells_is_named(store: Store) -> None:
         node.generate()
     record = node.record
     for entry in list(entries(store)):
-        access.delete(store, entry.place) if entry.key != node.key else None
+        record_access.delete(store, entry.place) if entry.key != node.key else None
     with pytest.raises(NotRebuildable, match=r"is gone.*persistable cp") as caught:
         back(record, store)
     assert caught.value.reason == "upstream"
@@ -243,7 +243,7 @@ def test_in_a_fresh_process(store: Store) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from persistable import Key, open_store\nfrom persistable.catalog.reproduce.rebuild import node_of\n"
-        "from persistable.records.access import find_record\n"
+        "from persistable.records.record_access import find_record\n"
         "store = open_store(sys.argv[2])\nkey = Key.parse(sys.argv[3])\n"
         "print(node_of(find_record(store, key), store, lambda key: find_record(store, key)).load().payload)\n"
     )
@@ -369,12 +369,12 @@ def test_scripts_are_not_imported(store: Store, tmp_path: Path, monkeypatch: pyt
     said = subprocess.run([sys.executable, str(script), str(store.url)], capture_output=True, text=True, check=True)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(NotRebuildable, match=r"defined in a script, doubling\.py, and scripts are not imported") as caught:
-        back(access.find_record(store, Key.parse(said.stdout.strip())), store)
+        back(record_access.find_record(store, Key.parse(said.stdout.strip())), store)
     assert caught.value.reason == "script"
     assert "doubling" not in sys.modules
     said = subprocess.run([sys.executable, "-c", SCRIPT, str(store.url)], capture_output=True, text=True, check=True)
     with pytest.raises(NotRebuildable, match="in a notebook or at a prompt"):
-        back(access.find_record(store, Key.parse(said.stdout.strip())), store)
+        back(record_access.find_record(store, Key.parse(said.stdout.strip())), store)
 
 
 def test_what_is_defined_in_a_function_is_refused(store: Store) -> None:

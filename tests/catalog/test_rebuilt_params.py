@@ -49,7 +49,7 @@ from persistable import register_params
 from persistable.catalog.reproduce.rebuild import node_of
 from persistable.errors import NotRebuildable
 from persistable.params.encoding import encode
-from persistable.records import access
+from persistable.records import record_access
 from persistable.stores import MemoryStore
 
 _DAYS = pd.date_range("2000", periods=2, freq="D")
@@ -107,7 +107,7 @@ KINDS: dict[str, list[Any]] = {
 
 def _back(node: Any) -> Any:
     store = node.store
-    return node_of(node.generate().record, store, lambda key: access.find_record(store, key))
+    return node_of(node.generate().record, store, lambda key: record_access.find_record(store, key))
 
 
 @pytest.mark.parametrize("kind", KINDS)

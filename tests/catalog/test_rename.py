@@ -24,7 +24,7 @@ from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
 from persistable.records import claims
 from persistable.stores import LayeredStore, Store
 from persistable.stores.base import HIDDEN
-from persistable.stores.keys import new_signing_key
+from persistable.stores.signing_keys import new_signing_key
 
 
 class Kind(Enum):
@@ -251,7 +251,7 @@ def test_made_anew_or_generated_meanwhile(data: str) -> None:
     run([total.step(old) for old in olds], store=data)
     planned = Catalog(data).rename(params={"n_rows": "size"})
     olds[0].delete()
-    claim = claims.take_over(open_store(data), olds[1].key.path, claims.here())
+    claim = claims.take_over(open_store(data), olds[1].key.path, claims.current_frame())
     assert claim is not None
     done = planned.apply()
     claim.release()

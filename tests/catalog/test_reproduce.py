@@ -19,7 +19,7 @@ from persistable.catalog.reproduce.rebuild import node_of
 from persistable.catalog.reproduce.reproduce import Reproduction, impossible, other_versions, reproduce
 from persistable.errors import NotRebuildable
 from persistable.fileio import NumpyFileIO, PickleFileIO
-from persistable.records import access
+from persistable.records import record_access
 from persistable.stores import LocalStore, MemoryStore
 from persistable.stores.base import Store
 
@@ -47,7 +47,7 @@ def again(node: Any, *, executor: str = "inline", **options: Any) -> Reproductio
     """From its record alone, with a store that stays as it was and a clean temporary folder; here, for a process takes a second."""
     before = content(node.store) if isinstance(node.store, LocalStore) else None
     store = node.store
-    found = reproduce(node_of(node.record, store, lambda key: access.find_record(store, key)), executor=executor, **options)
+    found = reproduce(node_of(node.record, store, lambda key: record_access.find_record(store, key)), executor=executor, **options)
     if before is not None:
         assert content(node.store) == before
     assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("persistable-again-")]

@@ -30,7 +30,7 @@ from persistable import Persistable, Source, open_store
 from persistable.catalog.reproduce.script import code_of
 from persistable.errors import NotRebuildable
 from persistable.fileio import CsvFileIO
-from persistable.records import access
+from persistable.records import record_access
 from persistable.records.record import Record
 from persistable.stores import MemoryStore
 from persistable.stores.base import Store
@@ -56,7 +56,7 @@ Point = collections.namedtuple("Point", "x y")
 
 def text_of(record: Record | None, store: Store) -> str:
     assert record is not None
-    return code_of(record, store, lambda key: access.find_record(store, key))
+    return code_of(record, store, lambda key: record_access.find_record(store, key))
 
 
 def executed(text: str) -> Persistable[Any, Any]:

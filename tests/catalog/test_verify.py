@@ -101,9 +101,9 @@ def test_a_damaged_record_is_corrupt(tmp_path: Path) -> None:
 
 
 def test_orphans_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from persistable.catalog.cleanup import trash
+    from persistable.catalog.cleanup import trash_files
 
-    monkeypatch.setattr(trash, "SETTLED", -1.0)
+    monkeypatch.setattr(trash_files, "SETTLED", -1.0)
     catalog = filled(open_store(tmp_path))
     paths = [f"number/{'a' * 32}.01234567.json", f"{ALL[0].key.path}.01234567.json"]
     for path in paths:
@@ -130,7 +130,7 @@ def test_memory_is_flat_for_large_files(tmp_path: Path) -> None:
     script = """
 import resource, sys
 from persistable import Catalog, step
-from persistable.records.files import InFile
+from persistable.records.files import ExistingFile
 import numpy as np
 @step(name="huge")
 def huge(n: int) -> bytes: return bytes(n)

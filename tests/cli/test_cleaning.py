@@ -25,15 +25,15 @@ def test_gc_is_dry_until_it_is_told_and_restore_brings_all_back(project: Shell) 
     before = stored(project)
     shown = project("gc", "--keep", "report")
     lines = [line.split() for line in shown.out.splitlines()]
-    assert lines[0] == ["NAME", "THINGS", "SIZE"] and lines[1][:2] == ["square", "5"]
+    assert lines[0] == ["NAME", "ITEMS", "SIZE"] and lines[1][:2] == ["square", "5"]
     assert "not needed by kept payloads" in shown.out and "would go to the trash" in lines_of(shown.out)[-1]
     assert "--apply" in shown.err and stored(project) == before
     told = project("gc", "--keep", "report", "--json").json
-    assert len(told["would_remove"]) == 5 == told["names"]["square"]["number"] and told["removed"] == [] and not told["freed_later"]
+    assert len(told["would_remove"]) == 5 == told["names"]["square"]["number"] and told["removed"] == [] and not told["stays_in_place"]
     assert told["size"] == sum(row["size"] for row in told["would_remove"])
     done = project("gc", "--keep", "report", "--apply", "--json").json
     assert {row["key"] for row in done["removed"]} == before - stored(project) == {row["key"] for row in told["would_remove"]}
-    assert project("gc", "--keep", "report").out == "0 things (0 B) would go to the trash\n"
+    assert project("gc", "--keep", "report").out == "0 items (0 B) would go to the trash\n"
     listed = project("restore", "--list", "--json").json
     assert {row["key"] for row in listed} == {row["key"] for row in done["removed"]} and {row["stamp"] for row in listed} == set(
         done["stamps"]

@@ -146,8 +146,8 @@ def test_listing_imports_nothing_heavy(shell: Shell) -> None:
     heavy += (
         "persistable.nodes.node",
         "persistable.graph",
-        "persistable.records.access",
-        "persistable.params.declared",
+        "persistable.records.record_access",
+        "persistable.params.coercion",
         "persistable.cli.show",
     )
     assert [name for name in heavy if f"'{name}'" in loaded] == []

@@ -14,7 +14,7 @@ from tests.cli.conftest import Shell
 from tests.cli.test_running import in_terminal
 
 from persistable import Catalog, open_store, run, step
-from persistable.catalog.cleanup.reach import stored_downstream, stored_upstream
+from persistable.catalog.cleanup.reachability import stored_downstream, stored_upstream
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.nodes.binding import bound_to
 from persistable.records import claims

@@ -59,7 +59,7 @@ def test_params_are_set_and_wrong_ones_are_refused(project: Shell) -> None:
     rows = {row["name"]: row for row in project("ls", "--json").json}
     assert rows["points"]["params"] == {"n": 3} and rows["total"]["params"]["scale"] == -2.0
     assert "points.n" in project("run", "total", "--set", "points.n=many", expect=2).err
-    assert "--set points.m: m means nothing" in project("run", "total", "--set", "points.m=3", expect=2).err
+    assert "--set points.m: m is unknown" in project("run", "total", "--set", "points.m=3", expect=2).err
     assert "did you mean total?" in project("run", "totl", expect=2).err
 
 

@@ -17,7 +17,7 @@ from tests.collected.flows import length, letters, made
 from persistable import Item, Resources, RunResult, Status, committed, events, open_store, plan, run, step
 from persistable.errors import NotEnforceable, PayloadNotFound, RunFailed, TimedOut, UpstreamFailed, WorkerDied
 from persistable.nodes.binding import bound_to
-from persistable.records import partial
+from persistable.records import items_in_progress
 from persistable.runs.progress import Bar
 
 BOUND = 60.0
@@ -323,7 +323,7 @@ def test_an_item_that_a_kill_has_left_without_its_number_holds_nobody_up(kind: s
     ENOUGH.clear()
     with pytest.raises(ValueError, match="as if killed"):
         node.generate()
-    begun = partial.find_partial(store, node.place)
+    begun = items_in_progress.find_partial(store, node.place)
     assert begun is not None and store.delete(begun.path_of(2))
     GOING_ON.set()
     thread = threading.Thread(target=bound_to(node, store).generate)

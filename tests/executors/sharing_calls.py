@@ -34,7 +34,7 @@ def check_that_short_nodes_share_calls(executor: RemoteExecutor, store: str | Pa
     monkeypatch.setattr(RemoteExecutor, "submit_as", submit_as)
     heard: list[events.Event] = []
     nodes = [short.step(n) for n in range(NUMBER + 1)]
-    executor.worth = 30.0  # whatever else the machine does
+    executor.min_call_seconds = 30.0  # whatever else the machine does
     with executor:
         result = run(nodes[:-1], store=store, executor=executor, errors="return", hooks=[heard.append])
         assert len(calls) == len(set(calls)) <= NUMBER / 2, calls

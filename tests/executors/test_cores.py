@@ -8,8 +8,8 @@ import pytest
 
 from persistable import Resources, run, step
 from persistable.executors import ProcessExecutor
-from persistable.executors.cores import VARIABLES
 from persistable.executors.machine import cpus
+from persistable.executors.thread_limits import VARIABLES
 
 
 def variables() -> dict[str, str | None]:

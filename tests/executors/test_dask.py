@@ -96,7 +96,7 @@ def listening() -> dict[int, set[str]]:
 def test_a_cluster_is_made_at_first_use_and_listens_on_the_loopback_only() -> None:
     before = listening()
     executor = DaskExecutor(n_workers=1)
-    assert executor.isolates and not executor.stops and executor.workers == 1
+    assert executor.isolates and not executor.can_stop and executor.workers == 1
     assert set(listening()) == set(before)
     with executor:
         pid = executor.submit(os.getpid).result(PATIENCE)
@@ -230,7 +230,7 @@ def test_declared_resources_are_respected(cluster: Any, tmp_path: Path) -> None:
     with DaskExecutor(cluster.scheduler_address) as executor:
         gate = tmp_path / "gate"
         begun = [tmp_path / f"begun{number}" for number in range(4)]
-        pending = [executor.submit_for(Resources(licence=1), tasks.say_and_wait, str(file), str(gate)) for file in begun]
+        pending = [executor.submit_for(Resources(licence=1), tasks.signal_and_wait, str(file), str(gate)) for file in begun]
         deadline = time.monotonic() + PATIENCE
         while sum(file.exists() for file in begun) < 2:
             assert time.monotonic() < deadline

@@ -49,8 +49,8 @@ executor = FuturesExecutor(ThreadPoolExecutor(2))
 def test_what_inner_promises_is_what_it_promises() -> None:
     with futures.ThreadPoolExecutor(5) as threads, futures.ProcessPoolExecutor(3, mp_context=SPAWN) as processes:
         here, there = FuturesExecutor(threads), FuturesExecutor(processes)
-        assert (here.shares_memory, here.workers, here.stops, here.isolates) == (True, 5, False, False)
-        assert (there.shares_memory, there.workers, there.stops, there.isolates) == (False, 3, False, False)
+        assert (here.shares_memory, here.workers, here.can_stop, here.isolates) == (True, 5, False, False)
+        assert (there.shares_memory, there.workers, there.can_stop, there.isolates) == (False, 3, False, False)
         assert FuturesExecutor(OneByOne()).workers >= 1
 
 

@@ -266,7 +266,7 @@ def test_what_was_sent_ahead_can_be_cancelled(executor: ProcessExecutor, tmp_pat
     list(executor.map(tasks.double, range(200), timeout=PATIENCE))  # so short that tasks are now sent ahead
     gate, folder = tmp_path / "gate", tmp_path / "traces"
     folder.mkdir()
-    blocking = [executor.submit(tasks.say_and_wait, str(tmp_path / f"begun{number}"), str(gate)) for number in range(2)]
+    blocking = [executor.submit(tasks.signal_and_wait, str(tmp_path / f"begun{number}"), str(gate)) for number in range(2)]
     for number in range(2):
         tasks.wait_for(tmp_path / f"begun{number}", PATIENCE)
     pending = [executor.submit(tasks.leave_trace, str(folder), number) for number in range(30)]
@@ -280,7 +280,7 @@ def test_a_stopped_task_cleans_up_first(executor: ProcessExecutor, tmp_path: Pat
     def hold_a_folder(begun: str) -> None:
         with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
             Path(folder, "big").touch()
-            tasks.say_and_wait(begun, "/nowhere")
+            tasks.signal_and_wait(begun, "/nowhere")
 
     with ProcessExecutor(1, grace=PATIENCE) as executor:
         future = executor.submit(hold_a_folder, str(tmp_path / "begun"))
@@ -313,7 +313,7 @@ time.sleep(100)
 
 
 def test_two_threads_stop_one_task(executor: ProcessExecutor, tmp_path: Path) -> None:
-    future = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
+    future = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
     tasks.wait_for(tmp_path / "begun", PATIENCE)
     with futures.ThreadPoolExecutor(2) as threads:
         assert any(threads.map(executor.stop, [future, future], timeout=PATIENCE))
@@ -322,7 +322,7 @@ def test_two_threads_stop_one_task(executor: ProcessExecutor, tmp_path: Path) ->
 
 
 def test_callbacks_may_stop_and_shut_down(executor: ProcessExecutor, tmp_path: Path) -> None:
-    long = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
+    long = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
     tasks.wait_for(tmp_path / "begun", PATIENCE)
     stopped: futures.Future[bool] = futures.Future()
 
@@ -355,7 +355,7 @@ def test_no_descriptors_or_processes_are_left(tmp_path: Path) -> None:
     with ProcessExecutor(2) as executor:
         for number in range(4):
             pids.add(executor.submit(tasks.process_id).result(PATIENCE))
-            future = executor.submit(tasks.say_and_wait, str(tmp_path / f"begun{number}"), str(tmp_path / "gate"))
+            future = executor.submit(tasks.signal_and_wait, str(tmp_path / f"begun{number}"), str(tmp_path / "gate"))
             tasks.wait_for(tmp_path / f"begun{number}", PATIENCE)
             assert executor.stop(future)
             assert isinstance(executor.submit(os._exit, 1).exception(PATIENCE), WorkerDied)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from persistable import open_store, run, step, untracked
 from persistable.errors import PayloadNotFound, UnknownParam
-from persistable.families.scale import Scale, ink
+from persistable.families.colour_scale import Scale, ink
 from persistable.stores import Store
 
 

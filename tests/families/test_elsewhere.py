@@ -11,7 +11,7 @@ import pytest
 
 from persistable import Status, open_store, run, step
 from persistable.executors import Executor
-from persistable.families import direct
+from persistable.families import nodeless
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
 
@@ -34,8 +34,10 @@ def halved(n: int) -> float:
 
 def test_members_are_sent_many_to_a_task(cluster: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    request = direct.DirectGenerator.request
-    monkeypatch.setattr(direct.DirectGenerator, "request", lambda self, keys, *given: sent.append(len(keys)) or request(self, keys, *given))
+    request = nodeless.DirectGenerator.request
+    monkeypatch.setattr(
+        nodeless.DirectGenerator, "request", lambda self, keys, *given: sent.append(len(keys)) or request(self, keys, *given)
+    )
     with open_store(f"sqlite:///{tmp_path}/data.db"):
         family = halved.over(n=range(1500))
         result = run(family, executor=cluster, errors="return")

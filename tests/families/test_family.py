@@ -231,7 +231,7 @@ def test_among_refuses_what_are_no_rows(rows: Any) -> None:
 def test_rows_must_be_alike() -> None:
     with pytest.raises(ValueError, match="row 1 has seed where the first has n"):
         Points.among([{"n": 1}, {"seed": 1}])
-    with pytest.raises(ValueError, match="2 of n, 1 of seed"):
+    with pytest.raises(ValueError, match="n has 2, seed has 1"):
         Points.among({"n": [1, 2], "seed": [1]})
 
 

@@ -17,7 +17,7 @@ from persistable.fileio import NumpyFileIO
 from persistable.fileio.journal import Journal
 from persistable.records import claim_watch, listing, owners
 from persistable.records.failure import Failure
-from persistable.records.partial import Unsealed, base_of
+from persistable.records.items_in_progress import Unsealed, base_of
 from persistable.stores import LocalStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -19,7 +19,7 @@ import pytest
 from persistable import Persistable
 from persistable.errors import PayloadNotRepresentable
 from persistable.fileio import JsonFileIO, NumpyFileIO, ParquetFileIO, PickleFileIO, ZarrFileIO
-from persistable.fileio.lazy import check_content
+from persistable.fileio.lazy_check import check_content
 
 FRAME = pd.DataFrame({"a": [1, 2]})
 ITERATORS: dict[str, Callable[[], Any]] = {

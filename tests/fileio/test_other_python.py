@@ -176,7 +176,7 @@ def test_the_class_of_todays_script_needs_no_code_of_another_python(tmp_path: Pa
 
 
 def test_what_is_stored_by_value_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_scripts, "_said", set())
+    monkeypatch.setattr(pickle_scripts, "_logged", set())
     with caplog.at_level(logging.INFO, "persistable"):
         for _ in range(2):
             PickleFileIO().dumps([counting(), local_class()])

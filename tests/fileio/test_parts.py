@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from persistable.errors import MalformedFile, PayloadNotRepresentable
 from persistable.fileio import BundleFileIO, CompressedFileIO, CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, ZarrFileIO
-from persistable.fileio.folders import checked_name
+from persistable.fileio.parts import checked_name
 from persistable.testing.fileio import FileIOContract, exactly_equal
 
 _names = st.text("abcXYZ .-_äß", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))

@@ -11,7 +11,7 @@ from persistable import Project, Source
 from persistable.errors import ConfigError, ParamsError
 from persistable.nodes.command import Command
 from persistable.nodes.transfer import HttpGet, Upload
-from persistable.params.credentials import named
+from persistable.params.credentials import is_named_credential
 from persistable.params.secret import Secret
 
 PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
@@ -39,7 +39,7 @@ PLAIN = words(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_variable_that_is_a_credential_by_its_name(name: str) -> None:
-    assert named(name)
+    assert is_named_credential(name)
     with pytest.raises(ParamsError, match=rf"{name}.*Secret") as refused:
         Command("true", env={name: "hunter2-plain"})
     assert "hunter2" not in str(refused.value)
@@ -49,7 +49,7 @@ def test_a_variable_that_is_a_credential_by_its_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_variable_that_only_sounds_like_one(name: str) -> None:
-    assert not named(name)
+    assert not is_named_credential(name)
     Command("true", env={name: "some-value"})
     Command("echo {{ " + name + " }}", **{name: "some value"})
 

@@ -13,7 +13,7 @@ from servers.needs import absent
 from persistable import Persistable
 from persistable.errors import MalformedFile, PayloadNotRepresentable
 from persistable.fileio import BundleFileIO, BytesFileIO, FileIO, FolderFileIO, JsonFileIO, NumpyFileIO, TextFileIO
-from persistable.records.files import SMALL, InFile
+from persistable.records.files import SMALL, ExistingFile
 
 LARGE = b"0123456789abcdef" * (SMALL // 8)
 
@@ -26,10 +26,10 @@ class Found(Persistable[Any, None]):
     keep: Any = None
 
     def _generate_payload(self, **untracked: Any) -> Any:
-        return InFile(self.make(self.scratch))
+        return ExistingFile(self.make(self.scratch))
 
     def _validate_payload(self, payload: Any) -> None:
-        assert not isinstance(payload, InFile)
+        assert not isinstance(payload, ExistingFile)
         if self.keep is not None:
             self.keep.append(payload)
         if payload == b"bad":

@@ -210,7 +210,7 @@ class Rich(dict, metaclass=type):
 def test_marks_are_the_same_on_every_python_and_bring_back_only_what_they_are_of(tmp_path: Path) -> None:
     code = """
 from persistable.errors import ParamsError
-from persistable.params.reduce import dereference, reference
+from persistable.params.reducers import dereference, reference
 for thing in (rich, Rich):
     text = reference(thing)
     print(text)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from persistable import Persistable, append, run, step
 from persistable.errors import NothingReturned
 from persistable.fileio import NumpyFileIO
-from persistable.nodes.returned import admits_none
+from persistable.nodes.declared_type import admits_none
 
 T = TypeVar("T")
 EITHER: Any = Union[int, str]  # noqa: UP007 - as it is often written

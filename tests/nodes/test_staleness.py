@@ -11,7 +11,7 @@ from tests.edits import edited, warned
 
 from persistable import Status, open_store, plan, run
 from persistable.errors import PayloadForeign
-from persistable.records.access import find_record
+from persistable.records.record_access import find_record
 
 FLOW = """
 from persistable import step

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from persistable import Persistable, step, untracked
 from persistable.errors import MistypedParam, PersistableError, UntrackableParam
 from persistable.params.checks import check_of
-from persistable.params.declared import converted
+from persistable.params.coercion import coerce_value
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -253,19 +253,19 @@ WRONG: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize(("kind", "value", "same"), SAME)
 def test_what_is_the_same_in_another_form_is_converted(kind: Any, value: Any, same: Any) -> None:
-    made = converted(check_of(kind, globals()), value, "x")
+    made = coerce_value(check_of(kind, globals()), value, "x")
     assert made == same and type(made) is type(same) and repr(made) == repr(same)
 
 
 @pytest.mark.parametrize(("kind", "value"), KEPT)
 def test_what_is_of_the_type_or_cannot_be_judged_is_kept(kind: Any, value: Any) -> None:
-    assert converted(check_of(kind, globals()), value, "x") is value
+    assert coerce_value(check_of(kind, globals()), value, "x") is value
 
 
 @pytest.mark.parametrize(("kind", "value"), WRONG)
 def test_what_is_not_of_the_type_is_refused(kind: Any, value: Any) -> None:
     with pytest.raises(TypeError) as caught:
-        converted(check_of(kind, globals()), value, "x")
+        coerce_value(check_of(kind, globals()), value, "x")
     assert isinstance(caught.value, MistypedParam) and isinstance(caught.value, PersistableError)
     assert caught.value.path.startswith("x") and caught.value.wanted
 
@@ -273,7 +273,7 @@ def test_what_is_not_of_the_type_is_refused(kind: Any, value: Any) -> None:
 @given(st.integers() | st.integers(-(2**54), 2**54))
 def test_an_int_is_a_float_where_it_is_exact(number: int) -> None:
     try:
-        assert converted(check_of(float, {}), number, "x") == number
+        assert coerce_value(check_of(float, {}), number, "x") == number
     except MistypedParam:
         assert abs(number) > 2**53
 
@@ -322,11 +322,11 @@ def test_the_nearest_is_named() -> None:
 def test_generic_aliases_are_what_they_stand_for() -> None:
     names: dict[str, Any] = {}
     exec("type Swapped[A, B] = dict[B, A]\ntype Same[T] = float\ntype Deep[T] = list[Swapped[T, str]]", names)
-    assert converted(check_of(names["Swapped"][float, str], names), {"a": 1}, "x")["a"].__class__ is float
-    assert converted(check_of(names["Same"][str], names), 1, "x").__class__ is float
-    assert converted(check_of(names["Deep"][float], names), [{"a": 1}], "x")[0]["a"].__class__ is float
+    assert coerce_value(check_of(names["Swapped"][float, str], names), {"a": 1}, "x")["a"].__class__ is float
+    assert coerce_value(check_of(names["Same"][str], names), 1, "x").__class__ is float
+    assert coerce_value(check_of(names["Deep"][float], names), [{"a": 1}], "x")[0]["a"].__class__ is float
     with pytest.raises(TypeError):
-        converted(check_of(names["Swapped"][float, str], names), {"a": "b"}, "x")
+        coerce_value(check_of(names["Swapped"][float, str], names), {"a": "b"}, "x")
 
 
 def test_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

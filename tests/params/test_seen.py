@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 
 from persistable import Persistable, step
 from persistable.errors import UntrackableParam
-from persistable.params.declared import made, whole
+from persistable.params.coercion import coerce_params, typed_params
 from persistable.params.encoding import encode
 
 
@@ -64,7 +64,7 @@ def types_in(value: Any) -> Any:
 )
 def test_what_has_one_key_has_one_form(value: Any, data: Any) -> None:
     other = dressed(value, data.draw)
-    seen, seen_other = whole(Holder(value)).x, whole(Holder(other)).x
+    seen, seen_other = coerce_params(Holder(value)).x, coerce_params(Holder(other)).x
     assert encode(seen) == encode(seen_other)
     assert types_in(seen) == types_in(seen_other)
 
@@ -93,7 +93,7 @@ f, g = np.float64(2), np.float32(0.5)
 )
 def test_numpy_scalars_are_python_values_wherever_they_are(given: Any, seen: Any) -> None:
     before = repr(given)
-    found = whole(Holder(given)).x
+    found = coerce_params(Holder(given)).x
     assert repr(found) == repr(seen) != before
     assert type(found) is type(seen)
     assert encode(found) == encode(seen)
@@ -102,7 +102,7 @@ def test_numpy_scalars_are_python_values_wherever_they_are(given: Any, seen: Any
 
 def test_what_identity_has_by_dtype_stays_as_it_is() -> None:
     for value in (np.datetime64("2020-01-01"), np.timedelta64(1, "D"), np.longdouble(0.1), np.zeros(1, "i4,f4")[0]):
-        assert whole(Holder([value])).x[0] is value
+        assert coerce_params(Holder([value])).x[0] is value
 
 
 class Model(pydantic.BaseModel):
@@ -124,13 +124,13 @@ class Converted:
 
 
 def test_models_of_pydantic_and_attrs_too() -> None:
-    model = made(Model, {"anything": [f], "number": f})
+    model = typed_params(Model, {"anything": [f], "number": f})
     assert types_in([model.anything, model.number]) == types_in([[2.0], 2.0])
     assert type(model.exact) is np.float32
-    assert types_in(whole(Model(anything=(f,))).anything) == types_in((2.0,))
-    more = made(Open, {"inner": [Model(anything=f)], "more": [f], "one": g})
+    assert types_in(coerce_params(Model(anything=(f,))).anything) == types_in((2.0,))
+    more = typed_params(Open, {"inner": [Model(anything=f)], "more": [f], "one": g})
     assert types_in([more.inner[0].anything, more.more, more.one]) == types_in([2.0, [2.0], 0.5])  # type: ignore[attr-defined]
-    converted = made(Converted, {"x": 1.0, "y": f})
+    converted = typed_params(Converted, {"x": 1.0, "y": f})
     assert (type(converted.x), type(converted.y)) == (float, float)
 
 
@@ -145,10 +145,10 @@ class Typed:
 
 def test_a_declared_numpy_type_is_the_form_of_all_that_share_its_key() -> None:
     for value in (0.5, np.float32(0.5), np.float64(0.5)):
-        seen = made(Typed, {"x": value, "either": value, "maybe": value, "wide": value})
+        seen = typed_params(Typed, {"x": value, "either": value, "maybe": value, "wide": value})
         assert [type(each) for each in vars(seen).values()] == [np.float32, np.int64, float, np.float32, float]
     for value in (0.1, np.float64(0.1)):  # no float32 is 0.1
-        assert type(made(Typed, {"x": value}).x) is float
+        assert type(typed_params(Typed, {"x": value}).x) is float
 
 
 @step

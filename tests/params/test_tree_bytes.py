@@ -14,7 +14,7 @@ from hypothesis import given
 
 from persistable.errors import ParamsError
 from persistable.params.encoding import encode
-from persistable.params.tree_bytes import WAYS, canonical, object_bytes
+from persistable.params.tree_bytes import BYTES_READINGS, canonical, object_bytes
 from persistable.params.trees import item_tree, tree
 from persistable.testing import strategies
 
@@ -63,7 +63,7 @@ OTHERS: list[Any] = [
 
 @pytest.mark.parametrize("value", OTHERS, ids=lambda value: type(value).__name__)
 def test_others(value: Any) -> None:
-    assert encode(value) in [canonical(item_tree(value), way) for way in range(WAYS)]
+    assert encode(value) in [canonical(item_tree(value), way) for way in range(BYTES_READINGS)]
 
 
 def test_params_at_the_top() -> None:

@@ -65,15 +65,15 @@ def test_stores_lie_beside_the_file_unless_something_else_is_said(load: Load, tm
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stroe = 'x'", "persistable.toml: stroe means nothing; did you mean 'store'"),
+        ("stroe = 'x'", "persistable.toml: stroe is unknown; did you mean 'store'"),
         ("store = 5", "persistable.toml: store is 5; give one URL or path"),
         ("store = []", "persistable.toml: store is an empty list"),
         ("targets = 5", "persistable.toml: targets is 5; give a table"),
         ("x = ", "persistable.toml is not valid TOML: Invalid value"),
         ("[targets.a]\n", "persistable.toml: targets.a says neither `use` and `source`"),
         ("[targets.a]\nuse = 'm:C'\nsource = 'x'\n", "persistable.toml: targets.a says both"),
-        ("[targets.a]\nsource = 'x'\nparams = {}\n", "persistable.toml: targets.a.params means nothing beside `source`"),
-        ("[targets.a]\nuse = 'm:C'\nparms = {}\n", "persistable.toml: targets.a.parms means nothing; did you mean 'params'"),
+        ("[targets.a]\nsource = 'x'\nparams = {}\n", "persistable.toml: targets.a.params is not used beside `source`"),
+        ("[targets.a]\nuse = 'm:C'\nparms = {}\n", "persistable.toml: targets.a.parms is unknown; did you mean 'params'"),
         ("[targets.a]\nuse = 'm:C'\nparams = 5\n", "persistable.toml: targets.a.params is 5; give a table"),
         ("[targets.a]\nuse = 'm:C'\nupstream = { b = 5 }\n", "persistable.toml: targets.a.upstream.b is 5; give the name of a target"),
         ("[targets.alpha]\nuse = 'm:C'\nupstream = { b = 'alhpa' }\n", "targets.alpha.upstream.b names alhpa, .*did you mean 'alpha'"),
@@ -82,19 +82,19 @@ def test_stores_lie_beside_the_file_unless_something_else_is_said(load: Load, tm
         ("[targets.alpha]\nuse = 'm:C'\n[stages]\nall = ['alhpa']\n", "persistable.toml: stages.all names alhpa, .*did you mean 'alpha'"),
         ("[targets.a]\nuse = 'm:C'\n[stages]\na = ['a']\n", "persistable.toml: stages.a is named like a target"),
         ("[stages]\na = 'a'\n", "persistable.toml: stages.a is 'a'; give a list"),
-        ("executor = 'proceses'", "persistable.toml: executor: proceses means nothing; did you mean 'processes'"),
+        ("executor = 'proceses'", "persistable.toml: executor: proceses is unknown; did you mean 'processes'"),
         ("executor = { workers = 3 }", "persistable.toml: executor is .* give a kind too"),
-        ("executor = { kind = 'thread' }", "persistable.toml: executor.kind: thread means nothing; did you mean 'threads'"),
-        ("executor = { kind = 'processes', grcae = 1 }", "persistable.toml: executor.grcae means nothing; did you mean 'grace'"),
+        ("executor = { kind = 'thread' }", "persistable.toml: executor.kind: thread is unknown; did you mean 'threads'"),
+        ("executor = { kind = 'processes', grcae = 1 }", "persistable.toml: executor.grcae is unknown; did you mean 'grace'"),
         ("executor = { kind = 'threads', workers = 'some' }", "persistable.toml: executor.workers is 'some'; give a whole number"),
-        ("executor = { kind = 'dask', adress = 'x' }", "persistable.toml: executor.adress means nothing; did you mean 'address'"),
+        ("executor = { kind = 'dask', adress = 'x' }", "persistable.toml: executor.adress is unknown; did you mean 'address'"),
         ("executor = { kind = 'ray', max_pending = 'x' }", "persistable.toml: executor.max_pending is 'x'; give a whole number"),
-        ("executor = { kind = 'inline', workers = 2 }", "persistable.toml: executor.workers means nothing"),
+        ("executor = { kind = 'inline', workers = 2 }", "persistable.toml: executor.workers is unknown"),
         ("limits = { db = '2' }", "persistable.toml: limits.db is '2'; give a number"),
         ("fail_fast = 1", "persistable.toml: fail_fast is 1; give true or false"),
         ("errors = 'raises'", "persistable.toml: errors is 'raises'; give 'raise' or 'return'"),
-        ("[notify]\nslak = 'x'", "persistable.toml: notify.slak means nothing; did you mean 'slack'"),
-        ("[notify]\nwebhook = { ulr = 'x' }", "persistable.toml: notify.webhook.ulr means nothing; did you mean 'url'"),
+        ("[notify]\nslak = 'x'", "persistable.toml: notify.slak is unknown; did you mean 'slack'"),
+        ("[notify]\nwebhook = { ulr = 'x' }", "persistable.toml: notify.webhook.ulr is unknown; did you mean 'url'"),
         ("[notify]\nwebhook = { on = 'always' }", "persistable.toml: notify.webhook needs one of `url` and `secret`"),
         ("[notify]\nwebhook = { url = 'http://x', on = 'never' }", "persistable.toml: notify.webhook.on is 'never'"),
     ],
@@ -108,18 +108,18 @@ def test_what_cannot_be_meant_is_refused_when_it_is_loaded_and_the_place_is_name
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("alpha = 1", "alhpa = 1"), "persistable.toml: targets.model.params.alhpa means nothing; did you mean 'alpha'"),
+        (("alpha = 1", "alhpa = 1"), "persistable.toml: targets.model.params.alhpa is unknown; did you mean 'alpha'"),
         (("alpha = 1", "alpha = 'much'"), "persistable.toml: targets.model.params.alpha is 'much'; give a number"),
         (("params = { alpha = 1 }", ""), "persistable.toml: targets.model: Model needs alpha"),
         (("n = 4", "n = 4.5"), "targets.points.params.n is 4.5; give a whole number"),
-        (("n = 4", "optimizer = { lr = 1, setps = 3 }"), "targets.points.params.optimizer.setps means nothing; did you mean 'steps'"),
+        (("n = 4", "optimizer = { lr = 1, setps = 3 }"), "targets.points.params.optimizer.setps is unknown; did you mean 'steps'"),
         (("n = 4", "optimizer = { betas = [1] }"), r"targets.points.params.optimizer.betas is \[1\]; give a list of 2 values"),
         (("n = 4", "sizes = { a = 'x' }"), "targets.points.params.sizes.a is 'x'; give a whole number"),
         (("FLOWS:Model", "FLOWS:Modell"), r"targets.model.use is .* has no 'Modell'; did you mean 'Model'"),
         (("FLOWS:Model", "FLOWS.Model"), "targets.model.use is .*; give module:name"),
         (("FLOWS:Model", "tests.project.flow:Model"), "there is no module tests.project.flow"),
         (("FLOWS:Model", "FLOWS:number"), "targets.model.use is .*, a int: give a node class"),
-        (('points = "points"', 'pionts = "points"'), "targets.model.upstream.pionts means nothing; did you mean 'points'"),
+        (('points = "points"', 'pionts = "points"'), "targets.model.upstream.pionts is unknown; did you mean 'points'"),
         (('upstream = { points = "points" }\n[targets.sweep]', "[targets.sweep]"), "still needs points"),
         (("params = { alpha = 1 }", "params = { alpha = 1, points = 3 }"), "params.points is no param but an upstream node"),
         (("params = { alpha = 1 }", "params = { alpha = 1 }\nover = { alpha = [1] }"), "targets.model.over.alpha is given elsewhere too"),
@@ -183,7 +183,7 @@ def test_executors_by_name_and_by_table(load: Load) -> None:
     assert seen == [(1,), (3,), (2,)]
     with pytest.raises(ConfigError, match="max_workers is 0"):
         load('executor = { kind = "processes", workers = 0 }\n' + BASIC).run()
-    with pytest.raises(ConfigError, match=r"^executor: proceses means nothing; did you mean 'processes'"):
+    with pytest.raises(ConfigError, match=r"^executor: proceses is unknown; did you mean 'processes'"):
         project.run(executor="proceses")
 
 

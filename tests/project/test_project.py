@@ -152,7 +152,7 @@ def test_a_hit_asks_nobody_to_make_anything_even_if_upstream_is_gone(load: Load,
 
 def test_all_that_is_wrong_is_found_by_check_before_anything_is_made(load: Load, made: Made) -> None:
     load(BASIC).check()
-    with pytest.raises(ConfigError, match=r"targets.sweep.over.facto means nothing; did you mean 'factor'"):
+    with pytest.raises(ConfigError, match=r"targets.sweep.over.facto is unknown; did you mean 'factor'"):
         load(BASIC.replace("factor", "facto")).check()
     assert made() == {}
 
@@ -250,7 +250,7 @@ def test_what_stands_ready_in_a_module_is_a_target(load: Load, use: str) -> None
     assert family._node_store is None
     project.run()
     assert list(project.status()["it"]) == [Status.DONE]
-    with pytest.raises(ConfigError, match=r"targets.it.params means nothing: .* is ready made"):
+    with pytest.raises(ConfigError, match=r"targets.it.params are not used: .* is ready made"):
         load(f'[targets.it]\nuse = "FLOWS:{use}"\nparams = {{ n = 1 }}')["it"]
 
 
@@ -326,9 +326,9 @@ def test_retry_resources_and_format_of_a_target(load: Load) -> None:
     assert (node.retry.attempts, node.retry.delay, node.resources.cpus, node.resources.counters) == (3, 0.5, 2.0, {"db": 1.0})
     assert type(node.payload_io).__name__ == "PickleFileIO" and Points.retry is None and node.key == Points().key
     assert type(load(text.replace('{ use = "PickleFileIO", mmap = false }', '"JsonFileIO"'))["points"].payload_io).__name__ == "JsonFileIO"
-    with pytest.raises(ConfigError, match="io: JsonFielIO means nothing; did you mean 'JsonFileIO'"):
+    with pytest.raises(ConfigError, match="io: JsonFielIO is unknown; did you mean 'JsonFileIO'"):
         load(text.replace('{ use = "PickleFileIO", mmap = false }', '"JsonFielIO"'))["points"]
-    with pytest.raises(ConfigError, match=r"targets.points.retry.attemps means nothing; did you mean 'attempts'"):
+    with pytest.raises(ConfigError, match=r"targets.points.retry.attemps is unknown; did you mean 'attempts'"):
         load(text.replace("attempts", "attemps"))["points"]
     with pytest.raises(ConfigError, match=r"retry: Retry.attempts is 0"):
         load(text.replace("attempts = 3", "attempts = 0"))["points"]

@@ -114,14 +114,14 @@ def test_an_axis_is_replaced_by_a_list(load: Load) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"set": ["pionts.n=5"]}, r"--set pionts.n: pionts means nothing; did you mean 'points'"),
+        ({"set": ["pionts.n=5"]}, r"--set pionts.n: pionts is unknown; did you mean 'points'"),
         ({"set": ["points=5"]}, r"--set points names no field; write points.field"),
         ({"set": ["points.=5"]}, r"--set points. names no field"),
         ({"set": ["points.n"]}, r"--set points.n gives no value; write target.field=value"),
         ({"set": ["=5"]}, r"--set =5 names no target"),
-        ({"environ": {"PERSISTABLE_PARAMS__pionts__n": "5"}}, "PERSISTABLE_PARAMS__pionts__n: pionts means nothing; did you mean 'points'"),
+        ({"environ": {"PERSISTABLE_PARAMS__pionts__n": "5"}}, "PERSISTABLE_PARAMS__pionts__n: pionts is unknown; did you mean 'points'"),
         ({"environ": {"PERSISTABLE_PARAMS__points": "5"}}, "PERSISTABLE_PARAMS__points names no field; write"),
-        ({"set": {"pionts": {"n": 5}}}, r"set pionts.n: pionts means nothing; did you mean 'points'"),
+        ({"set": {"pionts": {"n": 5}}}, r"set pionts.n: pionts is unknown; did you mean 'points'"),
     ],
 )
 def test_settings_of_what_is_no_target_are_errors_when_it_is_loaded(load: Load, options: dict[str, Any], message: str) -> None:
@@ -132,13 +132,13 @@ def test_settings_of_what_is_no_target_are_errors_when_it_is_loaded(load: Load, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"set": ["points.nn=5"]}, r"--set points.nn: nn means nothing; did you mean 'n'"),
-        ({"set": {"points.nn": "5"}}, "set points.nn: nn means nothing"),
-        ({"environ": {"PERSISTABLE_PARAMS__points__nn": "5"}}, "PERSISTABLE_PARAMS__points__nn: nn means nothing"),
+        ({"set": ["points.nn=5"]}, r"--set points.nn: nn is unknown; did you mean 'n'"),
+        ({"set": {"points.nn": "5"}}, "set points.nn: nn is unknown"),
+        ({"environ": {"PERSISTABLE_PARAMS__points__nn": "5"}}, "PERSISTABLE_PARAMS__points__nn: nn is unknown"),
         ({"set": ["points.n=many"]}, r"--set points.n is 'many'; give a whole number"),
         ({"environ": {"PERSISTABLE_PARAMS__points__n": "many"}}, "PERSISTABLE_PARAMS__points__n is 'many'; give a whole number"),
-        ({"set": ["points.optimizer.lrr=1"]}, r"--set points.optimizer.lrr: lrr means nothing; did you mean 'lr'"),
-        ({"set": ["points.optimiser.lr=1"]}, r"--set points.optimiser.lr: optimiser means nothing; did you mean 'optimizer'"),
+        ({"set": ["points.optimizer.lrr=1"]}, r"--set points.optimizer.lrr: lrr is unknown; did you mean 'lr'"),
+        ({"set": ["points.optimiser.lr=1"]}, r"--set points.optimiser.lr: optimiser is unknown; did you mean 'optimizer'"),
         ({"set": ["points.mode=QUICK"]}, r"--set points.mode is 'QUICK'; give one of FAST, SLOW"),
         ({"set": ["model.points=5"]}, "--set model.points is no param but an upstream node"),
         ({"set": ["sweep.points=5"]}, "--set sweep.points is given as a target too, by upstream = { points = ... }; give it once"),

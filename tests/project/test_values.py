@@ -24,7 +24,7 @@ from tests.project.flows import Optimizer
 from persistable import omit_when
 from persistable.errors import ConfigError
 from persistable.project.coerce import literal, read
-from persistable.project.scalars import Text
+from persistable.project.scalars import UntypedText
 
 Colour = Enum("Colour", {"RED": 1, "BLUE": 2})
 Word = Enum("Word", {"YES": "y", "NO": "n"})
@@ -66,8 +66,8 @@ UserId = NewType("UserId", int)
 T = TypeVar("T", bound=float)
 
 
-def text(value: str) -> Text:
-    return Text(value, "--set it")
+def text(value: str) -> UntypedText:
+    return UntypedText(value, "--set it")
 
 
 # annotation, what was written as text, what it means
@@ -177,7 +177,7 @@ OPTIMIZER = Optimizer(steps=77)
 def test_text_is_read_by_the_type_of_the_field(kind: Any, written: str, value: Any) -> None:
     found = read(kind, text(written), "here")
     assert found == value and type(found) is type(value)
-    assert not isinstance(found, Text)
+    assert not isinstance(found, UntypedText)
 
 
 AS_TOML: list[tuple[Any, Any, Any]] = [
@@ -247,12 +247,12 @@ WRONG: list[tuple[Any, Any, str]] = [
     (dict[str, int], [1], "give a table"),
     (dict[str, int], {"a": "x"}, "here.a is 'x'"),
     (Optimizer, {"lr": "x"}, "here.lr is 'x'"),
-    (Optimizer, {"lrr": 1}, "here.lrr means nothing; did you mean 'lr'"),
+    (Optimizer, {"lrr": 1}, "here.lrr is unknown; did you mean 'lr'"),
     (Optimizer, 5, "here is 5; give a table of lr, betas, steps"),
     (Outer, {}, "here: Outer needs inner"),
-    (Point, {"z": 1}, "here.z means nothing"),
+    (Point, {"z": 1}, "here.z is unknown"),
     (Point, {"y": 1}, "give a value for x too"),
-    (Options, {"c": 1}, "here.c means nothing"),
+    (Options, {"c": 1}, "here.c is unknown"),
     (np.int8, "300", "which is no int8"),
     (np.float32, "x", "give a number"),
     (type, "no.such:thing", "here: no.such:thing cannot be imported"),

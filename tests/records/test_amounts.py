@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from persistable.errors import InvalidName
-from persistable.records.amounts import duration_in_words, moment_before, size_in_words
 from persistable.records.template import Template
+from persistable.records.units import duration_in_words, moment_before, size_in_words
 
 
 def test_an_age_is_in_units_that_cannot_be_taken_for_others() -> None:

@@ -15,7 +15,7 @@ import pytest
 from persistable import Record, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import JsonFileIO
-from persistable.records import partial
+from persistable.records import items_in_progress
 from persistable.records.listing import entries
 from persistable.records.record import sealed
 from persistable.stores import open_store
@@ -169,7 +169,7 @@ def test_a_note_of_items_that_names_files_of_another_removes_none(tmp_path: Path
     store = open_store(tmp_path)
     run(number.step(1), store=store)
     node, code = numbered.step(2).bind(store), SimpleNamespace(python="3.11", quick="q", parts={})
-    begun = partial.begin(store, node.key, "01234567", code)._replace(folder=folder)
+    begun = items_in_progress.begin(store, node.key, "01234567", code)._replace(folder=folder)
     store.put(f"{begun.base}/begun.json", begun.to_bytes())
     node.delete()
     assert dict(node.load_generate().payload) == {0: 0, 1: 1}

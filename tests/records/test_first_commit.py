@@ -41,7 +41,7 @@ class AtPath(Plain):
     io = JsonFileIO()
 
 
-AtPath._node_to = "out/x.json"
+AtPath._node_custom_path = "out/x.json"
 
 
 store = each_named_store("folder", "sqlite", "memory", "layers", "s3", claim_ttl=0.01)
@@ -217,7 +217,7 @@ class At(Persistable[str, None]):
         while not os.path.exists(sys.argv[3]): time.sleep(0.01)
         return f"by {os.getpid()} " * 1000
 if sys.argv[4] == "placed":
-    At._node_to = "out/x.txt"
+    At._node_custom_path = "out/x.txt"
 print(At(sys.argv[1]).generate().payload[:20])
 """
 

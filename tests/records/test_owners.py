@@ -17,7 +17,7 @@ import pytest
 from tests.records.waits import between
 
 from persistable import open_store
-from persistable.params import process
+from persistable.params import process_identity
 from persistable.records import claim_watch, claims, owners
 from persistable.stores import Store
 
@@ -191,7 +191,7 @@ def test_a_claim_from_before_the_last_start_of_the_machine_is_not_of_this_host(m
     found = []
     for value in (b"11111111", b"22222222", b"22222222"):
         monkeypatch.setattr(ctypes, "CDLL", lambda _, value=value: Sysctl({name: value}))
-        found.append(process.host())
+        found.append(process_identity.host())
     assert found[0] != found[1] == found[2]
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    assert process.host() not in found  # no sysctl: the name alone
+    assert process_identity.host() not in found  # no sysctl: the name alone

@@ -25,8 +25,8 @@ from persistable import Command, Key, Persistable, Record, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.nodes.code import checkout
 from persistable.nodes.code.checkout import checkout_of
-from persistable.records.amounts import usage_in_words
 from persistable.records.failure import Failure
+from persistable.records.units import usage_in_words
 
 KEY = Key("x", "0" * 32)
 HEAD = {"record": 1, "key": str(KEY), "token": "t", "io": {"io": "PickleFileIO"}, "class": "m:C", "code": None, "files": []}

@@ -25,7 +25,7 @@ from persistable.fileio import (
     ParquetFileIO,
     PickleFileIO,
 )
-from persistable.records.files import InFile
+from persistable.records.files import ExistingFile
 from persistable.stores import open_store
 
 
@@ -124,7 +124,7 @@ def executor_of(name: str) -> Any:
 def wrong_file(n: int, folder: str) -> Any:
     path = Path(folder) / f"{n}.parquet"
     path.write_bytes(b"no parquet at all" * n)
-    return InFile(path)
+    return ExistingFile(path)
 
 
 @step(io=FolderFileIO())
@@ -133,7 +133,7 @@ def empty_folder(folder: str) -> Any:
     (made / "inner").mkdir(parents=True)
     (made / "inner" / "a.txt").write_text("a")
     (made / "link").symlink_to("inner")
-    return InFile(made)
+    return ExistingFile(made)
 
 
 @step(io=JsonFileIO())

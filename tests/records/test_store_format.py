@@ -20,8 +20,8 @@ from persistable.records import store_format
 from persistable.records.copy import copy
 from persistable.records.failure import Failure
 from persistable.records.items import Entry, checked_line, entry_in, parsed_index
+from persistable.records.items_in_progress import Unsealed
 from persistable.records.listing import entries
-from persistable.records.partial import Unsealed
 from persistable.records.record import FORMAT, SUFFIX, Record
 from persistable.records.store_format import PATH, Format
 from persistable.stores import LayeredStore, LocalStore, MemoryStore, ObjectStore, SQLiteStore, open_store

@@ -17,7 +17,7 @@ from persistable.errors import WorkerDied
 from persistable.executors import ThreadExecutor
 from persistable.executors.resources import Retry
 from persistable.runs import batch_calls
-from persistable.runs.batch import LONGEST, Batch, Pace
+from persistable.runs.batch import LONGEST, Batch, BatchSizer
 from persistable.runs.planner import Unit
 from persistable.stores import Store
 
@@ -78,7 +78,7 @@ def test_they_are_performed_together(executor: str, store: Store, monkeypatch: p
 
 
 def test_batches_that_would_only_wait_for_the_store_are_not_begun(store: Store) -> None:
-    tiny, slow, long = Pace(), Pace(), Pace()
+    tiny, slow, long = BatchSizer(), BatchSizer(), BatchSizer()
     assert tiny.at_once(6) == 7  # nothing is known
     tiny.observe(4, 0.001, store, 0.5)
     assert tiny.at_once(6) == 2
@@ -89,7 +89,7 @@ def test_batches_that_would_only_wait_for_the_store_are_not_begun(store: Store) 
 
 
 def test_a_call_that_is_dear_takes_no_less_than_it_costs(store: Store) -> None:
-    cheap, dear = Pace(), Pace(1, work=10.0)
+    cheap, dear = BatchSizer(), BatchSizer(1, work=10.0)
     for pace in (cheap, dear):
         for _ in range(10):
             pace.observe(100, 1.0, store, 1.2)

@@ -134,7 +134,7 @@ def test_a_timeout_is_enforced_or_refused(cluster: Executor, tmp_path: Path) -> 
         time.sleep(600)
         return n
 
-    if not cluster.stops:
+    if not cluster.can_stop:
         with pytest.raises(NotEnforceable):
             run(hangs.step(1), executor=cluster)
         return

@@ -13,7 +13,7 @@ import pytest
 from persistable import Source, open_store, run, step
 from persistable.errors import RunFailed
 from persistable.executors.tracebacks import with_source
-from persistable.records import access
+from persistable.records import record_access
 from persistable.stores import Store
 
 
@@ -93,7 +93,7 @@ def test_what_is_recorded_of_a_failure_begins_in_the_users_code_too() -> None:
     for attempt in (lambda: run(node, errors="return"), lambda: node.payload):
         with suppress(ValueError):
             attempt()
-        failure = access.find_failure(node.store, load.step("clip-007").key)
+        failure = record_access.find_failure(node.store, load.step("clip-007").key)
         assert failure is not None and "no samples" in failure.traceback and "persistable_pkg" not in failure.traceback
 
 

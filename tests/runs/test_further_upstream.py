@@ -231,7 +231,7 @@ class Linked(Persistable[int, None]):
 
 def test_a_chain_sends_no_more_than_it_did(tmp_path: Path) -> None:
     """Names that are asked of the node itself are its own upstream."""
-    from persistable.nodes.indirect import asked_of, reached
+    from persistable.nodes.transitive_upstream import attributes_read, nodes_read
 
     @step
     def start() -> int:
@@ -240,6 +240,6 @@ def test_a_chain_sends_no_more_than_it_did(tmp_path: Path) -> None:
     node: Any = start.step()
     for _ in range(5):
         node = Linked(before=node)
-    assert dict(asked_of(node)) == {}
-    assert reached(node) == []
+    assert dict(attributes_read(node)) == {}
+    assert nodes_read(node) == []
     assert run(node, store=tmp_path, executor="processes")[node].payload == 5

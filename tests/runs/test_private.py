@@ -214,7 +214,7 @@ def test_its_own_error_is_what_is_told_whatever_it_did_to_the_params(executor: s
     node = Changing(params=many(0, 0))
     result = run(node, executor=executor, errors="return")
     assert str(result.failures[0].error) == "its own error" and node.status.value == "failed"
-    from persistable.records.access import find_failure
+    from persistable.records.record_access import find_failure
 
     failure = find_failure(store, node.place)
     assert failure is not None and failure.message == "its own error" and failure.params == node.params_tree

@@ -29,7 +29,7 @@ from persistable.errors import PayloadNotFound
 from persistable.fileio import BytesFileIO
 from persistable.nodes.binding import bound_to
 from persistable.stores import LayeredStore, LocalStore, Store
-from persistable.stores.layered.policy import files_of
+from persistable.stores.layered.path_kinds import files_of
 
 SMALL, LARGE = 2_000, 3_000_000
 """A payload written and copied in one call, and one that is streamed."""

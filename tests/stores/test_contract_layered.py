@@ -8,7 +8,7 @@ from servers.fixtures import Bucket
 
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, open_store
 from persistable.stores.layered.mutable import NOTES
-from persistable.testing.races import everything_below
+from persistable.testing.processes import everything_below
 from persistable.testing.stores import StoreContract
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore
-from persistable.testing.races import everything_below
+from persistable.testing.processes import everything_below
 from persistable.testing.stores import StoreContract
 
 

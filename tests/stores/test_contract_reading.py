@@ -93,7 +93,7 @@ def serving(folder: Path, handler: type[Plain] = Plain) -> Iterator[str]:
 class TestZip(ReadContract):
     method = zipfile.ZIP_STORED
 
-    def made(self, items: Mapping[str, bytes], folder: Path) -> Store:
+    def build_store(self, items: Mapping[str, bytes], folder: Path) -> Store:
         return open_store(archived(items, folder / "a.zip", self.method))
 
 
@@ -106,7 +106,7 @@ class TestZipInABucket(ReadContract):
     def _bucket(self, s3_bucket: Any) -> None:
         self.bucket = s3_bucket
 
-    def made(self, items: Mapping[str, bytes], folder: Path) -> Store:
+    def build_store(self, items: Mapping[str, bytes], folder: Path) -> Store:
         self.bucket.client.upload_file(str(archived(items, folder / "a.zip")), self.bucket.name, "folder/a.zip")
         return open_store(f"{self.bucket.url}/a.zip", **self.bucket.options)
 
@@ -123,7 +123,7 @@ class OfAServer(ReadContract):
 class TestHTTP(OfAServer):
     handler = Ranged
 
-    def made(self, items: Mapping[str, bytes], folder: Path) -> Store:
+    def build_store(self, items: Mapping[str, bytes], folder: Path) -> Store:
         published(items, folder / "site")
         return open_store(f"{self.url}/site/")
 
@@ -135,7 +135,7 @@ class TestHTTPWithoutRanges(TestHTTP):
 class TestZipBehindHTTP(OfAServer):
     handler = Ranged
 
-    def made(self, items: Mapping[str, bytes], folder: Path) -> Store:
+    def build_store(self, items: Mapping[str, bytes], folder: Path) -> Store:
         archived(items, folder / "a.zip")
         return open_store(f"{self.url}/a.zip?download=1")
 

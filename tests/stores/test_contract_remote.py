@@ -13,7 +13,7 @@ from servers.needs import need
 from servers.postgres import Schema
 
 from persistable.stores import MongoStore, ObjectStore, PostgresStore, open_store
-from persistable.testing.races import GOOD_PATHS, everything_below
+from persistable.testing.processes import GOOD_PATHS, everything_below
 from persistable.testing.stores import StoreContract
 
 pytestmark = pytest.mark.timeout(900)  # thousands of requests to servers that share a busy machine with their clients

@@ -25,8 +25,8 @@ from persistable.fileio import BundleFileIO, NumpyFileIO
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, open_store
 from persistable.stores.forwarding import ForwardingStore
 from persistable.stores.layered import outage
-from persistable.stores.layered.policy import files_of
-from persistable.testing.races import Gate, in_processes
+from persistable.stores.layered.path_kinds import files_of
+from persistable.testing.processes import Gate, in_processes
 from stores.test_local import mount
 
 made: list[tuple[str, int]] = []
@@ -574,7 +574,7 @@ def test_a_layer_that_is_down_is_reported_once_and_passed_over(
     tmp_path: Path, silent: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     team, callers = silent
-    monkeypatch.setattr(outage, "REST", 3600.0)
+    monkeypatch.setattr(outage, "SKIP_SECONDS", 3600.0)
     store = LayeredStore(tmp_path, Layer(team, readonly=True))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -588,7 +588,7 @@ def test_a_layer_that_is_down_is_reported_once_and_passed_over(
 
 
 def test_a_layer_that_was_down_is_asked_again(tmp_path: Path, down: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "REST", 0.0)
+    monkeypatch.setattr(outage, "SKIP_SECONDS", 0.0)
     store = LayeredStore(tmp_path / "home", Layer(down, readonly=True))
     with pytest.warns(LayerSkippedWarning):
         assert not store.exists("x")

@@ -285,10 +285,10 @@ def test_the_last_two_files_of_a_record_may_arrive_in_two_threads(layers: Layers
         def discard(self, path: str) -> None:
             super().discard(path)
             if path == files[0]:
-                store._records.arrived(0, files[1])
+                store._records.on_file_copied(0, files[1])
 
     seen.absent[0] = Interrupted(seen.absent[0])
     for path in files:
         layers.fast.put(path, layers.slow.get(path))
-    store._records.arrived(0, files[0])
+    store._records.on_file_copied(0, files[0])
     assert layers.fast.get(record) == layers.slow.get(record) and not store._records._arriving

@@ -15,7 +15,7 @@ from servers.needs import absent
 
 from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly
 from persistable.stores import LocalStore, SQLiteStore, Store
-from persistable.testing.races import everything_below
+from persistable.testing.processes import everything_below
 
 
 def mount(*arguments: str) -> None:

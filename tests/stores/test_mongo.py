@@ -27,7 +27,7 @@ from servers.switched import Switch, switched
 from persistable import Secret
 from persistable.errors import MissingExtra, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.stores import MongoStore, open_store
-from persistable.testing.races import Gate, started
+from persistable.testing.processes import Gate, started
 
 LARGE = bytes(range(256)) * 40_000
 

@@ -28,7 +28,7 @@ from persistable.fileio import NumpyFileIO
 from persistable.stores import OCIStore, open_store
 from persistable.stores.oci.artifacts import Artifacts
 from persistable.stores.oci.manifest import MEDIA, Entry
-from persistable.testing.races import Gate, in_processes
+from persistable.testing.processes import Gate, in_processes
 
 pytestmark = pytest.mark.timeout(300)
 _client = httpx.Client(trust_env=False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from persistable.stores.base import is_path
 from persistable.stores.oci.tags import DELETES_REFUSED, is_long, path_of, tag_of
-from persistable.testing.races import GOOD_PATHS
+from persistable.testing.processes import GOOD_PATHS
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._\-]{0,127}")  # as the specification of OCI distribution has it
 _parts = st.text(st.sampled_from("aB0._-/é%") | st.characters(codec="utf-8"), min_size=1, max_size=70)

@@ -10,7 +10,7 @@ from persistable import run, step
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store, open_store, register_store
 from persistable.stores.base import BaseStore, Bytes, Stat, extended
 from persistable.stores.overlay import BufferedStore, OverlayStore
-from persistable.testing.races import everything_below
+from persistable.testing.processes import everything_below
 from persistable.testing.stores import StoreContract
 
 

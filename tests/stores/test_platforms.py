@@ -18,7 +18,7 @@ import pytest
 
 from persistable import Persistable, Status, open_store, run, step
 from persistable.errors import FileInUseWarning, StoreReadOnly, StoreUnavailable
-from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, maps
+from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, memory_maps
 from persistable.params import mounts
 from persistable.records import claim_watch, owners
 from persistable.records.failure import Failure
@@ -65,8 +65,8 @@ class AtOther(Plain):
     pass
 
 
-At._node_to = "out/x.json"
-AtOther._node_to = "out/X.json"
+At._node_custom_path = "out/x.json"
+AtOther._node_custom_path = "out/X.json"
 
 
 @pytest.fixture(autouse=True)
@@ -412,16 +412,16 @@ def large(name: str, store: Any) -> Any:
 def mapped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The sizes of all that is mapped."""
     sizes: list[int] = []
-    real = maps.private_map
+    real = memory_maps.private_map
 
     def counted(descriptor: int, size: int, writable: bool = True) -> Any:
         sizes.append(size)
         return real(descriptor, size, writable)
 
     monkeypatch.setattr("persistable.records.files.private_map", counted)
-    maps._on_network.clear()
+    memory_maps._on_network.clear()
     yield sizes
-    maps._on_network.clear()
+    memory_maps._on_network.clear()
 
 
 @pytest.mark.parametrize("name", ["npy", "pickle", "arrow"])
@@ -429,7 +429,7 @@ def mapped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_nothing_is_mapped_on_a_network_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: list[int], name: str, kind: str
 ) -> None:
-    monkeypatch.setattr(maps, "kind_of", lambda _: kind)
+    monkeypatch.setattr(memory_maps, "kind_of", lambda _: kind)
     node = large(name, tmp_path)
     mapped.clear()
     assert len(run(node, store=tmp_path)[node].payload) == 400_000

@@ -27,7 +27,7 @@ from persistable.stores import PostgresStore, open_store
 from persistable.stores.changes import Changes
 from persistable.stores.postgres.connections import Pool
 from persistable.stores.postgres.layout import CHUNK
-from persistable.testing.races import Gate, started
+from persistable.testing.processes import Gate, started
 
 LARGE = bytes(range(256)) * 40_000
 

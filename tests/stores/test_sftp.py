@@ -21,7 +21,7 @@ from persistable.stores import Store, open_store
 from persistable.stores import object as object_store
 from persistable.stores.base import stat_many
 from persistable.stores.filesystem import Files
-from persistable.testing.races import Gate, everything_below, started
+from persistable.testing.processes import Gate, everything_below, started
 
 LARGE = bytes(range(256)) * 40_000
 

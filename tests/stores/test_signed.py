@@ -39,12 +39,12 @@ from persistable.executors import FuturesExecutor
 from persistable.fileio import FileIO, NumpyFileIO, PickleFileIO
 from persistable.nodes.status import look_up
 from persistable.records import listing
-from persistable.records.access import find_record
 from persistable.records.copy import copy as copy_payloads
+from persistable.records.record_access import find_record
 from persistable.stores import Layer, LayeredStore, SigningKey, Store, new_signing_key, open_store
 from persistable.stores.open import default_url
 from persistable.stores.signed import SignedStore, holds_private_key
-from persistable.testing.races import GOOD_PATHS, everything_below
+from persistable.testing.processes import GOOD_PATHS, everything_below
 from persistable.testing.stores import StoreContract
 
 ANN, ANN_PUBLIC = new_signing_key()

@@ -27,10 +27,10 @@ from persistable.stores import new_signing_key
 from persistable.web import export, serve
 from persistable.web.activity import Activity
 from persistable.web.app import page_at
-from persistable.web.links import Address, Served
-from persistable.web.pages import Site
-from persistable.web.reading import TooLarge
+from persistable.web.links import Address, ServerLinks
+from persistable.web.page import Site
 from persistable.web.render import FOLDER, as_html, as_json, assets
+from persistable.web.trust import TooLarge
 
 
 def every_page(page: Page) -> list[str]:
@@ -183,7 +183,7 @@ def test_numbers_that_are_hard_to_show_are_shown(tmp_path: Path) -> None:
     assert found[0]["histogram"] is None and found[0]["values"][0] == 1.0  # there are no thirty bins between two neighbours
     assert found[2]["text"].startswith("0x") and [item["text"][:2] for item in found[3]["items"]] == ["0x", "5"]
     for page in pages:
-        assert as_html(page, Served(Address.of("payload")))
+        assert as_html(page, ServerLinks(Address.of("payload")))
 
 
 def test_a_payload_says_all_that_its_record_tells(page: Page) -> None:
@@ -379,7 +379,7 @@ def parts(n: int) -> Iterator[tuple[str, list[int]]]:
 def facts_of(catalog: Catalog, path: str, **query: str) -> Any:
     """What the page at `path` says, written as HTML too."""
     made = page_at(Site(catalog, Activity()), path, query)
-    checked(as_html(made, Served(Address.of(path, **query))))
+    checked(as_html(made, ServerLinks(Address.of(path, **query))))
     return json.loads(as_json(made))
 
 
@@ -414,7 +414,7 @@ def test_a_signed_pickle_is_read_where_its_signer_is_trusted_and_else_not_at_all
     node, strange = frames.step(3), frames.step(4)
     run(node, store=open_store(tmp_path, sign=private, trust=[public]))
     run(strange, store=tmp_path)
-    monkeypatch.setattr("persistable.web.reading.is_imported", lambda _: False)
+    monkeypatch.setattr("persistable.web.trust.is_imported", lambda _: False)
     catalog = Catalog(open_store(tmp_path, trust=[public]))
     assert facts_of(catalog, f"payload/{node.key}")["preview"]["kind"] == "table"
     refused = facts_of(catalog, f"payload/{strange.key}")
@@ -553,6 +553,6 @@ def test_a_thousand_differences_are_a_small_page(tmp_path: Path) -> None:
     nodes = [count.step(list(range(first, first + 3000))) for first in (0, 1)]
     run(*nodes, store=tmp_path)
     made = page_at(Site(Catalog(tmp_path), Activity()), "diff", {"a": str(nodes[0].key), "b": str(nodes[1].key)})
-    text = as_html(made, Served(Address.of("diff")))
+    text = as_html(made, ServerLinks(Address.of("diff")))
     assert len(text) < 40_000 and "And 2800 more" in text
     assert len(json.loads(as_json(made))["params"]) == 3000

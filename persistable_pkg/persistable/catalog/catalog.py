@@ -13,8 +13,8 @@ from persistable.catalog import lookup
 from persistable.catalog.criteria import criteria
 from persistable.catalog.entries import Entries
 from persistable.catalog.entry import Entry
+from persistable.catalog.index.change_detection import parts_of
 from persistable.catalog.index.index import Index, usual_file
-from persistable.catalog.index.parts import parts_of
 from persistable.catalog.index.refresh import is_current, refresh
 from persistable.records.key import Key
 from persistable.stores.base import HIDDEN, Store, enclosing_store
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from persistable.catalog.cleanup.collection import Collection
     from persistable.catalog.cleanup.pins import Pin
     from persistable.catalog.cleanup.savings import Savings
-    from persistable.catalog.cleanup.trash import Emptied
-    from persistable.catalog.cleanup.trashed import Restored, Trash
+    from persistable.catalog.cleanup.trash import RestoreResult, Trash
+    from persistable.catalog.cleanup.trash_files import EmptyResult
     from persistable.catalog.cleanup.verify import Verification
-    from persistable.catalog.evolve.released import ImportedReleased
+    from persistable.catalog.evolve.released_import import ReleasedImportResult
     from persistable.catalog.evolve.renaming import Renaming
     from persistable.catalog.reproduce.diff import Diff
     from persistable.catalog.reproduce.reproduce import Reproduction
-    from persistable.catalog.share.bundle import Exported
-    from persistable.catalog.share.imports import Imported
+    from persistable.catalog.share.bundle import ExportResult
+    from persistable.catalog.share.bundle_import import ImportResult
     from persistable.catalog.share.view import View
     from persistable.fileio.base import FileIO
     from persistable.nodes.nearest import Nearest
@@ -65,7 +65,7 @@ class Catalog:
 
     def find(
         self,
-        what: type[Persistable[Any, Any]] | Step[..., Any] | str | None = None,
+        selection: type[Persistable[Any, Any]] | Step[..., Any] | str | None = None,
         /,
         *,
         where: str | None = None,
@@ -84,7 +84,7 @@ class Catalog:
 
         Raises InvalidQuery, UnknownParam, MistypedParam.
         """
-        asked = criteria(what, name, status, where, {**equal, **(params or {})})
+        asked = criteria(selection, name, status, where, {**equal, **(params or {})})
         found = Entries(self, asked)
         if where is not None:
             found.check()
@@ -176,7 +176,7 @@ class Catalog:
 
     def rename(
         self,
-        what: type[Persistable[Any, Any]] | Step[..., Any] | str | None = None,
+        selection: type[Persistable[Any, Any]] | Step[..., Any] | str | None = None,
         /,
         *,
         name: tuple[str, str] | None = None,
@@ -195,10 +195,14 @@ class Catalog:
 
         Raises InvalidName, ValueError, InvalidQuery, and UnknownKey for an unknown stamp.
         """
-        from persistable.catalog.evolve import rename
+        from persistable.catalog.evolve import rename_plan
         from persistable.catalog.evolve.changes import Changes
 
-        return rename.undoing(self, undo) if undo is not None else rename.plan(self, Changes(name, params, classes), what, where)
+        return (
+            rename_plan.undoing(self, undo)
+            if undo is not None
+            else rename_plan.plan(self, Changes(name, params, classes), selection, where)
+        )
 
     def adopt(
         self,
@@ -228,7 +232,7 @@ class Catalog:
         classes: Iterable[type[Persistable[Any, Any]]] | Mapping[str, type[Persistable[Any, Any]]],
         *,
         replace: bool = False,
-    ) -> ImportedReleased:
+    ) -> ReleasedImportResult:
         """Import payloads that persistable 1.1 to 1.3 wrote into a folder, under the keys that `classes` give them today.
 
         The payloads are pickles, and reading one can run code: import only folders whose writers you trust. Each is validated, and written
@@ -236,7 +240,7 @@ class Catalog:
         and files whose params do not fit. classes: as a dict where payloads have other names than their classes. replace: replace stored
         payloads. Raises FileNotFoundError where there is no such folder.
         """
-        from persistable.catalog.evolve.released import import_released
+        from persistable.catalog.evolve.released_import import import_released
 
         return import_released(self, os.fspath(folder), classes, replace)
 
@@ -264,28 +268,28 @@ class Catalog:
 
         Raises UnknownKey, ValueError, TypeError.
         """
-        from persistable.catalog.cleanup.collect import collect, rules
+        from persistable.catalog.cleanup.plan import collect, rules
 
         return collect(self, rules(self, keep, superseded, failed, older_than, name, max_size))
 
     def trash(self) -> Trash:
         """The trash: everything that cleanups removed, until it is deleted for good."""
-        from persistable.catalog.cleanup.trashed import Trash
+        from persistable.catalog.cleanup.trash import Trash
 
         return Trash(self)
 
-    def restore(self, *what: Target) -> Restored:
+    def restore(self, *items: Target) -> RestoreResult:
         """Restore payloads from the trash: all of them, or those of these keys, names or stamps of cleanups.
 
         A payload that was generated again since stays in the trash. Raises UnknownKey for one that is not in the trash.
         """
-        from persistable.catalog.cleanup.trashed import Trash
+        from persistable.catalog.cleanup.trash import Trash
 
-        return Trash(self).restore(*what)
+        return Trash(self).restore(*items)
 
-    def empty_trash(self, older_than: timedelta | date | str | float | None = None) -> Emptied:
+    def empty_trash(self, older_than: timedelta | date | str | float | None = None) -> EmptyResult:
         """Delete the content of the trash for good. older_than: only payloads removed before, see `gc`."""
-        from persistable.catalog.cleanup.trashed import Trash
+        from persistable.catalog.cleanup.trash import Trash
 
         return Trash(self).empty(older_than)
 
@@ -340,7 +344,7 @@ class Catalog:
         author: str | None = None,
         license: str | None = None,  # noqa: A002 - the word of RO-Crate
         progress: Callable[[int, int], None] | None = None,
-    ) -> Exported:
+    ) -> ExportResult:
         """Write records, everything upstream of them, and their payloads into one zip archive, or a folder to be published.
 
         to: a path, URL, UPath or store; an archive if it ends in ``.zip``, else a folder, in which an earlier export is replaced.
@@ -365,7 +369,7 @@ class Catalog:
         verify: bool = True,
         sign: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Imported:
+    ) -> ImportResult:
         """Import everything of a bundle, a published folder or another store into this one; payloads already here stay.
 
         replace: overwrite payloads here that have other bytes. verify: read everything once and compare digests before anything is written;
@@ -374,14 +378,14 @@ class Catalog:
 
         Raises MalformedBundle for a damaged or malicious source, and PayloadUntrusted; nothing is then written.
         """
-        from persistable.catalog.share.imports import import_
+        from persistable.catalog.share.bundle_import import import_
 
         return import_(self, source, replace=replace, verify=verify, sign=sign, progress=progress)
 
     def view(
         self,
         folder: str | os.PathLike[str],
-        what: type[Persistable[Any, Any]] | Step[..., Any] | str | Iterable[Entry] | None = None,
+        selection: type[Persistable[Any, Any]] | Step[..., Any] | str | Iterable[Entry] | None = None,
         /,
         *,
         by: str,
@@ -390,18 +394,18 @@ class Catalog:
     ) -> View:
         """Make a folder of links to payload files, named after params; the same call updates it and removes stale links.
 
-        what: a class, step or name, the result of `find`, or a list of entries; without it all entries. where: as for `find`. by: the path
-        of each link, with params in braces, dotted where they are nested: ``"{alpha}/{upstream.points.n}"``; also ``{name}``, ``{key}``,
-        ``{digest}``, ``{status}`` and ``{made}``, and ``{alpha:.2f}`` as in `format`. The suffix of the file is appended. Characters that a
-        file name cannot have become ``-``; part of the digest is added to equal names. Where links are impossible, hard links or copies are
-        made. dry_run: only return the result, without any change.
+        selection: a class, step or name, the result of `find`, or a list of entries; without it all entries. where: as for `find`. by: the
+        path of each link, with params in braces, dotted where they are nested: ``"{alpha}/{upstream.points.n}"``; also ``{name}``,
+        ``{key}``, ``{digest}``, ``{status}`` and ``{made}``, and ``{alpha:.2f}`` as in `format`. The suffix of the file is appended.
+        Characters that a file name cannot have become ``-``; part of the digest is added to equal names. Where links are impossible, hard
+        links or copies are made. dry_run: only return the result, without any change.
 
         Raises InvalidQuery, and StoreError for a store without files on this machine, and for a folder that holds other files.
         """
         from persistable.catalog.share.view import view
 
-        asked: Any = what
-        is_question = what is None or isinstance(what, str | type) or hasattr(what, "step")
+        asked: Any = selection
+        is_question = selection is None or isinstance(selection, str | type) or hasattr(selection, "step")
         return view(self, folder, self.find(asked, where=where) if is_question else asked, by, dry_run=dry_run)
 
     # the index
@@ -422,7 +426,7 @@ class Catalog:
 
         progress: is called with the numbers of records read and in all.
         """
-        with self.index.anew() as index:
+        with self.index.replacement() as index:
             refresh(index, self.store, progress)
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class Criteria(NamedTuple):
     equal: Mapping[str, Any]
 
 
-def criteria(what: Any, name: str | None, status: str | None, where: str | None, equal: Mapping[str, Any]) -> Criteria:
+def criteria(selection: Any, name: str | None, status: str | None, where: str | None, equal: Mapping[str, Any]) -> Criteria:
     """The criteria of these arguments of `find`. Raises InvalidQuery, InvalidName, UnknownParam, MistypedParam."""
     if status is not None and status not in STATES:
         raise InvalidQuery(
@@ -62,12 +62,12 @@ def criteria(what: Any, name: str | None, status: str | None, where: str | None,
             part="status",
         )
     maker: Maker | None = None
-    if isinstance(what, str):
-        if name is not None and name != what:
-            raise InvalidQuery(f"find({what!r}, name={name!r}): give the name once", where="", part="name")
-        name = what
-    elif what is not None:
-        maker = _maker(what)
+    if isinstance(selection, str):
+        if name is not None and name != selection:
+            raise InvalidQuery(f"find({selection!r}, name={name!r}): give the name once", where="", part="name")
+        name = selection
+    elif selection is not None:
+        maker = _maker(selection)
         equal = dict(_converted(maker, equal))
     if name is not None:
         try:
@@ -101,19 +101,19 @@ def _of_status(status: str | None) -> Condition:
 # ------------------------------------------------------------------ classes and steps
 
 
-def _maker(what: Any) -> Maker:
+def _maker(selection: Any) -> Maker:
     from persistable.nodes.code import class_reference
     from persistable.nodes.declaration import declaration_of
     from persistable.nodes.node import Persistable
     from persistable.nodes.step import Step
 
-    if isinstance(what, Step):
-        found: Any = what
+    if isinstance(selection, Step):
+        found: Any = selection
         return Maker(found, class_reference(found.__wrapped__), found.payload_name)
-    if isinstance(what, type) and issubclass(what, Persistable):
-        return Maker(what, class_reference(what), declaration_of(what).name)
-    hint = "; find it by its key: catalog[node.key]" if isinstance(what, Persistable) else ""
-    raise InvalidQuery(f"find() takes a Persistable class, a step or a name, not {what!r:.80}{hint}", where="", part="")
+    if isinstance(selection, type) and issubclass(selection, Persistable):
+        return Maker(selection, class_reference(selection), declaration_of(selection).name)
+    hint = "; find it by its key: catalog[node.key]" if isinstance(selection, Persistable) else ""
+    raise InvalidQuery(f"find() takes a Persistable class, a step or a name, not {selection!r:.80}{hint}", where="", part="")
 
 
 def _of_maker(maker: Maker, index: Index) -> Condition:
@@ -146,9 +146,9 @@ def _converted(maker: Maker, equal: Mapping[str, Any]) -> Iterator[tuple[str, An
 
 
 def _checked(check: Any, value: Any, place: str) -> Any:
-    from persistable.params.declared import converted
+    from persistable.params.coercion import coerce_value
 
-    return converted(check, value, place)
+    return coerce_value(check, value, place)
 
 
 class _LeftOut(Enum):
@@ -165,7 +165,7 @@ def _field(maker: Maker, name: str) -> tuple[str, Markers | None, Any]:
         markers = made.markers.get(name)
         return (markers.former if markers is not None and markers.former else name), markers, made.check_for(name)
     from persistable.nodes.declaration import declaration_of
-    from persistable.params.declared import field_check
+    from persistable.params.coercion import field_check
 
     declaration = declaration_of(maker.thing)
     kind = declaration.params_type

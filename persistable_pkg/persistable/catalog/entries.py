@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from persistable.catalog import lookup
 from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
-from persistable.catalog.query import Condition, counting
+from persistable.catalog.query import Condition, first_layer_only
 from persistable.errors import need
 from persistable.fileio.json import encodable
 from persistable.params.building import did_you_mean
@@ -45,7 +45,7 @@ class Entries(Sequence[Entry]):
         return Entries(self._catalog, self._asked, self._first, self._stop, by)
 
     def _where(self) -> Condition:
-        return counting(condition(self._asked, self._catalog.current()), self._catalog.is_layered)
+        return first_layer_only(condition(self._asked, self._catalog.current()), self._catalog.is_layered)
 
     def check(self) -> None:
         """Raise InvalidQuery for a column that does not exist."""
@@ -134,7 +134,7 @@ class Entries(Sequence[Entry]):
         return "" if name is None or name in names else f"; nothing is called {name!r}{did_you_mean(name, names)}"
 
     def _repr_html_(self) -> str:
-        from persistable.catalog.words import entries_html
+        from persistable.catalog.entry_text import entries_html
 
         shown = list(self[:_SHOWN])
         upstream = lookup.upstream_of_all(self._catalog, shown)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.index.rows import CORRUPT, FAILED, UNTRUSTED
 from persistable.errors import PayloadNotFound
+from persistable.params.display import cut, in_words, is_of_nodes
 from persistable.params.trees import from_tree
-from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FileFact, Record
 
@@ -98,9 +98,9 @@ class Entry:
     @property
     def record(self) -> Record:
         """The record, read from the store. Raises PayloadNotFound where there is none, PayloadCorrupted for a damaged one."""
-        from persistable.records import access
+        from persistable.records import record_access
 
-        found = access.find_record(self._catalog.store, self.place) if self.status != ABSENT else None
+        found = record_access.find_record(self._catalog.store, self.place) if self.status != ABSENT else None
         if found is None:
             gone = "its last attempt failed" if self.status == FAILED else f"there is no record of it in {self._catalog.store.url}"
             raise PayloadNotFound(f"{self.key}: {gone}", key=self.key, nearest=None, differences={})
@@ -109,9 +109,9 @@ class Entry:
     @property
     def failure(self) -> Failure | None:
         """The failure of its last attempt; None where that did not fail."""
-        from persistable.records import access
+        from persistable.records import record_access
 
-        return access.find_failure(self._catalog.store, self.place)
+        return record_access.find_failure(self._catalog.store, self.place)
 
     @property
     def files(self) -> tuple[FileFact, ...]:
@@ -159,7 +159,7 @@ class Entry:
         return f"<Entry {self.label}, {self.key or self._at}{note}>"
 
     def _repr_html_(self) -> str:
-        from persistable.catalog.words import entry_html
+        from persistable.catalog.entry_text import entry_html
 
         return entry_html(self)
 

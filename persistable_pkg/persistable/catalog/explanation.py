@@ -9,7 +9,7 @@ from persistable.nodes.explain import explain
 from persistable.nodes.lineage import walk
 from persistable.nodes.status import State, states_in
 from persistable.nodes.types import Node, own_store, why_absent
-from persistable.records import access, claim_watch
+from persistable.records import claim_watch, record_access
 from persistable.records.key import Key, Place
 from persistable.stores.base import Store
 
@@ -53,7 +53,7 @@ def _why(node: Node, store: Store, word: str, state: State) -> str:
     if state.verdict.barred is not None:
         return str(state.verdict.barred)
     if word == "running":
-        return claim_watch.by_whom(store, node.place.path)
+        return claim_watch.describe_holder(store, node.place.path)
     if state.verdict.causes or state.verdict.unknown:
         return "; ".join(filter(None, (state.verdict.describe(), *state.verdict.unknown)))
     return _REASONS.get(word, "")
@@ -70,19 +70,19 @@ _REASONS = {
 
 def of_record(place: Place, store: Store) -> dict[str, Any]:
     """The result of `of_node`, from records alone: nothing is imported, and code is not compared."""
-    record = access.peek(store, place)
+    record = record_access.peek(store, place)
     upstream: list[dict[str, Any]] = []
-    if record is access.UNTRUSTED:
+    if record is record_access.UNTRUSTED:
         state, why = "foreign", "it has no signature that the store trusts; remove it, or generate it again"
-    elif isinstance(record, access.Unusable):
+    elif isinstance(record, record_access.Unusable):
         state, why = "corrupt", "its record is damaged; remove it, or generate it again"
     elif record is None:
         state, why = _without_record(place, store)
     else:
-        wrong = access.missing_file(store, record)
+        wrong = record_access.missing_file(store, record)
         state, why = ("corrupt", f"its payload is damaged: {wrong}") if wrong else ("done", "it is stored")
         for role, key in record.upstream.items():
-            there = access.is_there(store, key)
+            there = record_access.is_there(store, key)
             upstream.append(
                 {"key": str(key), "status": "done" if there else "absent", "why": "" if there else f"{role} is not stored any more"}
             )
@@ -97,8 +97,8 @@ def of_record(place: Place, store: Store) -> dict[str, Any]:
 
 def _without_record(place: Place, store: Store) -> tuple[str, str]:
     if claim_watch.holder_of(store, place.path) is not None:
-        return "running", claim_watch.by_whom(store, place.path)
-    failure = access.find_failure(store, place)
+        return "running", claim_watch.describe_holder(store, place.path)
+    failure = record_access.find_failure(store, place)
     if failure is not None:
         return "failed", f"attempt {failure.attempt} raised {failure.text}"
     return "absent", "nothing is stored"

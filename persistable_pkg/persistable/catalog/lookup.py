@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from persistable.catalog.entry import ABSENT, COLUMNS, Entry
+from persistable.catalog.index.change_detection import parts_of
 from persistable.catalog.index.index import Index
-from persistable.catalog.index.parts import parts_of
 from persistable.catalog.index.rows import ENDINGS
-from persistable.catalog.query import Condition, counting
+from persistable.catalog.query import Condition, first_layer_only
 from persistable.errors import InvalidName, InvalidQuery, UnknownKey
 from persistable.records.key import Key
 from persistable.stores.custom_path import PLACED
-from persistable.stores.keys import TRUSTING
+from persistable.stores.signing_keys import TRUSTING
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -167,7 +167,7 @@ def _unknown(index: Index, text: str, why: str) -> UnknownKey:
 
 
 def _rows(catalog: Catalog, index: Index, where: Condition, source: str | None = None) -> list[Entry]:
-    where = counting(where, catalog.is_layered)
+    where = first_layer_only(where, catalog.is_layered)
     query = f"SELECT {COLUMNS} {where.source if source is None else source} WHERE {where.sql} ORDER BY {_BEST}"
     return [Entry(catalog, row) for row in index.rows(query, where.values)]
 

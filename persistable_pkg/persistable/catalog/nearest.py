@@ -11,7 +11,7 @@ from persistable.catalog.index.leaves import valued
 from persistable.catalog.lookup import roles_of
 from persistable.nodes.nearest import Nearest, description_of, distance, upstream_of
 from persistable.nodes.types import Node, is_node
-from persistable.records import access
+from persistable.records import record_access
 from persistable.records.description import Description, leaves
 from persistable.records.key import Key
 
@@ -36,8 +36,8 @@ def nearest(catalog: Catalog, node: Node, index: Index) -> Nearest | None:
     found.sort(key=lambda each: (*distance(each[0]), each[1]))
     for differences, key in found:
         name, _, digest = key.rpartition("/")
-        record = access.peek(catalog.store, catalog[Key(name, digest)].place)
-        if record is not None and not isinstance(record, access.Unusable):
+        record = record_access.peek(catalog.store, catalog[Key(name, digest)].place)
+        if record is not None and not isinstance(record, record_access.Unusable):
             return Nearest(record, differences)
     return None
 

@@ -328,7 +328,7 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
     return whole
 
 
-def counting(condition: Condition, layered: bool) -> Condition:
+def first_layer_only(condition: Condition, layered: bool) -> Condition:
     """`condition`, and where several layers have a record, that it is the one of the first."""
     if not layered:
         return condition

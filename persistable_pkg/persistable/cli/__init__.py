@@ -1,1 +1,1 @@
-"""The command line: a thin shell over projects, families and stores. Nothing imports it."""
+"""The command line: a thin shell over projects, families and stores. Only `__main__` imports it."""

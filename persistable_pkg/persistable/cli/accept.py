@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, CommonOptions, TargetArgument
 from persistable.cli.output import answer
-from persistable.cli.target import Here, all_of
+from persistable.cli.target import CommandContext, resolve_all
 from persistable.cli.usage import BadUsage
 from persistable.stores.base import Store
 
 
-def accept(*payloads: Word, reason: str, common: Common = COMMON) -> None:
+def accept(*payloads: TargetArgument, reason: str, common: CommonOptions = COMMON) -> None:
     """Mark stale payloads as unaffected by their code changes: neither they nor payloads downstream are stale any more.
 
     For a target or stage, everything upstream is accepted as well; for a key, only its payload. A payload that another class with other
@@ -28,7 +28,7 @@ def accept(*payloads: Word, reason: str, common: Common = COMMON) -> None:
 
     if not payloads:
         raise BadUsage("accept takes the payloads to accept: targets, members of targets, stages, or keys")
-    here = Here(common)
+    here = CommandContext(common)
     number = 0
     for text in payloads:
         found = here.find(text)
@@ -39,6 +39,6 @@ def accept(*payloads: Word, reason: str, common: Common = COMMON) -> None:
     answer(common.json, {"accepted": number}, f"{number} accepted" if number else "nothing was stale")
 
 
-def _by_key(here: Here, text: str) -> list[tuple[Any, Store]]:
-    members, _ = all_of(here, text)
+def _by_key(here: CommandContext, text: str) -> list[tuple[Any, Store]]:
+    members, _ = resolve_all(here, text)
     return [(member.node if member.node is not None else here.node_at(member.place), member.store) for member in members]

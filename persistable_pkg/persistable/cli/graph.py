@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, CommonOptions, TargetArgument
 from persistable.cli.output import on_terminal, write, write_bytes, write_json
-from persistable.cli.target import Here
+from persistable.cli.target import CommandContext
 from persistable.cli.usage import BadUsage
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ _SUFFIXES: dict[str, Format] = {
 
 
 def graph(
-    *targets: Word,
+    *targets: TargetArgument,
     format: Format | None = None,  # noqa: A002 - the word of the command line
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> None:
     """Draw the lineage of targets, each node in the colour of its state. Without targets, all of the project.
 
@@ -46,7 +46,7 @@ def graph(
     """
     from persistable.graph import lineage
 
-    here = Here(common)
+    here = CommandContext(common)
     names = targets or tuple(here.needed_project().targets)
     found = [here.find(name) for name in names]
     nodes = [node for node, _ in here.pairs(*(each.target if each.place is None else here.node_at(each.place) for each in found))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from persistable.cli.options import COMMON, Common, Flag
+from persistable.cli.options import COMMON, CommonOptions, Flag
 from persistable.cli.output import answer, write, write_json
 from persistable.cli.usage import BadUsage
 
@@ -59,7 +59,7 @@ def summary(points: list[int]) -> dict[str, float]:
 '''
 
 
-def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = COMMON) -> None:
+def init(folder: Path = Path(), /, *, example: Flag = False, common: CommonOptions = COMMON) -> None:
     """Write a persistable.toml to begin with. Files that exist and were changed are never overwritten; missing files are written.
 
     Parameters
@@ -106,7 +106,7 @@ def _is(file: Path, text: str) -> bool:
         return False
 
 
-def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:
+def demo(folder: str = "demo-data", /, *, common: CommonOptions = COMMON) -> int:
     """Run a small flow on a real data set three times, and print the results.
 
     Parameters
@@ -119,7 +119,7 @@ def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:
     return main(common.store or folder)
 
 
-def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = False, common: Common = COMMON) -> None:
+def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = False, common: CommonOptions = COMMON) -> None:
     """Write a script that completes verbs, options and choices: eval "$(persistable completion bash)".
 
     Parameters

@@ -10,29 +10,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, CommonOptions, TargetArgument
 from persistable.cli.output import Column, answer, note, table, write, write_json
-from persistable.cli.target import Here
-from persistable.cli.usage import BadUsage, misuse
+from persistable.cli.target import CommandContext
+from persistable.cli.usage import BadUsage, as_bad_usage
 from persistable.errors import SecretMissing
 from persistable.graph.labels import short
 from persistable.nodes.code import class_reference
 from persistable.nodes.lineage import walk
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
+from persistable.params.display import is_of_nodes
 from persistable.params.fields import name_in_identity
 from persistable.params.trees import absent, differences, fields_tree
-from persistable.params.words import is_of_nodes
 from persistable.records.key import SCHEME
 from persistable.records.record import package_versions
-from persistable.stores.keys import PUBLIC, SigningKey, new_signing_key, public_key
+from persistable.stores.signing_keys import PUBLIC, SigningKey, new_signing_key, public_key
 
 FORMAT = 1
-TOLD = 200
+DESCRIBED_MEMBERS = 200
 """Number of members of each target that the file describes; of all others it has only the keys."""
 
 
-class Moved(NamedTuple):
+class ChangedKey(NamedTuple):
     """A key that has changed; `now` is None if the member or target no longer exists."""
 
     target: str
@@ -42,7 +42,9 @@ class Moved(NamedTuple):
     why: list[str]
 
 
-def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, out: Path | None = None, common: Common = COMMON) -> int:
+def keys(
+    *targets: TargetArgument, lock: Path | None = None, check: Path | None = None, out: Path | None = None, common: CommonOptions = COMMON
+) -> int:
     """List the keys of targets, write them to a file, or compare them with one: exit status 1 if any moved, with the reason.
 
     A moved key orphans the payload stored under it. Keep the file beside the code, check it in CI, and write it anew after an intended
@@ -68,10 +70,10 @@ def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, ou
         raise BadUsage("--out goes with keys new: the file for the private key")
     if lock is not None and check is not None:
         raise BadUsage("keys takes --lock or --check, not both: check first, then lock what is meant")
-    here = Here(common)
+    here = CommandContext(common)
     if check is not None:
         return _check(here, targets, check, common)
-    found = locked(here, targets or tuple(here.needed_project().targets))
+    found = lock_content(here, targets or tuple(here.needed_project().targets))
     if lock is not None:
         lock.write_text(json.dumps(found, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
         write(f"{sum(map(len, found['targets'].values()))} keys of {len(found['targets'])} targets in {lock}")
@@ -83,7 +85,7 @@ def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, ou
     return 0
 
 
-def locked(here: Here, targets: tuple[str, ...]) -> dict[str, Any]:
+def lock_content(here: CommandContext, targets: tuple[str, ...]) -> dict[str, Any]:
     """The content of a lock file of these targets: the keys of all members, and facts about the first of them."""
     members: dict[str, dict[str, str]] = {}
     nodes: dict[str, dict[str, Any]] = {}
@@ -94,8 +96,8 @@ def locked(here: Here, targets: tuple[str, ...]) -> dict[str, Any]:
         of_it = members[name] = {}
         pairs = here.pairs(found.target)
         for number, (node, _) in enumerate(pairs):
-            of_it[_free(_label(node), of_it) if len(pairs) > 1 else name] = str(node.key)
-            if number < TOLD:
+            of_it[_unused_label(_label(node), of_it) if len(pairs) > 1 else name] = str(node.key)
+            if number < DESCRIBED_MEMBERS:
                 nodes.update((str(each.key), _described(each)) for each in walk(node) if str(each.key) not in nodes)
     imported = json.loads(b"{" + package_versions().lstrip(b",\n") + b"}")["versions"]
     versions = {name: imported[name] for name in _PACKAGES if name in imported}
@@ -112,7 +114,7 @@ def _label(node: Node) -> str:
     return f"{node.payload_name}({', '.join(f'{name}={value!r:.60}' for name, value in shown.items())})"
 
 
-def _free(label: str, taken: Mapping[str, Any]) -> str:
+def _unused_label(label: str, taken: Mapping[str, Any]) -> str:
     number = 2
     name = label
     while name in taken:
@@ -132,7 +134,7 @@ def _described(node: Node) -> dict[str, Any]:
 # signing keys
 
 
-def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool, common: Common) -> int:
+def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool, common: CommonOptions) -> int:
     if compares or (verb == "show" and (out is not None or len(files) != 1)) or (verb == "new" and files):
         raise BadUsage("write keys new --out FILE, or keys show FILE")
     if verb == "show":
@@ -160,21 +162,21 @@ def _public_of(file: str) -> str:
         return public_key(file) if file.startswith(PUBLIC) else public_key(Path(file))
     except ValueError:
         pass
-    with misuse(ValueError, SecretMissing):
+    with as_bad_usage(ValueError, SecretMissing):
         return SigningKey.of(file).public
 
 
 # comparing
 
 
-def _check(here: Here, targets: tuple[str, ...], file: Path, common: Common) -> int:
+def _check(here: CommandContext, targets: tuple[str, ...], file: Path, common: CommonOptions) -> int:
     before = _read(file)
     wanted = targets or tuple(before["targets"])
     unknown = [name for name in wanted if name not in before["targets"]]
     if unknown:
         raise BadUsage(f"{file} has no {', '.join(unknown)}; `persistable keys --lock {file}` writes all targets")
     there = tuple(name for name in wanted if here.is_name(name) or ":" in name or "[" in name)
-    now = locked(here, there)
+    now = lock_content(here, there)
     moved = [each for name in wanted for each in _compared(name, before, now)]
     project = here.project
     more = [name for name in (project.targets if project is not None and not targets else ()) if name not in before["targets"]]
@@ -206,7 +208,7 @@ def _read(file: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _compared(target: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Moved]:
+def _compared(target: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[ChangedKey]:
     old: dict[str, str] = before["targets"][target]
     new: dict[str, str] = now["targets"].get(target, {})
     gone = [member for member in old if member not in new]
@@ -219,7 +221,9 @@ def _compared(target: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     for member, key in old.items():
         found = new.get(pairs.get(member, ""))
         if found != key:
-            yield Moved(target, member, key, found, list(_why(key, found, before, now)) if found is not None else [_absent(target, now)])
+            yield ChangedKey(
+                target, member, key, found, list(_why(key, found, before, now)) if found is not None else [_absent(target, now)]
+            )
 
 
 def _absent(target: str, now: Mapping[str, Any]) -> str:

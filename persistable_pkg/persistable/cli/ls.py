@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, CommonOptions, TargetArgument
 from persistable.cli.output import Column, note, on_terminal, table_of, write_json_list
-from persistable.cli.target import Here
-from persistable.cli.usage import BadUsage, near
-from persistable.params.words import params_in_words, without_credentials
+from persistable.cli.target import CommandContext
+from persistable.cli.usage import BadUsage, suggestion
+from persistable.params.display import params_in_words, without_credentials
 
 if TYPE_CHECKING:
     from persistable.catalog.entries import Entries
 
 
 def ls(
-    name: Word | None = None,
+    name: TargetArgument | None = None,
     /,
     *,
     where: str | None = None,
     status: Literal["done", "corrupt", "untrusted", "failed"] | None = None,
     sort: Literal["name", "size", "age"] = "name",
     limit: Annotated[int | None, Parameter(negative="")] = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> None:
     """List stored payloads: name, key, size, age and params of each.
 
@@ -46,7 +46,7 @@ def ls(
     """
     if limit is not None and limit < 0:
         raise BadUsage(f"--limit {limit}: give a number of payloads, 0 or more")
-    here = Here(common)
+    here = CommandContext(common)
     enabled = gc.isenabled()
     gc.disable()  # tens of thousands of dicts that all stay: collecting garbage among them takes longer than making them
     try:
@@ -68,20 +68,20 @@ def ls(
         note(f"and {len(found) - len(shown)} more")
 
 
-def _asked(here: Here, name: str | None, where: str | None, status: str | None) -> list[Entries]:
+def _asked(here: CommandContext, name: str | None, where: str | None, status: str | None) -> list[Entries]:
     found = here.catalog.find(name, where=where, status=status)
     if name is None or found or name in here.catalog.names():
         return [found]
     return [here.catalog.find(other, where=where, status=status) for other in _names_of_target(here, name)]
 
 
-def _names_of_target(here: Here, name: str) -> list[str]:
+def _names_of_target(here: CommandContext, name: str) -> list[str]:
     """The payload names of the members of a target. Raises BadUsage for a name of neither a target nor a payload."""
     project = here.project
     if project is not None and name in project.targets:
         return sorted({node.payload_name for node, _ in here.pairs(project[name])} - {name})
     known = [*here.catalog.names(), *(project.targets if project is not None else ())]
-    raise BadUsage(f"nothing called {name!r} is stored in {here.store.url}; {near(name, sorted(set(known)))}")
+    raise BadUsage(f"nothing called {name!r} is stored in {here.store.url}; {suggestion(name, sorted(set(known)))}")
 
 
 def _facts(found: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 _MANY = 300
 
 
-def _with_upstream(here: Here, rows: list[tuple[Any, ...]]) -> dict[str, str]:
+def _with_upstream(here: CommandContext, rows: list[tuple[Any, ...]]) -> dict[str, str]:
     """Params by key, with those of the direct upstream; empty for long lists, for which it would be slow."""
     from persistable.catalog.entry import label
     from persistable.catalog.lookup import by_keys, upstream_of_all
@@ -132,7 +132,7 @@ def _with_upstream(here: Here, rows: list[tuple[Any, ...]]) -> dict[str, str]:
 
 
 def _show(rows: list[tuple[Any, ...]], params: list[dict[str, Any]], described: dict[str, str]) -> None:
-    from persistable.records.amounts import duration_in_words, size_in_words
+    from persistable.records.units import duration_in_words, size_in_words
 
     now = time.time()
     short = on_terminal()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.cli import output
-from persistable.cli.usage import BadUsage, near
+from persistable.cli.usage import BadUsage, suggestion
 from persistable.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -126,12 +126,12 @@ VERBS = (
     Verb("reproduce", "persistable.cli.records:reproduce", "Generate a payload again from its record, and compare."),
     Verb("put", "persistable.cli.put:put", "Store a file as the payload of a target."),
     Verb("adopt", "persistable.cli.put:adopt", "Make a file that was made elsewhere the payload of a target."),
-    Verb("rename", "persistable.cli.rename:rename", "Show the keys that new names change, and rename them."),
+    Verb("rename", "persistable.cli.rename:rename", "Show the keys that new names change; with --apply, rename them."),
     Verb("accept", "persistable.cli.accept:accept", "Record that a change of code does not matter."),
-    Verb("rm", "persistable.cli.move:rm", "Remove payloads, and everything downstream of them."),
-    Verb("cp", "persistable.cli.move:cp", "Copy payloads to another store."),
-    Verb("gc", "persistable.cli.collect:gc", "Show removable payloads, and move them to the trash."),
-    Verb("restore", "persistable.cli.collect:restore", "Restore payloads from the trash."),
+    Verb("rm", "persistable.cli.rm:rm", "Remove payloads."),
+    Verb("cp", "persistable.cli.cp:cp", "Copy payloads to another store."),
+    Verb("gc", "persistable.cli.gc:gc", "Show removable payloads; with --apply, move them to the trash."),
+    Verb("restore", "persistable.cli.gc:restore", "Restore payloads from the trash."),
     Verb("pin", "persistable.cli.pin:pin", "Protect a payload from being cleaned up."),
     Verb("verify", "persistable.cli.verify:verify", "Read everything and compare it with its records."),
     Verb("export", "persistable.cli.share:export", "Write payloads with records and lineage into a zip archive or a folder."),
@@ -168,7 +168,7 @@ def call(words: list[str]) -> int:
     """Parse `words`, call their verb, and return the exit status. Raises BadUsage and cyclopts' errors for invalid words."""
     names = [verb.name for verb in VERBS]
     if words[0] not in names and words[0] != "__complete":
-        raise BadUsage(f"there is no verb {words[0]!r}; {near(words[0], names)}; `persistable --help` lists all")
+        raise BadUsage(f"there is no verb {words[0]!r}; {suggestion(words[0], names)}; `persistable --help` lists all")
     done = application(words[0] if words[0] in names else "")(words)
     return done if isinstance(done, int) else 0
 

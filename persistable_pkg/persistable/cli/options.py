@@ -19,7 +19,7 @@ Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Common:
+class CommonOptions:
     """Options of all verbs: the store or project, and the format of the output.
 
     Parameters
@@ -42,7 +42,7 @@ class Common:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Wanted:
+class RunOptions:
     """Options that change params, and the treatment of failed and stale payloads.
 
     Parameters
@@ -73,8 +73,8 @@ def _names(context: CompletionContext) -> list[str]:
     return [*project.targets, *project.stages]
 
 
-Word = Annotated[str, Parameter(completer=_names)]
+TargetArgument = Annotated[str, Parameter(completer=_names)]
 """Words that name targets, stages or payloads."""
 
-COMMON = Common()
-WANTED = Wanted()
+COMMON = CommonOptions()
+WANTED = RunOptions()

@@ -13,6 +13,7 @@ from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
 
 from persistable.nodes.label import line, width
+from persistable.records.key import Place, Placed
 
 _LEAST = 10
 """Minimum width of a long column of a table, in characters."""
@@ -183,3 +184,8 @@ _STYLES = {
     "in params": "2",
 }
 """The colours of words and columns in a terminal, as parameters of its escape sequence."""
+
+
+def key_and_path(place: Place) -> dict[str, Any]:
+    """The key of a place, and its custom path, if it has one, for JSON."""
+    return {"key": str(place.key), "at": place.to if isinstance(place, Placed) else None}

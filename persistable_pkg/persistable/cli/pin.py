@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.options import COMMON, CommonOptions, Flag, TargetArgument
 from persistable.cli.output import Column, answer, note, table, write_json
-from persistable.cli.target import Here, one
-from persistable.cli.usage import BadUsage, misuse
+from persistable.cli.target import CommandContext, resolve_one
+from persistable.cli.usage import BadUsage, as_bad_usage
 from persistable.errors import UnknownKey
 from persistable.records.key import Key
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def pin(
-    payload: Word | None = None,
+    payload: TargetArgument | None = None,
     reason: str | None = None,
     /,
     *,
     remove: Flag = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Pin a payload: gc removes neither it nor anything upstream of it. Without a payload, list the pins.
 
@@ -34,7 +34,7 @@ def pin(
     remove
         Remove the pin.
     """
-    here = Here(common)
+    here = CommandContext(common)
     catalog = here.catalog
     if payload is None:
         if remove:
@@ -47,20 +47,20 @@ def pin(
         return 0
     if not reason:
         raise BadUsage(f'pin takes the reason as well: persistable pin {payload} "figure 3 of the paper"')
-    with misuse(UnknownKey, hint="; only what is stored can be pinned"):
+    with as_bad_usage(UnknownKey, hint="; only what is stored can be pinned"):
         made = catalog.pin(key, reason)
     answer(common.json, _row(*made), f"pinned {made.key}: {made.reason}")
     return 0
 
 
-def _key(here: Here, text: str) -> Key:
+def _key(here: CommandContext, text: str) -> Key:
     try:
         return Key.parse(text)  # stored or not
     except ValueError:
-        return one(here, text).key
+        return resolve_one(here, text).key
 
 
-def _list(catalog: Catalog, common: Common) -> int:
+def _list(catalog: Catalog, common: CommonOptions) -> int:
     found = catalog.pins()
     if common.json:
         write_json([_row(*each) for each in found])

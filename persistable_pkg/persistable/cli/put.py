@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from persistable.catalog.evolve.adoption import format_of
-from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.options import COMMON, CommonOptions, Flag, TargetArgument
 from persistable.cli.output import answer
-from persistable.cli.target import Here, one
-from persistable.cli.usage import BadUsage, misuse
+from persistable.cli.target import CommandContext, resolve_one
+from persistable.cli.usage import BadUsage, as_bad_usage
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, own_store
-from persistable.records.amounts import size_in_words
+from persistable.records.units import size_in_words
 
 
-def put(target: Word, file: Path, /, *, common: Common = COMMON) -> None:
+def put(target: TargetArgument, file: Path, /, *, common: CommonOptions = COMMON) -> None:
     """Store a file as the payload of a target; its record says that it was put in by hand, and no run replaces it.
 
     Parameters
@@ -25,7 +25,7 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> None:
     file
         The file; its suffix tells the format, unless it is one of the target's own.
     """
-    here = Here(common)
+    here = CommandContext(common)
     found = here.find(target)
     if not found.is_node:
         raise BadUsage(f"{target} is no single target; name one, such as {target.partition('[')[0]}[label]")
@@ -46,7 +46,7 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> None:
     answer(common.json, {"key": str(held.key), "size": record.size, "made": record.made}, f"put {held.key} ({size_in_words(record.size)})")
 
 
-def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> None:
+def adopt(file: str, target: TargetArgument, /, *, replace: Flag = False, move: Flag = False, common: CommonOptions = COMMON) -> None:
     """Store a file made elsewhere as the payload of a target, byte for byte; its record says that it was adopted.
 
     Parameters
@@ -60,11 +60,11 @@ def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = Fal
     move
         Move the file instead of copying it.
     """
-    here = Here(common)
-    found = one(here, target)
+    here = CommandContext(common)
+    found = resolve_one(here, target)
     if found.node is None:
         raise BadUsage(f"{target} is a key, and what has no payload yet has no record to be found by; name a target or module:object")
-    with misuse(FileNotFoundError):
+    with as_bad_usage(FileNotFoundError):
         entry = here.catalog_of(found.store).adopt(file, cast("Any", found.node), replace=replace, move=move)
     facts = {"key": str(entry.key), "size": entry.size, "made": entry.made}
     answer(common.json, facts, f"adopted {entry.key} ({size_in_words(entry.size or 0)})")

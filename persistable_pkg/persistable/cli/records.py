@@ -5,24 +5,24 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from persistable.catalog.details import row_of
 from persistable.catalog.entry import label
-from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.catalog.entry_json import row_of
+from persistable.cli.options import COMMON, CommonOptions, Flag, TargetArgument
 from persistable.cli.output import Column, answer, note, printable, progress, table, write_json
-from persistable.cli.target import Here, One, one
+from persistable.cli.target import CommandContext, NamedPayload, resolve_one
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
     from persistable.catalog.entry import Entry
 
 
-def _entry(here: Here, text: str) -> tuple[Catalog, Entry]:
-    found: One = one(here, text)
+def _entry(here: CommandContext, text: str) -> tuple[Catalog, Entry]:
+    found: NamedPayload = resolve_one(here, text)
     catalog = here.catalog_of(found.store)
     return catalog, catalog[found.key]
 
 
-def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMMON) -> None:
+def lineage(payload: TargetArgument, /, *, downstream: Flag = False, common: CommonOptions = COMMON) -> None:
     """List everything upstream of a payload, nearest first.
 
     Parameters
@@ -32,7 +32,7 @@ def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMM
     downstream
         Instead list everything stored downstream of it.
     """
-    catalog, entry = _entry(Here(common), payload)
+    catalog, entry = _entry(CommandContext(common), payload)
     found = catalog.downstream(entry) if downstream else catalog.lineage(entry)
     if common.json:
         write_json([row_of(each, label(each.name, each.params_tree)) for each in found])
@@ -44,7 +44,16 @@ def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMM
         note(f"nothing stored was made from {entry.key}" if downstream else f"nothing is upstream of {entry.key}")
 
 
-def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> None:
+def diff(
+    a: TargetArgument,
+    b: TargetArgument,
+    /,
+    *,
+    no_payloads: Flag = False,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    common: CommonOptions = COMMON,
+) -> None:
     """Show how two stored payloads differ: params, also those upstream, code, versions, facts, and the payloads themselves.
 
     Parameters
@@ -60,13 +69,15 @@ def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, a
     atol
         Numbers in payloads count as equal up to this absolute difference.
     """
-    here = Here(common)
+    here = CommandContext(common)
     catalog, first = _entry(here, a)
     found = catalog.diff(first, _entry(here, b)[1], payloads=not no_payloads, rtol=rtol, atol=atol)
     answer(common.json, found.to_dict(), printable(str(found), lines=True))
 
 
-def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
+def reproduce(
+    payload: TargetArgument, /, *, recursive: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: CommonOptions = COMMON
+) -> int:
     """Generate a stored payload again, from its record alone and without storing it, and compare. Exit status 1 if it differs.
 
     Parameters
@@ -80,7 +91,7 @@ def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, a
     atol
         Numbers count as equal up to this absolute difference.
     """
-    catalog, entry = _entry(Here(common), payload)
+    catalog, entry = _entry(CommandContext(common), payload)
     found = catalog.reproduce(entry, recursive=recursive, rtol=rtol, atol=atol, progress=sys.stderr.isatty())
     first = None if found.first is None else str(found.first)
     facts = {"key": str(entry.key), "outcome": found.outcome, "first": first, "why": found.why}
@@ -88,9 +99,9 @@ def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, a
     return 0 if found.outcome in ("identical", "equal") else 1
 
 
-def rebuild(*, common: Common = COMMON) -> None:
+def rebuild(*, common: CommonOptions = COMMON) -> None:
     """Rebuild the index of the records in the store. It is updated automatically: use this if it may be wrong."""
-    here = Here(common)
+    here = CommandContext(common)
     here.catalog.rebuild(progress("read"))
     number = len(here.catalog)
     answer(common.json, {"store": here.store.url, "records": number}, f"{number} records in {here.store.url}")

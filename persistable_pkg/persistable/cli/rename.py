@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from persistable.catalog.evolve.renaming import Renamed, Renaming, in_words, why
-from persistable.cli.options import COMMON, Common, Flag, Texts
+from persistable.catalog.evolve.renaming import RenameResult, Renaming, in_words, why
+from persistable.cli.options import COMMON, CommonOptions, Flag, Texts
 from persistable.cli.output import Column, note, progress, table, write, write_json
-from persistable.cli.target import Here
-from persistable.cli.usage import BadUsage, misuse
+from persistable.cli.target import CommandContext
+from persistable.cli.usage import BadUsage, as_bad_usage
 from persistable.errors import UnknownKey
 
 _SHOWN = 20
@@ -26,7 +26,7 @@ def rename(
     where: str | None = None,
     undo: str | None = None,
     apply: Flag = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Show the keys that a renaming of payloads, params or classes would change; with --apply, do it.
 
@@ -50,12 +50,12 @@ def rename(
     apply
         Do it.
     """
-    catalog = Here(common).catalog
+    catalog = CommandContext(common).catalog
     if undo is not None and (name or to or param or class_ or where):
         raise BadUsage("--undo takes no other option than --apply: it gives everything its old key back")
     if to is not None and name is None:
         raise BadUsage(f"--to {to} needs the name that payloads have now: persistable rename OLD --to {to}")
-    with misuse(UnknownKey, ValueError):
+    with as_bad_usage(UnknownKey, ValueError):
         if undo is not None:
             planned = catalog.rename(undo=undo)
         else:
@@ -84,7 +84,7 @@ def _pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
     return found
 
 
-def _show(planned: Renaming, common: Common) -> None:
+def _show(planned: Renaming, common: CommonOptions) -> None:
     if common.json:
         left = [{"key": str(each.key), "why": each.why} for each in planned.left]
         rows = [_row(move.old, move.new, follows=move.follows) for move in planned]
@@ -110,7 +110,7 @@ def _row(old: Any, new: Any, **more: Any) -> dict[str, Any]:
     return {"key": str(old), "new_key": str(new), **more}
 
 
-def _answer(done: Renamed, common: Common) -> None:
+def _answer(done: RenameResult, common: CommonOptions) -> None:
     if common.json:
         left = [{"key": str(each.key), "why": each.why} for each in done.left]
         write_json({"renamed": [_row(*pair) for pair in done.moved], "left": left, "stamp": done.stamp or None})

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from persistable.cli.options import COMMON, WANTED, Common, Flag, Wanted, Word
+from persistable.cli.options import COMMON, WANTED, CommonOptions, Flag, RunOptions, TargetArgument
 from persistable.cli.output import Column, note, printable, table, write, write_json
-from persistable.cli.target import Here
+from persistable.cli.target import CommandContext
 from persistable.cli.usage import BadUsage
 from persistable.nodes.provenance import facts_of
-from persistable.records.amounts import duration_in_words
+from persistable.records.units import duration_in_words
 
 if TYPE_CHECKING:
     from persistable.project import Project
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def run(
-    *targets: Word,
-    wanted: Wanted = WANTED,
+    *targets: TargetArgument,
+    wanted: RunOptions = WANTED,
     executor: str | None = None,
     workers: int | None = None,
     fail_fast: Flag = False,
     watch: float | None = None,
     no_progress: Flag = False,
     no_output: Flag = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Generate the missing payloads of targets and stages, and only those. Without any, all stages in order, or all targets.
 
@@ -37,7 +37,7 @@ def run(
     targets
         Targets, stages, members of targets, module:object, or keys, whose payloads are generated again from their records.
     executor
-        inline, threads, processes, ray or dask, instead of the project's.
+        inline, threads, processes, ray, dask, slurm, or an executor of another package, instead of the project's.
     workers
         The number of payloads to generate at once.
     fail_fast
@@ -49,7 +49,7 @@ def run(
     no_output
         Do not store the output and logs of the generating code.
     """
-    here = Here(common, wanted.changes)
+    here = CommandContext(common, wanted.changes)
     _check(executor, workers, watch)
     given = {
         "fail_fast": fail_fast or None,
@@ -96,7 +96,7 @@ def _bars(no_progress: bool) -> Any:
         bar.close()
 
 
-def _project_of(here: Here, words: Sequence[str]) -> Project:
+def _project_of(here: CommandContext, words: Sequence[str]) -> Project:
     """The project; without a project file, one without targets."""
     from persistable.project import Project
 
@@ -104,12 +104,12 @@ def _project_of(here: Here, words: Sequence[str]) -> Project:
     return Project({}, store=here.store) if found is None else found
 
 
-def _targets(here: Here, words: Sequence[str]) -> list[Any]:
+def _targets(here: CommandContext, words: Sequence[str]) -> list[Any]:
     """The targets for `run`: names of the project unchanged, for other words the objects that they name."""
     return [word if here.is_name(word) else _target(here, word) for word in words]
 
 
-def _target(here: Here, word: str) -> Any:
+def _target(here: CommandContext, word: str) -> Any:
     found = here.find(word)
     if found.place is None:
         here.pairs(found.target)
@@ -146,9 +146,9 @@ def _tell(result: RunResult, as_json: bool) -> None:
 
 
 def plan(
-    *targets: Word,
-    wanted: Wanted = WANTED,
-    common: Common = COMMON,
+    *targets: TargetArgument,
+    wanted: RunOptions = WANTED,
+    common: CommonOptions = COMMON,
 ) -> None:
     """Show the steps that run would take for these targets and stages, and the reasons. Nothing is changed.
 
@@ -157,7 +157,7 @@ def plan(
     targets
         Targets, stages, members of targets, or module:object.
     """
-    here = Here(common, wanted.changes)
+    here = CommandContext(common, wanted.changes)
     rows = _project_of(here, targets).plan(*_targets(here, targets), **wanted.options)
     if common.json:
         facts = [{**row._asdict(), "key": str(row.key), "name": row.key.name, "after": list(map(str, row.after))} for row in rows]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, CommonOptions
 from persistable.cli.output import answer, flush, note, progress, write
-from persistable.cli.target import Here
+from persistable.cli.target import CommandContext
 from persistable.cli.usage import BadUsage
 
 
-def serve(*, port: int = 0, export: Path | None = None, name: str | None = None, where: str | None = None, common: Common = COMMON) -> None:
+def serve(
+    *, port: int = 0, export: Path | None = None, name: str | None = None, where: str | None = None, common: CommonOptions = COMMON
+) -> None:
     """Serve a local page of the store, until Ctrl-C: read-only, for this machine, protected by the token in the printed URL.
 
     Parameters
@@ -30,7 +32,7 @@ def serve(*, port: int = 0, export: Path | None = None, name: str | None = None,
 
     if not 0 <= port < 1 << 16:
         raise BadUsage(f"--port {port}: give a number from 0, which is any that is free, to 65535")
-    here = Here(common)
+    here = CommandContext(common)
     project = here.project if common.store is None else None
     if export is None and (name or where):
         raise BadUsage("--name and --where choose what --export writes; the page itself has them as filters")

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.options import COMMON, CommonOptions, Flag, TargetArgument
 from persistable.cli.output import note, progress, write, write_json
-from persistable.cli.target import Here, all_of
+from persistable.cli.target import CommandContext, resolve_all
 from persistable.cli.usage import BadUsage
-from persistable.records.amounts import size_in_words
 from persistable.records.key import Key
+from persistable.records.units import size_in_words
 
 
 def export(
     to: str,
     /,
-    *payloads: Word,
+    *payloads: TargetArgument,
     include: Literal["all", "sources", "none"] = "all",
     anonymous: Flag = False,
     name: str | None = None,
     description: str | None = None,
     author: str | None = None,
     license: str | None = None,  # noqa: A002 - the word of RO-Crate
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Write payloads, their records and everything upstream into one zip archive, or a folder to be published.
 
@@ -33,7 +33,7 @@ def export(
     payloads
         Targets, members of targets, stages, or keys; without them everything stored.
     include
-        All payloads, only the sources (downloads, and payloads put in by hand), or records alone.
+        All payloads, only the sources (inputs, downloads, and payloads put in by hand), or records alone.
     anonymous
         Leave host, platform, project, untracked params, notes and folders out of the records.
     name
@@ -45,8 +45,8 @@ def export(
     license
         The URL of its license.
     """
-    here = Here(common)
-    wanted = _keys(here, payloads) if payloads else None
+    here = CommandContext(common)
+    wanted = _selected(here, payloads) if payloads else None
     about = {"name": name, "description": description, "author": author, "license": license}
     done = here.catalog.export(to, wanted, payloads=include, anonymous=anonymous, progress=progress("exported", size_in_words), **about)
     if common.json:
@@ -59,18 +59,18 @@ def export(
     return 1 if done.missing else 0
 
 
-def _keys(here: Here, words: tuple[str, ...]) -> list[Key]:
+def _selected(here: CommandContext, words: tuple[str, ...]) -> list[Any]:
     """The nodes or keys that the words name. Raises BadUsage for payloads in another store."""
     found: list[Any] = []
     for word in words:
-        for member in all_of(here, word)[0]:
+        for member in resolve_all(here, word)[0]:
             if member.store.url != here.store.url:
                 raise BadUsage(f"{word} is kept in {member.store.url}; name that by --store, and export from there")
             found.append(member.key if member.node is None else member.node)
     return found
 
 
-def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, sign: Flag = False, common: Common = COMMON) -> int:
+def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, sign: Flag = False, common: CommonOptions = COMMON) -> int:
     """Import everything of a bundle, a published folder or another store into the store. Payloads already there stay.
 
     Parameters
@@ -84,7 +84,7 @@ def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, s
     sign
         Sign untrusted records with the key of the store.
     """
-    here = Here(common)
+    here = CommandContext(common)
     done = here.catalog.import_(source, replace=replace, verify=not no_verify, sign=sign, progress=progress("imported", size_in_words))
     if common.json:
         write_json(
@@ -107,7 +107,7 @@ def view(
     by: str,
     where: str | None = None,
     dry_run: Flag = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Make a folder of links to payload files, named after their params. The same command updates it.
 
@@ -124,7 +124,7 @@ def view(
     dry_run
         Show the changes without making them.
     """
-    here = Here(common)
+    here = CommandContext(common)
     done = here.catalog.view(folder, name, by=by, where=where, dry_run=dry_run)
     if common.json:
         links = {path: str(key) for path, key in done.links.items()}

@@ -6,25 +6,25 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from persistable.catalog.details import details
 from persistable.catalog.entry import label
-from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.catalog.entry_json import details
+from persistable.cli.options import COMMON, CommonOptions, Flag, TargetArgument
 from persistable.cli.output import answer, on_terminal, printable, write, write_bytes, write_json
-from persistable.cli.target import Here, One, one
+from persistable.cli.target import CommandContext, NamedPayload, resolve_one
 from persistable.cli.usage import BadUsage
 from persistable.errors import PayloadNotFound, PayloadUntrusted
 from persistable.fileio.registry import fileio_from_spec
 from persistable.fileio.trust import with_schema
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import own_store
-from persistable.params.words import in_words, is_of_nodes
-from persistable.records import access, files
-from persistable.records.amounts import duration_in_words, size_in_words, usage_in_words
+from persistable.params.display import in_words, is_of_nodes
+from persistable.records import files, record_access
 from persistable.records.key import Key, Placed
 from persistable.records.record import FileFact, Record
+from persistable.records.units import duration_in_words, size_in_words, usage_in_words
 
 
-def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> None:
+def show(payload: TargetArgument, /, *, python: Flag = False, common: CommonOptions = COMMON) -> None:
     """Show the record of a stored payload: its params, upstream, class or step, time and host.
 
     Parameters
@@ -34,8 +34,8 @@ def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> 
     python
         Instead write Python code that makes its node.
     """
-    here = Here(common)
-    found = one(here, payload)
+    here = CommandContext(common)
+    found = resolve_one(here, payload)
     record = record_of(found)
     if python:
         text = here.catalog_of(found.store).code(found.key)
@@ -49,21 +49,21 @@ def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> 
         write(printable(line))
 
 
-def record_of(found: One) -> Record:
+def record_of(found: NamedPayload) -> Record:
     """The record of a payload. Raises PayloadNotFound, PayloadCorrupted."""
-    record = access.find_record(found.store, found.place)
+    record = record_access.find_record(found.store, found.place)
     if record is not None:
         return record
     if found.node is not None and found.node.is_external:
         raise PayloadNotFound(f"{found.key} is an input from elsewhere; nothing is recorded of it", key=found.key)
     if found.node is not None and not found.node.is_persisted:
         raise PayloadNotFound(f"{found.key} is not persisted: it is generated whenever it is needed", key=found.key)
-    failure = access.find_failure(found.store, found.place)
+    failure = record_access.find_failure(found.store, found.place)
     why = "" if failure is None else f"; its last attempt raised {failure.text}"
     raise PayloadNotFound(f"nothing is stored under {found.key} in {found.store.url}{why}; `persistable explain` tells more", key=found.key)
 
 
-def _lines(facts: dict[str, Any], lineage: dict[str, Any], found: One) -> Iterator[str]:
+def _lines(facts: dict[str, Any], lineage: dict[str, Any], found: NamedPayload) -> Iterator[str]:
     age = duration_in_words(max(0.0, time.time() - facts["stored"]))
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["stored"]))
     made = {"put": "put in by hand", "adopted": "adopted from a file"}.get(facts["made"], f"by {facts['class']}")
@@ -106,19 +106,19 @@ def _block(name: str, facts: dict[str, Any]) -> Iterator[str]:
         yield from (f"  {each:<{width}}  {value if isinstance(value, str) else in_words(value)}" for each, value in facts.items())
 
 
-def _source(found: One, key: str, described: dict[str, Any] | None) -> str:
+def _source(found: NamedPayload, key: str, described: dict[str, Any] | None) -> str:
     """The line of one upstream payload: key, label if the record has it, and a mark if it is not stored."""
     words = "" if described is None else f"  {label(key.partition('/')[0], described['params'])}"
     return key + words + ("" if _is_there(found, key) else "  (not stored)")
 
 
-def _is_there(found: One, key: str) -> bool:
+def _is_there(found: NamedPayload, key: str) -> bool:
     """Tell whether an upstream payload is stored; assumed for a payload at a custom path, whose upstream may be at custom paths too."""
     if found.node is not None:
         for source in found.node.upstream.values():
             if str(source.key) == key:
-                return source.is_external or access.is_there(own_store(source) or found.store, source.place)
-    return access.is_there(found.store, Key.parse(key)) or isinstance(found.place, Placed)
+                return source.is_external or record_access.is_there(own_store(source) or found.store, source.place)
+    return record_access.is_there(found.store, Key.parse(key)) or isinstance(found.place, Placed)
 
 
 # the payload itself
@@ -127,13 +127,13 @@ _AS_THEY_ARE = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".svg", ".bin")
 
 
 def cat(
-    payload: Word,
+    payload: TargetArgument,
     /,
     *,
     raw: Flag = False,
     part: str | None = None,
     trust: Flag = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> None:
     """Write a payload to standard output: the file itself if it is text, else its repr in Python, or JSON.
 
@@ -148,8 +148,8 @@ def cat(
     trust
         Read it with the format in its record, even if that can run code.
     """
-    here = Here(common)
-    found = one(here, payload)
+    here = CommandContext(common)
+    found = resolve_one(here, payload)
     if found.node is not None and found.node.is_external:
         _write_value(found.node.payload, common.json)
         return
@@ -175,7 +175,7 @@ def _file(record: Record, part: str | None) -> FileFact:
     return parts[part]
 
 
-def _write_file(found: One, file: FileFact) -> None:
+def _write_file(found: NamedPayload, file: FileFact) -> None:
     with files.opened(found.store, found.key, file) as opened:
         last = b""
         for last in iter(lambda: opened.read(1 << 20), b""):
@@ -184,7 +184,7 @@ def _write_file(found: One, file: FileFact) -> None:
         write("")  # so that the prompt begins a line
 
 
-def _load(here: Here, found: One, record: Record, trusted: bool) -> Any:
+def _load(here: CommandContext, found: NamedPayload, record: Record, trusted: bool) -> Any:
     """Load the payload through its node or, without one, the catalog, by a safe format; if `trusted`, by the format in the record."""
     if trusted:
         io = fileio_from_spec(record.fileio)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from persistable.catalog.explanation import NOT_KEPT, of_node, of_record, places, state_of
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, CommonOptions, TargetArgument
 from persistable.cli.output import Column, note, printable, table, write, write_json
-from persistable.cli.target import Here, One, one, parse
+from persistable.cli.target import CommandContext, NamedPayload, parse, resolve_one
 from persistable.cli.usage import BadUsage
 from persistable.errors import PersistableError
 from persistable.nodes.status import Status, states_in
@@ -24,7 +24,7 @@ STATES = (
 _ALWAYS = ("done", "absent")
 
 
-def status(*targets: Word, common: Common = COMMON) -> None:
+def status(*targets: TargetArgument, common: CommonOptions = COMMON) -> None:
     """Count payloads by state, for each target and every name upstream of it. Without targets, for all of the project.
 
     Parameters
@@ -32,7 +32,7 @@ def status(*targets: Word, common: Common = COMMON) -> None:
     targets
         Targets, stages, members of targets, or module:object.
     """
-    here = Here(common)
+    here = CommandContext(common)
     names = targets or tuple(here.needed_project().targets)
     rows = [row for name in names for row in _rows(here, name)]
     if common.json:
@@ -47,7 +47,7 @@ def status(*targets: Word, common: Common = COMMON) -> None:
         note("there are no targets")
 
 
-def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:
+def _rows(here: CommandContext, name: str) -> Iterator[dict[str, Any]]:
     found = here.find(name)
     if found.place is not None:
         raise BadUsage(f"{name} is one stored payload; status counts those of targets, `persistable explain {name}` tells of one")
@@ -65,7 +65,7 @@ def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:
 # why
 
 
-def explain(payload: Word, /, *, common: Common = COMMON) -> None:
+def explain(payload: TargetArgument, /, *, common: CommonOptions = COMMON) -> None:
     """Explain why a payload is or is not stored, and list everything upstream of it that is missing, running or failed.
 
     Parameters
@@ -73,7 +73,7 @@ def explain(payload: Word, /, *, common: Common = COMMON) -> None:
     payload
         A target or member of one, or a key or the beginning of one.
     """
-    here = Here(common)
+    here = CommandContext(common)
     found = _with_node(here, payload)
     answer = of_node(found.node, found.store) if found.node is not None else of_record(found.place, found.store)
     if common.json:
@@ -89,19 +89,19 @@ def explain(payload: Word, /, *, common: Common = COMMON) -> None:
         table([Column("status"), Column("key"), Column("why", long=True)], [(row["status"], row["key"], row["why"]) for row in trace])
 
 
-def _with_node(here: Here, text: str) -> One:
+def _with_node(here: CommandContext, text: str) -> NamedPayload:
     """The payload, with its node if it is in the project or can be rebuilt; a key in the project need not be stored."""
     try:
-        found = one(here, text)
+        found = resolve_one(here, text)
     except BadUsage:
         address = parse(text)
         node = here.node_of(Key.parse(text)) if address.is_key and len(address.base.rpartition("/")[2]) == 32 else None
         if node is None:
             raise
-        return One(node.place, own_store(node) or here.store, node)
+        return NamedPayload(node.place, own_store(node) or here.store, node)
     if found.node is None:
         try:
-            return One(found.place, found.store, here.node_at(found.place))
+            return NamedPayload(found.place, found.store, here.node_at(found.place))
         except PersistableError:
             pass  # without a node, the record alone is explained
     return found

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from persistable.cli.output import reserve
-from persistable.cli.usage import BadUsage, misuse, near
+from persistable.cli.usage import BadUsage, as_bad_usage, suggestion
 from persistable.nodes.types import Node, is_family, is_node
 from persistable.stores.base import Store
 from persistable.stores.open import PROJECT_FILE, default_url, nearest_file, open_store
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
-    from persistable.cli.options import Common
+    from persistable.cli.options import CommonOptions
     from persistable.project import Project
     from persistable.records.key import Key, Place
 
@@ -95,12 +95,12 @@ def label_in(text: str, axes: Sequence[tuple[str, Iterable[Any]]], whole: str) -
         return found
     if len(known) == 1:
         name, labels = known[0]
-        raise BadUsage(f"{whole}: nothing on the axis {name} is called {text!r}; {near(text, labels)}")
+        raise BadUsage(f"{whole}: nothing on the axis {name} is called {text!r}; {suggestion(text, labels)}")
     parts = text.split(",")
     if len(parts) == len(known):
         for part, (name, labels) in zip(parts, known, strict=True):
             if part.strip() not in labels:
-                raise BadUsage(f"{whole}: nothing on the axis {name} is called {part.strip()!r}; {near(part.strip(), labels)}")
+                raise BadUsage(f"{whole}: nothing on the axis {name} is called {part.strip()!r}; {suggestion(part.strip(), labels)}")
     raise BadUsage(f"{whole}: give a label for each of {', '.join(name for name, _ in known)}, with commas between them")
 
 
@@ -126,7 +126,7 @@ def _match(text: str, axes: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, 
     return None
 
 
-class Found(NamedTuple):
+class ResolvedTarget(NamedTuple):
     """The object that a word names: a target, or a payload known by its key alone, stored at `place`."""
 
     target: object
@@ -138,10 +138,10 @@ class Found(NamedTuple):
         return is_node(self.target)
 
 
-class Here:
+class CommandContext:
     """The project and the store of one command, each loaded at the first use."""
 
-    def __init__(self, common: Common, changes: Sequence[str] = ()) -> None:
+    def __init__(self, common: CommonOptions, changes: Sequence[str] = ()) -> None:
         self.common = common
         self._changes = changes
         reserve()
@@ -197,22 +197,22 @@ class Here:
 
     # words
 
-    def find(self, text: str) -> Found:
+    def find(self, text: str) -> ResolvedTarget:
         """The object that `text` names. Raises BadUsage for an unknown name, suggesting the nearest."""
         if os.path.lexists(text) and not self.is_name(text):
             made = self._made_file(text)
             if made is not None:
-                return Found(None, made)
+                return ResolvedTarget(None, made)
             if not os.path.isdir(text):  # folders may have names of payloads: those in a store do
                 raise BadUsage(f"{text} is no file of a payload in {self.store.url}")
         address = parse(text)
         if address.is_key:
-            return Found(None, self._stored(address))
+            return ResolvedTarget(None, self._stored(address))
         if not address.is_object and address.labels is None and self.common.store is not None and self.project is None:
-            return Found(None, self._called(address))
+            return ResolvedTarget(None, self._called(address))
         if address.is_object or address.labels is not None or not address.is_digest or self.is_name(address.base):
-            return Found(self.target(address), None)
-        return Found(None, self._stored(address))
+            return ResolvedTarget(self.target(address), None)
+        return ResolvedTarget(None, self._stored(address))
 
     def target(self, address: Address) -> Any:
         """The target that `address` names."""
@@ -225,7 +225,7 @@ class Here:
         """Every node of `targets` and its store."""
         from persistable.runs.targets import pairs
 
-        with misuse(TypeError):
+        with as_bad_usage(TypeError):
             return pairs(targets, self.store)
 
     def node_of(self, key: Key) -> Any | None:
@@ -259,7 +259,7 @@ class Here:
             if address.labels is not None:
                 raise BadUsage(f"{address.text}: {name} is a stage, which has no members; name one of its targets")
             return [project[each] for each in project.stages[name]]
-        raise BadUsage(f"the project has no target or stage {name!r}; {near(name, [*project.targets, *project.stages])}")
+        raise BadUsage(f"the project has no target or stage {name!r}; {suggestion(name, [*project.targets, *project.stages])}")
 
     def _object(self, address: Address) -> Any:
         module, _, path = address.base.partition(":")
@@ -275,7 +275,7 @@ class Here:
                 found = getattr(found, name)
             except AttributeError:
                 known = [each for each in dir(found) if not each.startswith("_")]
-                raise BadUsage(f"{address.base}: there is no {name!r} in it; {near(name, known)}") from None
+                raise BadUsage(f"{address.base}: there is no {name!r} in it; {suggestion(name, known)}") from None
         return found
 
     def _import_from_here(self) -> str:
@@ -315,7 +315,7 @@ class Here:
         if address.base not in names:
             if address.is_digest:
                 return self._stored(address)
-            raise BadUsage(f"nothing called {address.base!r} is stored in {self.store.url}; {near(address.base, names)}")
+            raise BadUsage(f"nothing called {address.base!r} is stored in {self.store.url}; {suggestion(address.base, names)}")
         found = self.catalog.find(address.base)
         if len(found) != 1:
             raise BadUsage(
@@ -328,7 +328,7 @@ class Here:
         from persistable.catalog.lookup import beginning
         from persistable.errors import UnknownKey
 
-        with misuse(UnknownKey, hint="; `persistable ls` lists them"):
+        with as_bad_usage(UnknownKey, hint="; `persistable ls` lists them"):
             return beginning(self.catalog, address.base).place
 
 
@@ -364,7 +364,7 @@ def _node_in(member: Any, address: Address) -> Any:
         raise BadUsage(f"{address.text}: {error.args[0] if error.args else error}") from error
 
 
-class One(NamedTuple):
+class NamedPayload(NamedTuple):
     """One payload: its location, store, and node if it was named as a target."""
 
     place: Place
@@ -377,21 +377,21 @@ class One(NamedTuple):
         return self.place.key
 
 
-def one(here: Here, text: str) -> One:
+def resolve_one(here: CommandContext, text: str) -> NamedPayload:
     """The one payload that `text` names. Raises BadUsage for a family, a stage, or any other target of several payloads."""
     found = here.find(text)
     if found.place is not None:
-        return One(found.place, here.store, None)
+        return NamedPayload(found.place, here.store, None)
     several = here.pairs(found.target)
     if len(several) != 1:
         raise BadUsage(f"{text} stands for {len(several)} payloads; name one of them, such as {text.partition('[')[0]}[label]")
     ((node, store),) = several
-    return One(node.place, store, node)
+    return NamedPayload(node.place, store, node)
 
 
-def all_of(here: Here, text: str) -> tuple[list[One], bool]:
+def resolve_all(here: CommandContext, text: str) -> tuple[list[NamedPayload], bool]:
     """The payloads that `text` names, and whether it names a single one instead of a target with members."""
     found = here.find(text)
     if found.place is not None:
-        return [One(found.place, here.store, None)], True
-    return [One(node.place, store, node) for node, store in here.pairs(found.target)], found.is_node
+        return [NamedPayload(found.place, here.store, None)], True
+    return [NamedPayload(node.place, store, node) for node, store in here.pairs(found.target)], found.is_node

@@ -11,7 +11,7 @@ SHOWN = 12
 
 
 @contextmanager
-def misuse(*errors: type[Exception], hint: str = "") -> Generator[None]:
+def as_bad_usage(*errors: type[Exception], hint: str = "") -> Generator[None]:
     """Raise BadUsage instead of these errors of the block, with the same message and a hint: they are about the words of the command."""
     try:
         yield
@@ -24,7 +24,7 @@ class BadUsage(PersistableError, ValueError):
     """The words of the command are invalid. Its exit status is 2."""
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: ``did you mean points?``, or the known names."""
     from difflib import get_close_matches
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from persistable.catalog.cleanup.verify import Verification
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, CommonOptions
 from persistable.cli.output import Column, note, progress, table, write, write_json
-from persistable.cli.target import Here
-from persistable.cli.usage import misuse
-from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.cli.target import CommandContext
+from persistable.cli.usage import as_bad_usage
+from persistable.records.units import duration_in_words, size_in_words
 
 
-def verify(*, recompute: float = 0.0, common: Common = COMMON) -> int:
+def verify(*, recompute: float = 0.0, common: CommonOptions = COMMON) -> int:
     """Read all stored payloads and compare them with the sizes and digests in records. Exit status 1 if any is corrupt or missing.
 
     Parameters
@@ -20,8 +20,8 @@ def verify(*, recompute: float = 0.0, common: Common = COMMON) -> int:
     recompute
         The fraction of all payloads, such as 0.01, that is also generated again and compared.
     """
-    with misuse(ValueError):
-        found = Here(common).catalog.verify(recompute, progress("verified"))
+    with as_bad_usage(ValueError):
+        found = CommandContext(common).catalog.verify(recompute, progress("verified"))
     if common.json:
         write_json(_facts(found))
     else:

@@ -29,7 +29,7 @@ class Executor(futures.Executor, ABC):
     """The executor's name in messages."""
     shares_memory: ClassVar[bool] = False
     """Tasks run in this process: objects can be passed to them without pickling."""
-    stops: ClassVar[bool] = False
+    can_stop: ClassVar[bool] = False
     """`stop` ends a task that is running, with every process it started. Without it, no timeout can be enforced."""
     isolates: bool = False
     """A task that crashes its process fails alone: no other is lost. Where tasks share a worker, as on Ray, those without an answer yet run
@@ -38,13 +38,13 @@ class Executor(futures.Executor, ABC):
     local: bool = False
     """Tasks run on this machine, and data for them is sent through memory only: private keys may be included."""
 
-    places: ClassVar[bool] = False
+    schedules_resources: ClassVar[bool] = False
     """True if the executor itself schedules tasks by the resources that they request; else `run` counts these against this machine's."""
 
-    worth: float = 0.0
+    min_call_seconds: float = 0.0
     """Seconds of work that a call should contain if sending one is expensive: short nodes then share calls, in any store."""
 
-    adopts: ClassVar[bool] = False
+    reattaches: ClassVar[bool] = False
     """True if tasks continue when this process ends, and `submit_as` takes over those that still wait or run."""
 
     @property
@@ -76,8 +76,8 @@ class Executor(futures.Executor, ABC):
     def stop(self, future: futures.Future[Any]) -> bool:
         """End a task, waiting or running; its future is cancelled, or fails with CancelledError. False if it had ended before.
 
-        An executor with `stops` kills a running task's whole process group and returns when it is gone. The others only cancel tasks that
-        have not begun.
+        An executor with `can_stop` kills a running task's whole process group and returns when it is gone. The others only cancel tasks
+        that have not begun.
         """
         return future.cancel()
 

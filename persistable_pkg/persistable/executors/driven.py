@@ -36,8 +36,8 @@ SomeDriver = TypeVar("SomeDriver", bound=Driver)
 class DrivenExecutor(Executor, Generic[SomeDriver]):
     """The base of executors with a driver."""
 
-    places: ClassVar[bool] = True
-    stops: ClassVar[bool] = True
+    schedules_resources: ClassVar[bool] = True
+    can_stop: ClassVar[bool] = True
     isolates: bool = True
     task: ClassVar[type[futures.Future[Any]]]
     """The futures that its driver makes or takes."""

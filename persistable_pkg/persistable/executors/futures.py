@@ -11,8 +11,8 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from persistable.errors import WorkerDied
 from persistable.executors.base import Executor
 from persistable.executors.calls import Parts, answer, name_of, pack, perform_to_bytes, to_bytes
-from persistable.executors.endings import failed, settle
 from persistable.executors.inline import contained
+from persistable.executors.outcomes import failed, settle
 from persistable.executors.resources import Resources
 
 P = ParamSpec("P")

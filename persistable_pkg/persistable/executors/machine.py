@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from persistable.errors import Infeasible
 from persistable.executors.resources import Resources
-from persistable.params.process import fields_of
+from persistable.params.process_identity import fields_of
 
 _MEMBERSHIP, _ROOT = "/proc/self/cgroup", "/sys/fs/cgroup"
 

@@ -37,9 +37,9 @@ sender = _sender.get
 
 
 @contextmanager
-def sent_by(way: Sender) -> Generator[None]:
+def use_sender(own: Sender) -> Generator[None]:
     """Inside the block, tasks send with this sender."""
-    outer = _sender.set(way)
+    outer = _sender.set(own)
     try:
         yield
     finally:

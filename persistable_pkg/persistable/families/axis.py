@@ -28,24 +28,24 @@ class Axis:
     """The names of members along it: the values themselves, tuples of them where there are several columns; lists and dicts as tuples;
     indices (0, 1, ...) where values cannot be hashed."""
 
-    __slots__ = ("_born", "_indices", "columns", "found", "labels")
+    __slots__ = ("_indices", "_original_names", "columns", "is_listed", "labels")
 
     def __init__(
         self,
         columns: Mapping[str, Sequence[Any]],
         labels: Sequence[Any] | None = None,
         born: tuple[str, ...] | None = None,
-        found: bool = False,
+        is_listed: bool = False,
     ) -> None:
         self.columns = dict(columns)
-        self.found = found
+        self.is_listed = is_listed
         """True if the values were listed outside and may differ another time: such axes are joined by name, not crossed."""
-        self._born = born if born is not None else tuple(self.columns)
+        self._original_names = born if born is not None else tuple(self.columns)
         self._indices: dict[Any, int] | None = None
         lengths = {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(
-                f"values that go together must be equally many, not {', '.join(f'{n} of {name}' for name, n in lengths.items())}"
+                f"params that vary together need equally many values: {', '.join(f'{name} has {n}' for name, n in lengths.items())}"
             )
         self.labels: Sequence[Any] = labels if labels is not None else _labels(self.name, list(self.columns.values()))
 
@@ -63,7 +63,7 @@ class Axis:
             index = self._find(label)
         except (KeyError, ValueError, TypeError):
             raise self._unknown(label) from None
-        if not is_meant(frozen(label), self.labels[index]):
+        if not matches_label(frozen(label), self.labels[index]):
             raise self._unknown(label)
         return index
 
@@ -102,35 +102,37 @@ class Axis:
         except (TypeError, ValueError, OverflowError):
             return None
 
-    def same(self, other: Axis) -> bool:
+    def is_same_axis(self, other: Axis) -> bool:
         """Tell whether both are the same axis: created with equal names, and with equal values of equal types."""
         if self is other:
             return True
-        if self._born != other._born or len(self) != len(other):
+        if self._original_names != other._original_names or len(self) != len(other):
             return False
         mine, others = [*self.columns.values(), self.labels], [*other.columns.values(), other.labels]
         return all(a is b or (isinstance(a, range) and a == b) or all(map(_equal, a, b)) for a, b in zip(mine, others, strict=True))
 
-    def named(self, names: Mapping[str, str]) -> Axis:
+    def with_column_names(self, names: Mapping[str, str]) -> Axis:
         """The same axis with its columns under other names."""
-        return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, self._born, self.found)
+        return Axis(
+            {names.get(name, name): values for name, values in self.columns.items()}, self.labels, self._original_names, self.is_listed
+        )
 
-    def renamed(self, names: Mapping[str, str]) -> Axis:
+    def as_new_axis(self, names: Mapping[str, str]) -> Axis:
         """A distinct axis of the same values: with its columns under other names, as if created with these."""
-        return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, None, self.found)
+        return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, None, self.is_listed)
 
-    def taken(self, indices: Sequence[int]) -> Axis:
+    def subset(self, indices: Sequence[int]) -> Axis:
         """An axis of the values at `indices`."""
         columns = {name: _taken(values, indices) for name, values in self.columns.items()}
-        return Axis(columns, _taken(self.labels, indices), self._born, self.found)
+        return Axis(columns, _taken(self.labels, indices), self._original_names, self.is_listed)
 
-    def shares(self, other: Axis) -> bool:
+    def is_joinable_with(self, other: Axis) -> bool:
         """Tell whether both were listed outside and have a column in common, so that they are to be joined."""
-        return self.found and other.found and not self.columns.keys().isdisjoint(other.columns)
+        return self.is_listed and other.is_listed and not self.columns.keys().isdisjoint(other.columns)
 
-    def joined(self, other: Axis) -> Axis:
+    def join(self, other: Axis) -> Axis:
         """Join with `other` on the columns that both have: each value of this with each matching one of `other`, in the order of this."""
-        if len(self) == len(other) and self.columns.keys() == other.columns.keys() and self.same(other):
+        if len(self) == len(other) and self.columns.keys() == other.columns.keys() and self.is_same_axis(other):
             return self
         common = [name for name in self.columns if name in other.columns]
         more = [name for name in other.columns if name not in self.columns]
@@ -140,10 +142,10 @@ class Axis:
         pairs = [(mine, its) for mine, values in enumerate(_rows(self, common)) for its in matches.get(values, ())]
         columns = {name: [self.columns[name][mine] for mine, _ in pairs] for name in self.columns}
         columns |= {name: [other.columns[name][its] for _, its in pairs] for name in more}
-        return Axis(columns, found=True)
+        return Axis(columns, is_listed=True)
 
     def indices_of(self, joined: Axis) -> Sequence[int]:
-        """The index on this axis of each value of `joined`, an axis that this one was joined into."""
+        """The index on this axis of each value of `join`, an axis that this one was joined into."""
         if joined is self:
             return range(len(self))
         indices = {values: index for index, values in enumerate(_rows(self, list(self.columns)))}
@@ -195,10 +197,10 @@ class _Label(Enum):
     NAN = "nan"
 
 
-def is_meant(label: Any, known: Any) -> bool:
+def matches_label(label: Any, known: Any) -> bool:
     """Tell whether a label that equals `known` matches it: ``True`` and ``1.0`` do not match ``1``, though ``1`` matches ``1.0``."""
     if label.__class__ is known.__class__:
-        return label.__class__ is not tuple or all(map(is_meant, label, known))
+        return label.__class__ is not tuple or all(map(matches_label, label, known))
     wanted, there = _rank(label), _rank(known)
     return wanted == there or 0 < wanted < there
 

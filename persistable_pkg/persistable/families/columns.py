@@ -7,9 +7,9 @@ from typing import Any
 
 from persistable.nodes.label import label, shown_fields, value_in_words
 from persistable.nodes.types import is_node
-from persistable.params.credentials import given_under
+from persistable.params.credentials import is_credential
+from persistable.params.display import MASK
 from persistable.params.encoding import fields_of
-from persistable.params.words import MASK
 
 _DEEPEST = 8
 
@@ -58,4 +58,4 @@ def _leaves(value: Any, path: str, depth: int) -> list[tuple[str, Any]]:
 
 def masked_as(name: str, value: Any) -> Any:
     """`value`, masked if `name` or the look of the value suggests a credential."""
-    return MASK if isinstance(value, str) and given_under(name, value) else value
+    return MASK if isinstance(value, str) and is_credential(name, value) else value

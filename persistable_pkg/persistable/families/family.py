@@ -13,10 +13,10 @@ from persistable.errors import UnknownMember
 from persistable.families import table
 from persistable.families.all_members import AllMembers
 from persistable.families.axis import Axis, values_of
+from persistable.families.bulk_keys import KeyChunks, key_chunks_of
 from persistable.families.gather import Gathered
 from persistable.families.grid import GridSpec, NodeFactory, names_store, of_nodes
-from persistable.families.keys import KeyChunks, key_chunks_of
-from persistable.families.view import DataSource, ItemSource, LiveView, Renamed, Selected, Sliced, View, view_of
+from persistable.families.view import DataSource, ItemSource, LiveView, RenameAxes, SelectMembers, SliceMembers, View, view_of
 from persistable.graph.labels import TIMES
 from persistable.nodes.binding import bound_to, move_to, remember_store
 from persistable.nodes.compose import Chainable
@@ -75,7 +75,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         """The external sources that determine the members; empty for most families."""
         return self._live_view.sources if self._live_view is not None else ()
 
-    # made
+    # construction
 
     @classmethod
     def grid(cls, maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
@@ -125,7 +125,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
     def __getitem__(self, key: Any) -> Any:
         """The node of `key`; for a slice the family of these indices on the first axis. Raises UnknownMember, a KeyError."""
         if isinstance(key, slice) and (self._fixed is None or self._fixed.axes):
-            return self._derived(Sliced(key))  # pyright: ignore[reportUnknownArgumentType]
+            return self._derived(SliceMembers(key))  # pyright: ignore[reportUnknownArgumentType]
         view = self.view
         return self.at(self.indices_of(key, view.axes), view)
 
@@ -217,7 +217,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         A list selects several, in its order; ``slice(low, high)`` those from `low` to `high`, both included; any other value is one label,
         and its axis is removed. Pass names that are no identifiers as ``**{"points.n": 100}``. Raises UnknownMember, UnknownParam.
         """
-        part = self._derived(Selected(labels, self))
+        part = self._derived(SelectMembers(labels, self))
         return part if part.axes else part.at(())
 
     def part(self, chosen: Sequence[Sequence[int] | int]) -> Family[PayloadT]:
@@ -226,7 +226,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     def rename(self, **names: str) -> Family[PayloadT]:
         """The same nodes with renamed axes, distinct from the original axes, so that a grid of both crosses them."""
-        return self._derived(Renamed(names, self))
+        return self._derived(RenameAxes(names, self))
 
     def gather(self, *axes: str) -> Gathered[PayloadT]:
         """The members along these axes in lists, for a node that takes many: ``mean.over(scores.gather("fold"))``.

@@ -103,5 +103,5 @@ def _parted(axis: Axis, names: Sequence[str]) -> tuple[Axis | None, Groups | Non
     for index, values in enumerate(zip(*[axis.columns[name] for name in kept], strict=True)):
         groups.setdefault(frozen(values), []).append(index)
     firsts = [some[0] for some in groups.values()]
-    left = Axis({name: [axis.columns[name][first] for first in firsts] for name in kept}, found=axis.found)
+    left = Axis({name: [axis.columns[name][first] for first in firsts] for name in kept}, is_listed=axis.is_listed)
     return left, list(groups.values())

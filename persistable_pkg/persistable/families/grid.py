@@ -19,7 +19,7 @@ from persistable.nodes.step import Step
 from persistable.nodes.types import Node, is_family
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.checks import Scope, bare
-from persistable.params.declared import column, field_check, made
+from persistable.params.coercion import column, field_check, typed_params
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class _Axes:
 
     def add(self, axis: Axis, source: str) -> int:
         """Add `axis` and return its number; an existing equal axis, or the one that it is joined to, is used instead."""
-        same = next((number for number, known in enumerate(self._axes) if known is not None and known.same(axis)), None)
+        same = next((number for number, known in enumerate(self._axes) if known is not None and known.is_same_axis(axis)), None)
         if same is None:
             same = self._join(axis)
         if same is None:
@@ -267,12 +267,12 @@ class _Axes:
         """Join `axis` to all that share a column with it, and return the number of the joined axis; None if there are none."""
         into: int | None = None
         for number, known in enumerate(self._axes):
-            if known is None or not known.shares(axis):
+            if known is None or not known.is_joinable_with(axis):
                 continue
             if into is None:
-                into, axis = number, known.joined(axis)
+                into, axis = number, known.join(axis)
             else:
-                axis = axis.joined(known)
+                axis = axis.join(known)
                 self._axes[number] = None
                 self._joined_to[number] = into
             self._axes[into] = axis
@@ -290,7 +290,7 @@ class _Axes:
         own = layout.left if layout is not None else view.axes
         numbers = [None if axis is None else self.number(self._home[id(axis)]) for axis in own]
         indices = [
-            axis.indices_of(left[number]) if axis is not None and number is not None and axis.found else None
+            axis.indices_of(left[number]) if axis is not None and number is not None and axis.is_listed else None
             for axis, number in zip(own, numbers, strict=True)
         ]
         same = [
@@ -303,7 +303,10 @@ class _Axes:
         """The axes, with dotted column names for those from families where plain names would clash."""
         left = [(axis, source) for axis, source in zip(self._axes, self._from, strict=True) if axis is not None]
         counts = Counter(name for axis, _ in left for name in axis.columns)
-        return [axis.named({name: f"{source}.{name}" for name in axis.columns if source and counts[name] > 1}) for axis, source in left]
+        return [
+            axis.with_column_names({name: f"{source}.{name}" for name in axis.columns if source and counts[name] > 1})
+            for axis, source in left
+        ]
 
 
 def _put(args: list[Any], kwargs: dict[str, Any], slot: Slot, value: Any) -> None:
@@ -347,7 +350,7 @@ def _check(maker: Any, positional: int, arguments: dict[Slot, Any]) -> None:
     fields = {name: value for name, value in arguments.items() if isinstance(name, str) and name not in OPTIONS and value is not None}
     fields = {name: value for name, value in fields.items() if name not in declaration.roles and not _holds_nodes(value)}
     try:
-        made(kind, fields, maker.__name__, declaration.params_arguments)
+        typed_params(kind, fields, maker.__name__, declaration.params_arguments)
     except MissingParam as error:
         absent = [name for name in error.names if name not in arguments]
         if absent:

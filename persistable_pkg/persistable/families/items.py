@@ -13,10 +13,10 @@ from persistable.families.view import View, view_of
 from persistable.fileio.base import FileIO
 from persistable.nodes import follow
 from persistable.nodes.binding import move_to
-from persistable.nodes.construction import Construction, Recorded
+from persistable.nodes.construction import Construction, RecordedFacts
 from persistable.nodes.node import Persistable
 from persistable.nodes.types import own_store
-from persistable.records import access
+from persistable.records import record_access
 from persistable.records.items import Entry, Source, checked
 from persistable.records.key import Place
 
@@ -60,7 +60,7 @@ class Item(Persistable[Any, ItemParams]):
         return made
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         (node,) = recorded.upstream.values()
         return Construction("persistable:Item.of", (node, recorded.params.item), {})
 
@@ -132,8 +132,8 @@ class Items:
     @property
     def is_sealed(self) -> bool:
         """Tell whether the collected payload is complete."""
-        found = access.peek(self.store, self.node.place)
-        return found is not None and found not in (access.DAMAGED, access.UNTRUSTED)
+        found = record_access.peek(self.store, self.node.place)
+        return found is not None and found not in (record_access.DAMAGED, record_access.UNTRUSTED)
 
     def look_in(self, store: Any) -> None:
         """Use `store` for the items of a node without a store of its own."""
@@ -151,7 +151,7 @@ class Items:
 
     def refresh(self) -> None:
         """List the items again."""
-        found = access.find_record(self.store, self.node.place)
+        found = record_access.find_record(self.store, self.node.place)
         token = found.attempt_token if found is not None else None
         if token is not None and token == self._seen[0]:
             return
@@ -165,7 +165,7 @@ class Items:
     def view(self) -> View:
         """The view of the items listed last, on one axis."""
         entries = self._seen[1]
-        axis = Axis({self.name: list(entries)}, found=True)
+        axis = Axis({self.name: list(entries)}, is_listed=True)
         return view_of(NodeFactory(_Made(self.node, entries), self.name, [None], {}, [Column(0, 0, list(entries))], [], [axis]))
 
     def __eq__(self, other: object) -> bool:

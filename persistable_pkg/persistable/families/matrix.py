@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from persistable.errors import PersistableError, UnknownParam
+from persistable.families.colour_scale import Scale, ink, mean
 from persistable.families.columns import masked_as, words
-from persistable.families.scale import Scale, ink, mean
 from persistable.families.table import counts, load, survey, value_of
 from persistable.families.view import no_axis
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line, width

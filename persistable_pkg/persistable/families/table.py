@@ -24,8 +24,8 @@ from persistable.records.bulk import format_in_records, heads, made_by, present
 from persistable.records.files import SMALL
 
 if TYPE_CHECKING:
+    from persistable.families.bulk_keys import KeyChunks
     from persistable.families.family import Family
-    from persistable.families.keys import KeyChunks
 
 BATCH = 1000
 """Number of members that are looked up in one batch, and held in memory together."""
@@ -154,7 +154,7 @@ class _Row(NamedTuple):
 def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
     """All members in order, looked up and read in batches, without their nodes if their bytes suffice."""
     key_chunks, nodes = family.key_chunks, family.nodes
-    quick = Quick(key_chunks) if key_chunks is not None and Quick.suits(key_chunks.model) else None
+    quick = BulkPayloadReader(key_chunks) if key_chunks is not None and BulkPayloadReader.suits(key_chunks.model) else None
     for numbers in batched(range(len(nodes)), BATCH):
         sound: dict[int, Any] = {}
         if quick is not None:
@@ -185,7 +185,7 @@ def load(node: Node, store: Any) -> Any:
     """The payload of a member that was looked up in a batch; that of an input is read in place."""
     if node.is_external:
         return bound_to(node, own_store(node)).payload
-    return loading.looked_at(bound_to(node, store)).load().payload
+    return loading.mark_upstream_checked(bound_to(node, store)).load().payload
 
 
 class _Table:
@@ -247,7 +247,7 @@ class _Table:
 def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
     """The pairs of `Family.payloads`."""
     key_chunks = family.key_chunks
-    read = Quick(key_chunks) if key_chunks is not None and Quick.suits(key_chunks.model) else None
+    read = BulkPayloadReader(key_chunks) if key_chunks is not None and BulkPayloadReader.suits(key_chunks.model) else None
     members = zip(family, itertools.count())
     nodes = family.nodes
     while batch := list(itertools.islice(members, BATCH)):
@@ -264,7 +264,7 @@ def _loaded(members: list[Any]) -> Iterator[Any]:
         yield load(node, store)
 
 
-class Quick:
+class BulkPayloadReader:
     """Reads payloads of members without their nodes, for classes without hooks that check or change them."""
 
     def __init__(self, key_chunks: KeyChunks) -> None:
@@ -279,7 +279,7 @@ class Quick:
         """Tell whether no hook and no listener needs the node of each member."""
         bases = model.__class__.__mro__
         own: list[Any] = list(bases[: bases.index(Persistable)])
-        return not any(hook in base.__dict__ for base in own for hook in ("_validate_payload", "_post_load")) and not events.listened(
+        return not any(hook in base.__dict__ for base in own for hook in ("_validate_payload", "_post_load")) and not events.has_receiver(
             given_logger(model)
         )
 

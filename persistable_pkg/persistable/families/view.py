@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_check
 from weakref import WeakValueDictionary
 
 from persistable.errors import UnknownParam
-from persistable.families.axis import Axis, frozen, is_meant, sought, values_of
+from persistable.families.axis import Axis, frozen, matches_label, sought, values_of
 
 if TYPE_CHECKING:
     from persistable.families.family import Family
@@ -62,7 +62,7 @@ class View(NamedTuple):
             own = cast("Sequence[int]", indices[number])
             indices[number] = own[some] if isinstance(some, int) else _through(own, some)
             if not isinstance(some, int):
-                axes.append(axis if len(some) == len(axis) and some == range(len(axis)) else axis.taken(some))
+                axes.append(axis if len(some) == len(axis) and some == range(len(axis)) else axis.subset(some))
         return self._replace(indices=tuple(indices), axes=tuple(axes))
 
     def elsewhere(self) -> View:
@@ -83,7 +83,7 @@ def view_of(factory: NodeFactory) -> View:
 
 
 @dataclass(frozen=True)
-class Sliced:
+class SliceMembers:
     """Selects indices on the first axis."""
 
     indices: slice
@@ -94,7 +94,7 @@ class Sliced:
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectMembers:
     """Selects the members at `labels`, as `Family.sel` describes; `family` is the one that errors name."""
 
     labels: Mapping[str, Any]
@@ -117,7 +117,7 @@ class Selected:
 
 
 @dataclass(frozen=True)
-class Renamed:
+class RenameAxes:
     """Renames axes, as `Family.rename` describes."""
 
     names: Mapping[str, str]
@@ -132,7 +132,7 @@ class Renamed:
         for name in names.values():
             if renamed.count(name) > 1:
                 raise ValueError(f"rename: {self.family!r} would have two axes {name!r}; give each a name of its own")
-        return view._replace(axes=tuple([axis.renamed(names) if names.keys() & axis.columns else axis for axis in view.axes]))
+        return view._replace(axes=tuple([axis.as_new_axis(names) if names.keys() & axis.columns else axis for axis in view.axes]))
 
 
 def _names(view: View) -> list[str]:
@@ -168,7 +168,7 @@ def _matching(axis: Axis, name: str, wanted: Any, among: Indices) -> Indices:
     several = values_of(wanted)
     known = [sought(frozen(each)) for each in (several if several is not None else [wanted])]
     at = {index: sought(frozen(values[index])) for index in allowed}
-    found = [index for index, value in at.items() if any(each == value and is_meant(each, value) for each in known)]
+    found = [index for index, value in at.items() if any(each == value and matches_label(each, value) for each in known)]
     if not found:
         column = Axis({name: list({frozen(value): None for value in values})})
         for each in known:

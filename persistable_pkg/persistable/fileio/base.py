@@ -182,10 +182,10 @@ class FileIO(ABC, Generic[P]):
         name = type(self).__name__
         raise PayloadNotRepresentable(f"{name} would not give back exactly this payload: {reason}", format=name, reason=reason) from cause
 
-    def _malformed(self, what: str) -> MalformedFile:
+    def _malformed(self, reason: str) -> MalformedFile:
         """The error for bytes that are truncated, damaged or of another format."""
         name = type(self).__name__
-        return MalformedFile(f"not a whole file of {name}: {what}", format=name)
+        return MalformedFile(f"not a whole file of {name}: {reason}", format=name)
 
 
 def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -351,24 +351,24 @@ class PartsFileIO(FileIO[P]):
         """Load the payload from `parts`. Raises MalformedFile."""
 
     def dump(self, payload: P, file: BinaryIO) -> None:
-        from persistable.fileio.folders import ZipWriter
+        from persistable.fileio.parts import ZipWriter
 
         with ZipWriter(file) as archive:
             self.dump_parts(payload, archive.create)
 
     def load(self, file: Any) -> P:
-        from persistable.fileio.folders import ZipParts
+        from persistable.fileio.parts import ZipParts
 
         return self.load_parts(ZipParts(file, type(self).__name__))
 
     def _dump_at(self, at: Place, payload: P) -> None:
-        from persistable.fileio.folders import replacing_folder
+        from persistable.fileio.parts import replacing_folder
 
         with replacing_folder(at) as create:
             self.dump_parts(payload, create)
 
     def _load_from(self, at: Place) -> P:
-        from persistable.fileio.folders import folder_parts
+        from persistable.fileio.parts import folder_parts
 
         # a file may be a zip from `dump`
         return self.load_parts(folder_parts(at)) if at.is_folder() else super()._load_from(at)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from persistable.errors import MalformedFile, PayloadNotRepresentable
 from persistable.fileio.base import FileIO, Parts, PartsFileIO
-from persistable.fileio.folders import SubParts, checked_name
+from persistable.fileio.parts import SubParts, checked_name
 
 
 class BundleFileIO(PartsFileIO[dict[str, Any]]):

@@ -61,52 +61,52 @@ def difference(left: Any, right: Any) -> str:
     return ""
 
 
-def index_difference(left: Any, right: Any, what: str) -> str:
+def index_difference(left: Any, right: Any, label: str) -> str:
     """The first difference between two indexes: type, names, dtype, freq, and every value."""
     import pandas as pd
 
     if type(left) is not type(right) or left.nlevels != right.nlevels:
-        return f"{what}, a {type(left).__name__}, would come back as a {type(right).__name__}"
+        return f"{label}, a {type(left).__name__}, would come back as a {type(right).__name__}"
     if not same_value(list(left.names), list(right.names)):
-        return f"{what} would be named {list(right.names)!r}, not {list(left.names)!r}"
+        return f"{label} would be named {list(right.names)!r}, not {list(left.names)!r}"
     if isinstance(left, pd.MultiIndex):
         for level in range(left.nlevels):
             values = left.get_level_values(level), right.get_level_values(level)
-            if flaw := _column_difference(*values, f"level {level} of {what}") or (
-                "" if values[0].equals(values[1]) else f"{what} would change"
+            if flaw := _column_difference(*values, f"level {level} of {label}") or (
+                "" if values[0].equals(values[1]) else f"{label} would change"
             ):
                 return flaw
         return ""
     if isinstance(left, pd.RangeIndex):
         same = (left.start, left.stop, left.step) == (right.start, right.stop, right.step)
-        return "" if same else f"{what} {left!r} would come back as {right!r}"
+        return "" if same else f"{label} {left!r} would come back as {right!r}"
     freqs: list[Any] = [getattr(index, "freq", None) for index in (left, right)]
     if freqs[0] != freqs[1]:
-        return f"the frequency of {what}, {freqs[0]!r}, would come back as {freqs[1]!r}"
-    return _column_difference(left, right, what) or ("" if left.equals(right) else f"{what} would come back as {right!r}")
+        return f"the frequency of {label}, {freqs[0]!r}, would come back as {freqs[1]!r}"
+    return _column_difference(left, right, label) or ("" if left.equals(right) else f"{label} would come back as {right!r}")
 
 
-def _column_difference(left: Any, right: Any, what: str) -> str:
-    if flaw := dtype_difference(left.dtype, right.dtype, what):
+def _column_difference(left: Any, right: Any, label: str) -> str:
+    if flaw := dtype_difference(left.dtype, right.dtype, label):
         return flaw
     if left.dtype != object:
         return ""
     for mine, other in zip(left, right, strict=True):
         if type(mine) in (list, tuple, dict, set):
-            return f"{what} holds {type(mine).__name__}s; use PickleFileIO"
+            return f"{label} holds {type(mine).__name__}s; use PickleFileIO"
         if not same_value(mine, other):
-            return f"{what} holds {mine!r}, which would come back as {other!r}; give the column one type, or use PickleFileIO"
+            return f"{label} holds {mine!r}, which would come back as {other!r}; give the column one type, or use PickleFileIO"
     return ""
 
 
-def dtype_difference(left: Any, right: Any, what: str) -> str:
+def dtype_difference(left: Any, right: Any, label: str) -> str:
     """The difference between two dtypes, including byte order, kind of text, and the order and dtype of categories; empty if none."""
     if type(left) is not type(right):
-        return f"{what} has the dtype {left!r}, which would come back as {right!r}"
+        return f"{label} has the dtype {left!r}, which would come back as {right!r}"
     categories = getattr(left, "categories", None)
     if categories is not None:
         if left.ordered != right.ordered:
-            return f"the categories of {what} would be ordered otherwise"
-        return index_difference(categories, right.categories, f"the categories of {what}")
+            return f"the categories of {label} would be ordered otherwise"
+        return index_difference(categories, right.categories, f"the categories of {label}")
     same = bool(left == right) and repr(left) == repr(right)
-    return "" if same else f"{what} has the dtype {left!r}, which would come back as {right!r}"
+    return "" if same else f"{label} has the dtype {left!r}, which would come back as {right!r}"

@@ -106,6 +106,6 @@ class _Unpacked(io.RawIOBase):
             raise self._malformed(str(error)) from error
         return data
 
-    def _malformed(self, what: str) -> MalformedFile:
+    def _malformed(self, reason: str) -> MalformedFile:
         name = type(self._owner).__name__
-        return MalformedFile(f"not a whole file of {name}: {what}", format=name)
+        return MalformedFile(f"not a whole file of {name}: {reason}", format=name)

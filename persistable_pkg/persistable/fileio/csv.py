@@ -127,43 +127,43 @@ class CsvFileIO(FileIO["pd.DataFrame"]):
             if name is not None and (flaw := _flaw(name)):
                 self._refuse(f"the name {name!r} {flaw}")
 
-    def _check_column(self, column: Any, what: str) -> None:
+    def _check_column(self, column: Any, label: str) -> None:
         import pandas as pd
 
         dtype = str(column.dtype)
         if isinstance(column.dtype, pd.CategoricalDtype):
             categories = column.dtype.categories
             if not all(type(value) is str for value in categories):
-                self._refuse(f"{what} has categories that are not strings; use ParquetFileIO")
-            self._check_strings(_as_series(categories), column.isna().any(), f"{what} (its categories)")
+                self._refuse(f"{label} has categories that are not strings; use ParquetFileIO")
+            self._check_strings(_as_series(categories), column.isna().any(), f"{label} (its categories)")
         elif column.dtype == object or isinstance(column.dtype, pd.StringDtype):
             missing = column.isna()
             present = column[~missing]
             for value in present:
                 if type(value) is not str:
-                    self._refuse(f"{what} holds {value!r}, and CSV keeps no other objects than strings; use ParquetFileIO or PickleFileIO")
+                    self._refuse(f"{label} holds {value!r}, and CSV keeps no other objects than strings; use ParquetFileIO or PickleFileIO")
             if column.dtype == object and len({type(value) for value in column[missing]}) > 1:
-                self._refuse(f"{what} holds missing values of several kinds (None, NaN, NA); choose one")
+                self._refuse(f"{label} holds missing values of several kinds (None, NaN, NA); choose one")
             if column.dtype == object and not all(value is None or type(value) is float for value in column[missing]):
-                self._refuse(f"{what} holds missing values other than None and NaN; use a string dtype")
-            self._check_strings(present, missing.any(), what)
+                self._refuse(f"{label} holds missing values other than None and NaN; use a string dtype")
+            self._check_strings(present, missing.any(), label)
         elif dtype.startswith(_CONVERTED):
             try:
                 exact = _from_text(_to_text(column), _describe(column)).equals(column)
             except (ValueError, NotImplementedError, OverflowError):  # years before 1 or after 9999
                 exact = False
             if not exact:
-                self._refuse(f"{what} holds times that text does not give back; use ParquetFileIO")
+                self._refuse(f"{label} holds times that text does not give back; use ParquetFileIO")
         elif dtype not in _PARSED and dtype not in _NULLABLE:
-            self._refuse(f"{what} has the dtype {dtype}; use ParquetFileIO or PickleFileIO")
+            self._refuse(f"{label} has the dtype {dtype}; use ParquetFileIO or PickleFileIO")
 
-    def _check_strings(self, present: Any, missing: Any, what: str) -> None:
+    def _check_strings(self, present: Any, missing: Any, label: str) -> None:
         for value in present:
             if flaw := _flaw(value):
-                self._refuse(f"{what} holds {value!r}, which {flaw}")
+                self._refuse(f"{label} holds {value!r}, which {flaw}")
             if missing and value == "":
                 self._refuse(
-                    f"{what} holds both missing values and empty strings, and CSV writes both as an empty field; use ParquetFileIO"
+                    f"{label} holds both missing values and empty strings, and CSV writes both as an empty field; use ParquetFileIO"
                 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import Parts, PartsFileIO
-from persistable.fileio.folders import checked_name
+from persistable.fileio.parts import checked_name
 
 
 class FolderFileIO(PartsFileIO[Path]):

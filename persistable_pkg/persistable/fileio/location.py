@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from persistable.errors import MalformedFile, PersistableError, StoreError
 from persistable.fileio.base import Buffer, read_all
-from persistable.fileio.maps import is_on_network, private_map
+from persistable.fileio.memory_maps import is_on_network, private_map
 from persistable.params.masking import check_user, masked, unmasked
 from persistable.params.url import check_exact, check_slashes
 

@@ -288,7 +288,7 @@ def _dump(payload: Any, pickler: Any, more: dict[Any, Any]) -> None:
 @functools.lru_cache(1)
 def _own_reducers(_: int, with_arrays: bool) -> dict[type, Any]:
     """The reducers of this format that replace a type's own, for types of imported modules; cached by the number of modules."""
-    from persistable.fileio.lazy import refusing_reducers
+    from persistable.fileio.lazy_check import refusing_reducers
 
     reducers = {**refusing_reducers("PickleFileIO"), **pickle_views.arrow_reducers()}
     if with_arrays:

@@ -19,14 +19,14 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from persistable.errors import CodeOfOtherPython
-from persistable.fileio.lazy import refusal, why_lazy
-from persistable.params.reduce import MAINS
+from persistable.fileio.lazy_check import refusal, why_lazy
+from persistable.params.reducers import MAINS
 
 _FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
 """Attributes in which dataclasses and similar classes keep the names of the fields of their instances."""
 sender: ContextVar[str | None] = ContextVar("sender", default=None)
 """The import name of the main module of the process that sent the work running here; None without such work."""
-_MEANT = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__new__")
+_PICKLE_METHODS = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__new__")
 
 
 @functools.cache
@@ -52,19 +52,19 @@ def pickler_class() -> Any:
     return Pickler
 
 
-_said: set[str] = set()
+_logged: set[str] = set()
 
 
-def _say(thing: Any, what: str) -> None:
+def _say(thing: Any, kind: str) -> None:
     """Log, once per class or function, that its definition is stored in a payload."""
     name = f"{thing.__module__}:{thing.__qualname__}"
-    if name not in _said and name.rpartition(".")[0] not in _said:  # a method is stored with its class
+    if name not in _logged and name.rpartition(".")[0] not in _logged:  # a method is stored with its class
         import logging
 
-        _said.add(name)
+        _logged.add(name)
         limit = "Under another minor version of Python its code cannot be used; define it in a module to have it by name"
         message = f"%s is stored by value in a payload: %s. {limit}"
-        logging.getLogger("persistable").info(message, name, what)
+        logging.getLogger("persistable").info(message, name, kind)
 
 
 @functools.cache
@@ -194,17 +194,17 @@ of_script.__module__ = "persistable.fileio"
 def _candidates(home: str, qualname: str) -> Iterator[Any]:
     # work that was sent comes with its classes by value, even if this process has run the script too
     if sender.get() is not None or getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__":
-        yield from _brought(qualname)
+        yield from _classes_received_by_value(qualname)
     for name in (*MAINS, home):
         found: Any = sys.modules.get(name)
         for part in qualname.split("."):
             found = getattr(found, part, None)
         if found is not None:
             yield found
-    yield from _brought(qualname)
+    yield from _classes_received_by_value(qualname)
 
 
-def _brought(qualname: str) -> Iterator[Any]:
+def _classes_received_by_value(qualname: str) -> Iterator[Any]:
     """Classes of that name that were received by value, such as with a job in a worker process, latest first."""
     internals: Any = sys.modules.get("cloudpickle.cloudpickle")
     known = getattr(internals, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
@@ -218,17 +218,17 @@ def _fits(today: Any, shape: tuple[Any, ...]) -> bool:
     if not isinstance(today, type) and type(today) is not FunctionType:
         return False
     try:
-        return _goes_with(shape_of(today), shape)
+        return _shapes_match(shape_of(today), shape)
     except (AttributeError, TypeError, ValueError):
         return False
 
 
-def _goes_with(today: Any, then: Any) -> bool:
+def _shapes_match(today: Any, then: Any) -> bool:
     if isinstance(today, str) or isinstance(then, str):
         return bool(today == then)
     kind, held, bases, methods = today
     same = kind == then[0] and (set(then[1]) <= set(held) if kind == "enum" else held == then[1])  # members and methods may be added
-    return same and len(bases) == len(then[2]) and all(map(_goes_with, bases, then[2])) and set(then[3]) <= set(methods)
+    return same and len(bases) == len(then[2]) and all(map(_shapes_match, bases, then[2])) and set(then[3]) <= set(methods)
 
 
 def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[str, ...]]:
@@ -251,7 +251,7 @@ def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[s
 
 def _is_method(name: str, member: Any) -> bool:
     if name.startswith("__") and name.endswith("__"):
-        return name in _MEANT
+        return name in _PICKLE_METHODS
     return not name.startswith("_abc_") and type(member).__name__ != "member_descriptor"  # a slot: one of its fields
 
 

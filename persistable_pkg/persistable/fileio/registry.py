@@ -194,7 +194,7 @@ def _by_type(kind: Any) -> FileIO[Any]:
         return _made("JsonFileIO")
     if _named_arrays(kind):
         return _made("SafetensorsFileIO")
-    return _brought(origin) or _made("PickleFileIO")
+    return _format_from_package(origin) or _made("PickleFileIO")
 
 
 def _named_arrays(kind: Any) -> bool:
@@ -216,7 +216,7 @@ _NO_NUMBERS = ("object_", "str_", "bytes_", "datetime64", "timedelta64", "void",
 """Scalar types that safetensors does not support."""
 
 
-def _brought(kind: Any) -> FileIO[Any] | None:
+def _format_from_package(kind: Any) -> FileIO[Any] | None:
     """The format that an installed package provides for a class; None without one."""
     if not isinstance(kind, type) or kind.__module__ == "builtins":
         return None

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from persistable.errors import MissingExtra, need
 from persistable.fileio.base import Parts, PartsFileIO
-from persistable.fileio.lazy import check_content
+from persistable.fileio.lazy_check import check_content
 
 
 class ZarrFileIO(PartsFileIO[Any]):

@@ -28,7 +28,7 @@ def _attributes(box: Box, drawing: Drawing) -> str:
     styles = ["rounded"] if box.persisted and box.members else ["dashed"]
     attributes = {
         "label": _quoted([box.name, box.detail, *([box.status] if box.statuses else [])]),
-        "tooltip": _quoted(box.tip),
+        "tooltip": _quoted(box.tooltip),
     }
     if not box.persisted:
         attributes["shape"] = "ellipse"

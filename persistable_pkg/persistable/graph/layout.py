@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line, params_of, roles_in_words
-from persistable.graph.recorded import Recorded
+from persistable.graph.recorded import RecordNode
 from persistable.records.key import Key
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Box:
         only, *others = self.members
         if others:
             return f"{TIMES} {len(self.members):,}"
-        return (line(only.params, 30) if isinstance(only, Recorded) else params_of(only, 30)) or only.key.digest[:8]
+        return (line(only.params, 30) if isinstance(only, RecordNode) else params_of(only, 30)) or only.key.digest[:8]
 
     @property
     def status(self) -> str:
@@ -56,7 +56,7 @@ class Box:
         return line(", ".join(f"{number:,} {word}" for word, number in self.statuses.items()), 80)
 
     @property
-    def tip(self) -> list[str]:
+    def tooltip(self) -> list[str]:
         """The lines shown when the pointer rests on the box."""
         if not self.members:
             return [f"{self.undrawn:,} nodes farther upstream are not drawn"]
@@ -67,7 +67,7 @@ class Box:
         about = [] if self.persisted else ["not persisted"]
         about += [self.status] if self.statuses else []
         about += [line(node.label, 120)] if len(self.members) == 1 else []
-        kind = node.kind if isinstance(node, Recorded) else type(node).__name__
+        kind = node.kind if isinstance(node, RecordNode) else type(node).__name__
         return [*keys, line(kind, 80), *(text for text in about if text)]
 
 

@@ -19,11 +19,11 @@ from persistable.graph.graph import lineage
 from persistable.nodes.label import params_by_name
 from persistable.nodes.status import State, Status, states_in
 from persistable.nodes.types import Node, own_store
+from persistable.params.display import cut, in_words
 from persistable.params.secret import redact
-from persistable.params.words import cut, in_words
-from persistable.records import access
-from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records import record_access
 from persistable.records.key import Key
+from persistable.records.units import duration_in_words, size_in_words
 from persistable.stores.base import Store
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def node_html(node: Node, store: Store) -> str:
     record = None
     if state.stored:
         with suppress(PayloadUntrusted):
-            record = access.find_record(store, node.place)
+            record = record_access.find_record(store, node.place)
     if record is not None:
         verdict = state.verdict
         said = [f"made by {verdict.foreign}"] if verdict.foreign else []

@@ -9,14 +9,14 @@ from persistable.records.key import Key
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class RecordNode:
     """A node of a `Graph`, read from records. params: its own, in words. kind: its class. upstream: by role."""
 
     key: Key
     label: str
     params: str
     kind: str
-    upstream: Mapping[str, Recorded]
+    upstream: Mapping[str, RecordNode]
     is_persisted: bool = True
 
     @property

@@ -154,7 +154,7 @@ def _box(drawing: Drawing, box: Box, place: tuple[float, float], size: tuple[flo
         x, y = x - _CARD, y + _CARD
     left, top = x - across / 2, y - down / 2
     card = f'<rect x="{left:.0f}" y="{top:.0f}" width="{across:.0f}" height="{down:.0f}" rx="{radius}"{paint}/>'
-    tip = "\n".join(box.tip)
+    tip = "\n".join(box.tooltip)
     name = f'<text x="{x:.0f}" y="{y - 3:.0f}">{escape(box.name, quote=False)}</text>'
     detail = f'<text x="{x:.0f}" y="{y + 12:.0f}" font-size="10" fill-opacity=".75">{escape(box.detail, quote=False)}</text>'
     shares = _shares(drawing, box, left + radius, top + down - 4, across - 2 * radius)

@@ -12,11 +12,11 @@ from typing import Any, ForwardRef, get_args
 from persistable.errors import MissingUpstream, RoleClash, UnknownParam
 from persistable.nodes import roles
 from persistable.nodes.declaration import Declaration, root_of
-from persistable.nodes.lineage import nodes_in, spread, swapped
+from persistable.nodes.lineage import expand_families, nodes_in, replace_nodes
 from persistable.nodes.types import Node, is_family, is_node
 from persistable.params.annotations import own_annotations
-from persistable.params.declared import made, whole
-from persistable.params.field_checks import is_again, taken_over
+from persistable.params.coercion import coerce_params, typed_params
+from persistable.params.field_checks import convert_to_redefinition, is_redefined_as
 from persistable.params.mismatch import listed
 from persistable.params.trees import item_tree
 
@@ -39,11 +39,11 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any]) ->
         if declaration.admitted.get(name) is value.__class__ and not node._node_open:
             self._node_upstream[name] = self.__dict__[name] = value
             continue
-        value = spread(value)  # noqa: PLW2901
+        value = expand_families(value)  # noqa: PLW2901
         if name in declaration.many and value.__class__ not in (list, tuple, dict):
             value = listed(value) or value  # noqa: PLW2901
         if _take_role(self, declaration, name, value):
-            self.__dict__[name] = swapped(value, _itself)  # in new containers: those of the caller may change
+            self.__dict__[name] = replace_nodes(value, _itself)  # in new containers: those of the caller may change
         else:
             fields[name] = value
     return fields
@@ -139,15 +139,15 @@ def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[s
                 accepted=[],
             )
         if isinstance(kind, type) and not isinstance(params, kind):
-            again = taken_over(params, kind) if is_again(type(params), kind) else None
+            again = convert_to_redefinition(params, kind) if is_redefined_as(type(params), kind) else None
             if again is not None:
-                return whole(again, declaration.params_arguments)
+                return coerce_params(again, declaration.params_arguments)
             raise UnknownParam(
                 f"{type(self).__name__} takes params of type {kind.__name__}, not {type(params).__name__} ({params!r:.60})",
                 name="params",
                 accepted=[kind.__name__],
             )
-        return whole(params, declaration.params_arguments)
+        return coerce_params(params, declaration.params_arguments)
     if isinstance(kind, str):
         raise UnknownParam(
             f"{type(self).__name__} declares its params as {kind!r}, and nothing has that name where it is declared; "
@@ -159,13 +159,13 @@ def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[s
         if fields:
             known = list(declaration.roles)
             raise UnknownParam(
-                f"{type(self).__name__} takes no params, so {', '.join(fields)} means nothing to it; "
+                f"{type(self).__name__} takes no params, so {', '.join(fields)} cannot be used; "
                 f"its roles are {', '.join(known) if known else 'none'}; declare params as Persistable[Payload, Params]",
                 name=next(iter(fields)),
                 accepted=known,
             )
         return None
-    return made(kind, fields, type(self).__name__, declaration.params_arguments)
+    return typed_params(kind, fields, type(self).__name__, declaration.params_arguments)
 
 
 def open_roles(node: Node, declaration: Declaration) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""Twins of a node: bound to another store, or for its own code, with private params, and upstream that loads through its generation."""
+"""Copies of a node: one bound to another store, or one on which its own code runs.
+
+The latter has private params, and upstream that loads through its generation.
+"""
 
 # pyright: reportPrivateUsage=false
 
@@ -10,10 +13,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from persistable.errors import ParamsMutated
-from persistable.fileio.original import ATOMS, private
-from persistable.nodes.indirect import asked_of, kept
-from persistable.nodes.lineage import swapped
+from persistable.fileio.memory_copy import ATOMS, private_copy
+from persistable.nodes.lineage import replace_nodes
 from persistable.nodes.provenance import facts_of
+from persistable.nodes.transitive_upstream import attributes_read, nodes_held_by
 from persistable.nodes.types import Node, NodeBase
 from persistable.params.snapshots import is_immutable
 from persistable.params.unset import UNSET
@@ -32,7 +35,7 @@ def bound_to(node: NodeT, store: Store | None, single_use: bool = False) -> Node
         del state["_node_generation"]
     state["_node_store"] = store
     if single_use:
-        state["_node_lent"] = True
+        state["_node_single_use"] = True
     object.__setattr__(twin, "__dict__", state)  # bypasses a `__setattr__` of the user's
     return twin
 
@@ -40,7 +43,7 @@ def bound_to(node: NodeT, store: Store | None, single_use: bool = False) -> Node
 def with_nodes(node: NodeT, of: Callable[[Any], Any]) -> NodeT:
     """A node like `node`, in its store, with each node that it holds replaced by the result of `of`; its key is computed anew."""
     twin = bound_to(node, node._node_store)
-    twin.__dict__ = swapped(twin.__dict__, of)
+    twin.__dict__ = replace_nodes(twin.__dict__, of)
     twin._node_identify()
     return twin
 
@@ -49,7 +52,7 @@ def move_to(node: Node, store: Store | None, path: str | None = None) -> None:
     """Set the store of `node`, which must not have been used yet, and the path of its payload there, if one is given."""
     node._node_store = store
     if path is not None:
-        node._node_to = path
+        node._node_custom_path = path
 
 
 def remembered_store(thing: object) -> Store | None:
@@ -70,7 +73,7 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
     """
     arguments: dict[str, Any] | None = node.__dict__.get("_node_arguments")
     private_already = arguments is not None and _is_private(arguments.values())
-    if private_already and node._node_lent:
+    if private_already and node._node_single_use:
         return node, None
     author = bound_to(node, generation.store)
     if private_already:
@@ -91,7 +94,7 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
         return author, None
     facts: dict[str, Any] | None = facts_of(node) if generation.claim is not None else None
     if arguments is not None:
-        state["_node_arguments"] = private(arguments, swapped=bound)
+        state["_node_arguments"] = private_copy(arguments, swapped=bound)
     else:
         author.params = _copied(node.params, bound)
     return author, facts
@@ -114,7 +117,7 @@ def _is_private(arguments: Iterable[Any]) -> bool:
     return True
 
 
-def taken_over(node: Node, author: Any, before: dict[str, Any]) -> None:
+def copy_new_attributes(node: Node, author: Any, before: dict[str, Any]) -> None:
     """Copy to `node` the attributes that its own code has set on `author`, whose attributes were `before`."""
     state: dict[str, Any] = author.__dict__
     for name, value in state.items():
@@ -135,13 +138,13 @@ def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int,
             twin._node_reader = generation
     state["_node_upstream"] = {role: bound[id(upstream)] for role, upstream in node._node_upstream.items()}
     if "_node_arguments" in state:
-        state["_node_arguments"] = swapped(state["_node_arguments"], lambda held: bound.get(id(held), held))
+        state["_node_arguments"] = replace_nodes(state["_node_arguments"], lambda held: bound.get(id(held), held))
     roles: dict[str, list[Any]] = {}
     for role, upstream in node._node_upstream.items():
         roles.setdefault(role.partition(".")[0], []).append(upstream)
     for name in roles.keys() & state.keys():
         state[name] = _bound_role(state[name], roles[name], bound, node, name)
-    asked = asked_of(node)
+    asked = attributes_read(node)
     if asked:
         for twin in bound.values():
             _bind_beyond(twin, asked)
@@ -161,7 +164,7 @@ def _bound_role(held: Any, made_from: list[Any], bound: Mapping[int, Any], node:
             raise _other_nodes(node, name)
         return bound[id(own)]
 
-    swapped_in = swapped(held, twin_of)
+    swapped_in = replace_nodes(held, twin_of)
     if next(left, None) is not None and held.__class__ in (list, tuple, dict):
         raise _other_nodes(node, name)
     return swapped_in
@@ -184,8 +187,8 @@ def _bind_beyond(node: Node, asked: Mapping[str, int]) -> None:
         _bind_beyond(twin, rest)
         return twin
 
-    for name, rest in list(kept(node, asked)):
-        node.__dict__[name] = swapped(node.__dict__[name], partial(twin_of, rest=rest))
+    for name, rest in list(nodes_held_by(node, asked)):
+        node.__dict__[name] = replace_nodes(node.__dict__[name], partial(twin_of, rest=rest))
 
 
 def _has_inner_nodes(node: Node) -> bool:
@@ -209,11 +212,11 @@ def _is_flat(params: Any) -> bool:
 
 def _copied(params: Any, bound: Mapping[int, Any]) -> Any:
     """A copy of params; if some value cannot be copied, a copy of each value that can."""
-    made = private(params, swapped=bound)
+    made = private_copy(params, swapped=bound)
     values: Any = getattr(params, "__dict__", None)
     if made is not params or values.__class__ is not dict:
         return made
     made = copy.copy(params)
     for name, value in values.items():
-        made.__dict__[name] = private(value, swapped=bound)
+        made.__dict__[name] = private_copy(value, swapped=bound)
     return made

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import logging
 
     from persistable.nodes.generation import Generation
-    from persistable.runs.relay import Relay
+    from persistable.runs.output_forwarding import Relay
 
 LIMIT = 1 << 16
 """Bytes of output kept, at most."""
 _CUT = "[...]\n"
 """Mark in the place of text that is not kept."""
 
-keeps: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
+keep_output: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
 """True if output is kept with records and failures."""
 relay: ContextVar[Relay | None] = ContextVar("persistable_relay", default=None)
 """Relay to the process that runs the nodes; None if that is this process."""
@@ -41,13 +41,13 @@ silent: ContextVar[bool] = ContextVar("persistable_silent", default=False)
 
 
 @contextmanager
-def keeping(wanted: bool) -> Generator[None]:
+def set_keep_output(wanted: bool) -> Generator[None]:
     """Inside the block, output is kept or not."""
-    outer = keeps.set(wanted)
+    outer = keep_output.set(wanted)
     try:
         yield
     finally:
-        keeps.reset(outer)
+        keep_output.reset(outer)
 
 
 lock = threading.Lock()
@@ -65,7 +65,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def speaker() -> Generation | None:
+def find_printing_generation() -> Generation | None:
     """Return the generation that the calling code belongs to; `generation` replaces this function, as it does `is_busy`."""
     return None
 
@@ -88,10 +88,10 @@ class Tee:
 
     def write(self, text: str) -> int:
         """Write `text`, and keep it."""
-        here = speaker()
+        here = find_printing_generation()
         if here is None or silent.get() or not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             return self._pass_on(text)
-        if here.prints(self.stream, text):
+        if here.add_printed(self.stream, text):
             return len(text)
         return self._pass_on(text)
 
@@ -142,8 +142,8 @@ class _Bytes:
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write `data`, and keep it."""
-        here = speaker()
-        if here is not None and not silent.get() and here.prints(self._stream, bytes(data)):
+        here = find_printing_generation()
+        if here is not None and not silent.get() and here.add_printed(self._stream, bytes(data)):
             return memoryview(data).nbytes
         written: int = self._inner.write(data)
         return written
@@ -246,9 +246,9 @@ class Factory:
         if name is None or _seen.record == id(record):  # rebuilt from one of another process; or shown by a factory in `inner`
             return record
         _seen.record = id(record)
-        here = speaker()
+        here = find_printing_generation()
         if here is not None and not silent.get() and not _is_event(record) and _is_known(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
-            here.logs(record)
+            here.add_log_record(record)
         return record
 
 

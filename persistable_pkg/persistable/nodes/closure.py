@@ -15,8 +15,8 @@ from persistable.nodes.code.bytecode import codes_in
 from persistable.nodes.code.constants import kind_of
 from persistable.nodes.code.normal import shape
 from persistable.params.numpy_scalars import SCALARS, is_scalar, rebuilt
-from persistable.params.reduce import MAINS, reference
-from persistable.params.reduced import Refused
+from persistable.params.reduced_values import Refused
+from persistable.params.reducers import MAINS, reference
 
 _WAY_OUT = (
     "pass it to the step as an argument of its own, define it with `def` or `class` at the top level of a module, or capture the values it "

@@ -72,10 +72,10 @@ class _Scope:
         self._stack = ExitStack()
         self._open: dict[str, Any] = {}
 
-    def opened(self, name: str, how: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
+    def opened(self, name: str, opener: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
         with self._lock:
             if name not in self._open:
-                factory, args, kwargs = how
+                factory, args, kwargs = opener
                 made: Any = factory(*args, **kwargs)
                 if hasattr(made, "close"):
                     self._stack.callback(_close, made)

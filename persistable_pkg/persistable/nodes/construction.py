@@ -19,7 +19,7 @@ class Construction(NamedTuple):
     kwargs: dict[str, Any]
 
 
-class Recorded(NamedTuple):
+class RecordedFacts(NamedTuple):
     """The facts of a node in a record, from which it is made again.
 
     name: the payload name. upstream: nodes by role. format: makes a format from its description in a record; raises PayloadUntrusted

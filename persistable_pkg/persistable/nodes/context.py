@@ -1,4 +1,7 @@
-"""`rng`, `scratch`, `allocate`, `append`, `committed` and `progress` for steps: functions import these, methods have them on ``self``."""
+"""`rng`, `scratch`, `allocate`, `append`, `committed`, `appended` and `progress` for steps.
+
+Functions import these, methods have them on ``self``.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
-def _generation(what: str) -> Generation:
+def _generation(tool: str) -> Generation:
     running = running_now()
     if running is not None:
         return running
     if len(running_generations) > 1:
         raise RuntimeError(
             f"{len(running_generations)} payloads are being generated in this process, and nothing tells to which of them this thread "
-            f"belongs: it has no {what}; take it before the thread begins, or start it in contextvars.copy_context()"
+            f"belongs: it has no {tool}; take it before the thread begins, or start it in contextvars.copy_context()"
         )
-    raise RuntimeError(f"{what} exists only while a payload is being generated: use it inside a step that runs as a node")
+    raise RuntimeError(f"{tool} exists only while a payload is being generated: use it inside a step that runs as a node")
 
 
 def allocate(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from persistable.fileio.base import FileIO
-from persistable.nodes.returned import evaluated
+from persistable.nodes.declared_type import evaluated
 from persistable.nodes.types import NodeBase
 from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
 from persistable.params.fields import name_in_identity

@@ -10,12 +10,12 @@ from typing import Any
 from persistable.nodes import loading
 from persistable.nodes.nearest import SEARCHED, Nearest, compared, least, nearest
 from persistable.nodes.nearest import lines as differing
-from persistable.nodes.orphans import hints
 from persistable.nodes.own_code import code_of_node
+from persistable.nodes.rename_hints import hints
 from persistable.nodes.staleness import Cause, Verdict
 from persistable.nodes.status import Status, blocking, states_in
 from persistable.nodes.types import Node
-from persistable.records import access, claim_watch, partial
+from persistable.records import claim_watch, items_in_progress, record_access
 from persistable.records.record import Record
 from persistable.stores.base import Store
 
@@ -88,13 +88,13 @@ def explain(node: Node, store: Store) -> Explanation:
     elif state.failure is not None:
         notes.append(f"attempt {state.failure.attempt} raised {state.failure.text}")
     elif status is Status.RUNNING:
-        notes.append(claim_watch.by_whom(store, node.place.path))
+        notes.append(claim_watch.describe_holder(store, node.place.path))
     elif status is Status.BLOCKED:
         notes.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
     if status in (Status.ABSENT, Status.RUNNING, Status.FAILED):
-        begun = partial.find_partial(store, node.place)
+        begun = items_in_progress.find_partial(store, node.place)
         if begun is not None:
-            notes.append(f"{len(partial.entries(store, begun))} items are there, which are kept")
+            notes.append(f"{len(items_in_progress.entries(store, begun))} items are there, which are kept")
     if status in (Status.ABSENT, Status.BLOCKED):
         found = compared(node, store)
         near = nearest(node, store) if len(found) >= SEARCHED else least(found)
@@ -131,7 +131,7 @@ def _of_code(node: Node, verdict: Verdict) -> tuple[tuple[Cause, ...], list[str]
 
 
 def _stored(node: Node, store: Store) -> bool:
-    return node.is_external or access.is_there(node._node_store or store, node.place)
+    return node.is_external or record_access.is_there(node._node_store or store, node.place)
 
 
 _CONSEQUENCE = {

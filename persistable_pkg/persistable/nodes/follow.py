@@ -10,7 +10,7 @@ from typing import Any
 
 from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
 from persistable.nodes.types import Node
-from persistable.records import access, claim_watch, partial
+from persistable.records import claim_watch, items_in_progress, record_access
 from persistable.records.failure import Failure
 from persistable.records.items import Collected, Entry, Source, folder_of, read_index
 from persistable.records.key import Place
@@ -28,13 +28,13 @@ def committed(node: Node, store: Store) -> KeysView[Any]:
 
 def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
     """The stored items of the node at `place` by key, in order."""
-    record = access.find_record(store, place)
+    record = record_access.find_record(store, place)
     if record is not None:
         return read_index(store, record) if folder_of(record) is not None else {}
-    begun = partial.find_partial(store, place)
+    begun = items_in_progress.find_partial(store, place)
     if begun is None:
         return {}
-    return {entry.key: entry for entry in partial.entries(store, begun).values()}
+    return {entry.key: entry for entry in items_in_progress.entries(store, begun).values()}
 
 
 def follow(node: Node, store: Store, timeout: float | None) -> Iterator[tuple[Any, Any]]:
@@ -54,7 +54,7 @@ class _Follower:
         self._next_listing = time.monotonic() + _LISTED_EVERY
         self._folder: str | None = None
         self._alive = False
-        self._failure = access.find_failure(store, node.place)
+        self._failure = record_access.find_failure(store, node.place)
         """The failure of an earlier attempt, which a later one may make good."""
 
     def items(self) -> Iterator[tuple[Any, Any]]:
@@ -62,7 +62,7 @@ class _Follower:
         since, wait = time.monotonic(), _FIRST_WAIT
         while True:
             held = claim_watch.holder_of(self._store, self._node.place.path) is not None  # asked first, so that its last commit is seen
-            record = access.find_record(self._store, self._node.place)
+            record = record_access.find_record(self._store, self._node.place)
             if record is not None:
                 yield from self._sealed(record)
                 return
@@ -96,14 +96,14 @@ class _Follower:
                 yield key, whole[key]
 
     def _more(self) -> list[Entry]:
-        begun = partial.find_partial(self._store, self._node.place)
+        begun = items_in_progress.find_partial(self._store, self._node.place)
         if begun is None:
             return []
         if begun.folder != self._folder:
             if self._seen:
                 raise self._gone()
             self._folder = begun.folder
-        found = partial.entries_from(self._store, begun, self._number)
+        found = items_in_progress.entries_from(self._store, begun, self._number)
         self._number += len(found)
         if not found:
             found = self._beyond(begun)
@@ -111,12 +111,12 @@ class _Follower:
         self._seen.update(entry.key for entry in found)
         return found
 
-    def _beyond(self, begun: partial.Unsealed) -> list[Entry]:
+    def _beyond(self, begun: items_in_progress.Unsealed) -> list[Entry]:
         """Items after a missing number: listed only now and then, since mostly there is nothing new."""
         start = time.monotonic()
         if start < self._next_listing:
             return []
-        numbered = partial.entries(self._store, begun, self._number)
+        numbered = items_in_progress.entries(self._store, begun, self._number)
         took = time.monotonic() - start
         self._next_listing = start + max(_LISTED_EVERY, 20 * took)
         if numbered and self._stuck_at == self._number:  # missing in two listings in a row, so it is not just late
@@ -129,14 +129,14 @@ class _Follower:
         if held:
             self._alive = True
             return
-        failure = access.find_failure(self._store, self._node.place)
+        failure = record_access.find_failure(self._store, self._node.place)
         if failure is not None and not _same(failure, self._failure):
             raise UpstreamFailed(
                 f"{self._node.key} failed after {len(self._seen)} items ({failure.error}: {failure.message}); "
                 "they are kept, run(it) goes on",
                 key=self._node.key,
             )
-        if self._alive and not news and access.find_record(self._store, self._node.place) is None:
+        if self._alive and not news and record_access.find_record(self._store, self._node.place) is None:
             raise WorkerDied(
                 f"the process that generated {self._node.key} is gone after {len(self._seen)} items, which are kept; "
                 "run(node) goes on from there",

@@ -12,9 +12,9 @@ from typing import Any
 
 from persistable.errors import FormatError, MissingExtra, PayloadNotRepresentable
 from persistable.fileio.base import FileIO
-from persistable.nodes.returned import written
+from persistable.nodes.declared_type import written
 from persistable.nodes.types import Node
-from persistable.params.registry import ClassTable
+from persistable.params.class_tables import ClassTable
 
 _JSON = ("builtins.dict", "builtins.list", "builtins.str", "builtins.int", "builtins.float", "builtins.bool", "builtins.NoneType")
 _FRAMES = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.RecordBatch", "pyarrow.Table")
@@ -33,7 +33,7 @@ _TAKEN = {
 """Types that formats of this library restore exactly; other formats are not checked."""
 _known = {True: ClassTable(), False: ClassTable()}
 """The format of each class that passed the check: by whether the packages that it needs were checked as well."""
-fitting: dict[int, Any] = _known[True].found
+accepted_io: dict[int, Any] = _known[True].found
 """The `io` that `check` has accepted, by ``id`` of the class."""
 
 

@@ -33,30 +33,30 @@ from persistable.errors import (
     UpstreamFailed,
 )
 from persistable.fileio.base import FileIO, PartsFileIO
-from persistable.fileio.original import ATOMS, Original, private, refuse_iterator
-from persistable.nodes import capture, code, failing, format_check, origin, prerequisites, returned
-from persistable.nodes.binding import author_of, bound_to, taken_over
+from persistable.fileio.memory_copy import ATOMS, InMemoryCopy, private_copy, refuse_iterator
+from persistable.nodes import capture, code, declared_type, failing, format_check, prerequisites, upstream_digests
+from persistable.nodes.binding import author_of, bound_to, copy_new_attributes
 from persistable.nodes.capture import ErrorTee, Factory, Tee
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
-from persistable.nodes.indirect import Beyond
 from persistable.nodes.item_writer import CommittedItems, ItemWriter
 from persistable.nodes.loading import depth_of_user, format_of, load, read, warn_stale_upstream
 from persistable.nodes.prefetch import MANY, Inputs, stored_upstream
 from persistable.nodes.provenance import Counters, compose, facts_of, usage_begins
-from persistable.nodes.released import suffix_of
+from persistable.nodes.released_attributes import suffix_of
 from persistable.nodes.row_writer import Appended, AppendedFile, RowWriter
+from persistable.nodes.transitive_upstream import UpstreamNotSent
 from persistable.nodes.types import FAILED, GONE, UNREAD, Node
 from persistable.params.secret import clean
 from persistable.records import claims, files, items
-from persistable.records.access import DAMAGED, Token, Unusable, find_failure, find_record, peek
 from persistable.records.claims import Lock
-from persistable.records.commit import Commit, beside, complete_any, facts_in_place, move_in_place, remove
+from persistable.records.commit import Commit, attempt_path, complete_any, facts_in_place, move_in_place, remove
 from persistable.records.deadlock import Waiting
 from persistable.records.failure import Failure
 from persistable.records.key import Key, Place, Placed
 from persistable.records.leftovers import clear, may_have_left, replaced, sweep
 from persistable.records.record import OUTPUT_SUFFIX, Record
+from persistable.records.record_access import DAMAGED, Token, Unusable, find_failure, find_record, peek
 from persistable.records.rescue import rescue
 from persistable.records.scratch import scratch_folder
 from persistable.stores.base import Store, enclosing_store, set_generation_lookup
@@ -84,7 +84,7 @@ def _only() -> Generation | None:
     return there[0] if len(there) == 1 and threading.current_thread() is not threading.main_thread() else None
 
 
-def speaking() -> Generation | None:
+def printing_generation() -> Generation | None:
     """The generation whose code writes: as `running`, but None in a thread that existed before that generation began."""
     found = current.get()
     if found is not None or not running_generations:
@@ -97,7 +97,7 @@ _threads: dict[int, Any] = vars(threading).get("_active", {})
 """The threads of this process, by ident."""
 
 set_generation_lookup(current.get)
-capture.speaker = speaking
+capture.find_printing_generation = printing_generation
 capture.is_busy = lambda: bool(running_generations)
 
 
@@ -140,7 +140,7 @@ class Generation:
 
     token: str
     io: FileIO[Any]
-    code: code.CodeOf | code.Given
+    code: code.CodeOf | code.SentFingerprint
     over: bool
     """True once it has ended: code that still runs then, in a thread of its own, gets nothing more."""
     heard: bool
@@ -166,7 +166,8 @@ class Generation:
     ) -> None:
         self.node = node
         self.store = store
-        self.place: Place = node.key if node._node_to is None else node.place  # mostly without a call, whose cost shows in the smallest
+        # `node.place` is a call, and shows in the smallest generations
+        self.place: Place = node.key if node._node_custom_path is None else node.place
         self.into: Any = store if into is None else into
         """The store that is written to, or a buffer of changes to it, see `perform_into`."""
         self.claim = claim
@@ -189,7 +190,7 @@ class Generation:
         if claim is not None:
             self.token = os.urandom(4).hex()
             self.io = node._node_format()  # before any work is done: an invalid format must not cost the payload
-            if format_check.fitting.get(id(node.__class__), self) is not node.io:
+            if format_check.accepted_io.get(id(node.__class__), self) is not node.io:
                 format_check.check(node)
             sent = node.__dict__.get("_node_given_code")  # before it runs: changes that the code makes to itself are not its source
             self.code = sent if sent is not None else node._node_own_code()
@@ -202,7 +203,7 @@ class Generation:
         self._forks = capture.forks
         self.relay = capture.relay.get()
         """Relay of its output to the process that runs it; None if that is this process."""
-        self.hooks = events.own_hooks()
+        self.hooks = events.hooks_of_context()
         """The hooks that receive its events, also those from threads that its code starts."""
         self._loading: dict[Key | None, threading.RLock] = {}
         """A lock for each payload that is being read, and under None one for all other steps that only one thread may do."""
@@ -243,41 +244,44 @@ class Generation:
             if running_generations:  # another thread has begun meanwhile, and uses them
                 sys.stdout, sys.stderr = out, err
 
-    def prints(self, stream: str, text: str | bytes) -> bool:
-        """Keep text that its code has written to a standard stream; True if a relay got it, so that the stream must not."""
+    def add_printed(self, stream: str, text: str | bytes) -> bool:
+        """Keep text that its code has written to a standard stream.
+
+        True if it was sent to the process of the run, so that it must not be written to the stream here.
+        """
         if self._forks != capture.forks:  # in a process that its code has forked: its prints go to the stream as before
             return False
-        output = self._heard_output()
+        output = self._make_output()
         if not (output.logged and capture.is_by_logging()):
             added = output.add(stream, text)
             if self.relay is not None:
                 self.relay.prints(self.node, stream, added)
         return self.relay is not None
 
-    def logs(self, record: LogRecord) -> None:
+    def add_log_record(self, record: LogRecord) -> None:
         """Keep a log record that its code has made."""
         if self._forks != capture.forks:
             return
-        output = self._heard_output()
+        output = self._make_output()
         output.logged = True
         output.add("log", capture.line_of(record))
         if self.relay is not None:
             self.relay.logs(self.node, record)
 
-    def keeps(self, stream: str, text: str) -> None:
+    def add_subprocess_output(self, stream: str, text: str) -> None:
         """Add to its output the text of a process that it started."""
-        self._heard_output().add(stream, text)
+        self._make_output().add(stream, text)
 
-    def _heard_output(self) -> capture.Output:
+    def _make_output(self) -> capture.Output:
         if self.output is None:
             with self._lock:
                 if self.output is None:
                     self.output = capture.Output()
         return self.output
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         """The last part of its output; empty if output is not kept."""
-        return self.output.text() if self.output is not None and capture.keeps.get() else ""
+        return self.output.text() if self.output is not None and capture.keep_output.get() else ""
 
     def paths(self, written: files.Written) -> list[str]:
         """The paths of the files that its record names."""
@@ -286,7 +290,7 @@ class Generation:
 
     def _keep_output(self) -> None:
         """Store its output beside the payload, before the record that names it. A record without that file is sound."""
-        text = self.said()
+        text = self.output_text()
         if text:
             path = f"{self.place.path}.{self.token}{OUTPUT_SUFFIX}"
             with suppress(StoreError):
@@ -300,7 +304,7 @@ class Generation:
         if author is None:
             author, self._facts = author_of(self.node, self)
             self._author = author
-            if not self.node._node_lent:
+            if not self.node._node_single_use:
                 self._before = author.__dict__.copy()
             author._node_generation = self
         return author
@@ -330,13 +334,13 @@ class Generation:
                 self._upstream_keys = frozenset([upstream.key for upstream in self.node._node_upstream.values()])
             if node.key not in self._upstream_keys:
                 return UNREAD
-        if found is UNREAD or found.__class__ is Original:
+        if found is UNREAD or found.__class__ is InMemoryCopy:
             with self._loading.setdefault(node.key, threading.RLock()):  # the author's threads may ask for several at once
                 found = self._inputs.get(node.key, UNREAD)
-                if type(found) is Original:
+                if type(found) is InMemoryCopy:
                     found = self._inputs[node.key] = found.copy(taker=self.node.place)
                 elif found is UNREAD:
-                    with nullcontext() if current.get() is not None else events.heard_by(self.hooks):
+                    with nullcontext() if current.get() is not None else events.receive_events_with(self.hooks):
                         found = self._inputs[node.key] = self._load(node)
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
@@ -446,7 +450,7 @@ class Generation:
     def _target(self, suffix: str) -> str:
         node, place = self.node, self.place
         if isinstance(place, Placed):
-            return beside(place, self.token)
+            return attempt_path(place, self.token)
         kind: Any = node.__class__
         if kind.payload_file_suffix.__class__ is str or "payload_file_suffix" in node.__dict__:
             suffix = suffix_of(node, suffix)
@@ -469,7 +473,7 @@ class Generation:
             del author._node_generation
             before, state = self._before, author.__dict__
             if before is not None and not (len(state) == len(before) and all(map(is_, state.values(), before.values()))):
-                taken_over(self.node, author, before)
+                copy_new_attributes(self.node, author, before)
         if self._attached is not None:
             self._attached.close()
         if self._allocated is not None:
@@ -506,7 +510,7 @@ def load_or_generate(
     if node.is_external:
         return node._node_call_hook("_generate_payload", untracked), True
     if not node.is_persisted:
-        return private(generate(node, store, untracked, writable=writable), writable), False
+        return private_copy(generate(node, store, untracked, writable=writable), writable), False
     if "_is_leaf" in node.__dict__:
         loaded = _load_leaf(node, store)
         if used is not None:
@@ -622,7 +626,7 @@ def _generate_alone(
             return GONE
         old = found if found is not None or place.__class__ is Key else replaced(store, place, found)
         result = _perform(node, store, claim, untracked, given, writable, old, failures=failures)
-        if claim.epoch > 1:  # the killed process has left more than that
+        if claim.epoch > 1:  # a killed process held it before: remove its leftovers too
             with suppress(StoreError):
                 sweep(store, place, scratch=True)
         return result
@@ -649,7 +653,7 @@ def persist(node: Node, store: Store, result: Any, made: str = "generated", note
     place: Place = node.place
     lock = Lock(store, place)
     try:
-        claim = claims.acquire(store, place.path, lambda: False, claims.here())
+        claim = claims.acquire(store, place.path, lambda: False, claims.current_frame())
         assert claim is not None
         generation = Generation(node, store, claim, 1)
         generation.made, generation.begun = made, None
@@ -670,7 +674,7 @@ def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
     """Prepare everything upstream, see `prerequisites.prepare`; then, unless `looked`, warn of stale payloads upstream."""
     given = prerequisites.prepare(node, store, _generate_ahead, lambda each, where: load_or_generate(each, where, {}, writable=False)[0])
     if not looked:
-        warn_stale_upstream(origin.direct(node, store))
+        warn_stale_upstream(upstream_digests.direct(node, store))
     return given
 
 
@@ -711,7 +715,7 @@ def _perform(
     failures: int | None = None,
 ) -> Any:
     """Make one attempt. old: the record, or state, that it will replace. failures: see `generate`."""
-    failure = find_failure(store, node.key if node._node_to is None else node.place) if claim is not None else None
+    failure = find_failure(store, node.key if node._node_custom_path is None else node.place) if claim is not None else None
     if (
         failure is not None
         and failures is not None
@@ -737,7 +741,7 @@ def _attempt(
 ) -> Any:
     node = generation.node
     node._node_check_params()
-    generation.heard = events.listened(node._node_logger)
+    generation.heard = events.has_receiver(node._node_logger)
     if generation.heard:
         events.emit(events.Started(key=node.key, attempt=generation.attempt, label=node.label), node._node_logger)
     author = generation.author
@@ -768,7 +772,7 @@ def finish_attempt(
             if not kept and "rescued" not in error.__dict__:
                 rescue(generation.store, node.key, result, error)
             raise
-    except (KeyboardInterrupt, Beyond):
+    except (KeyboardInterrupt, UpstreamNotSent):
         raise
     except BaseException as error:
         cleaned = clean(error)
@@ -790,12 +794,12 @@ def _made(generation: Generation, make: Callable[[], Any]) -> Any:
     if result.__class__ is GeneratorType or generation.row_writer is not None:
         result = generation.whole(result)
     if result is None:
-        returned.check_nothing(node)
+        declared_type.check_none_returned(node)
     elif result.__class__ is int or result.__class__ is float:
-        result = returned.as_declared(node, result)
-    if generation.claim is None and isinstance(result, files.InFile):
+        result = declared_type.convert_returned(node, result)
+    if generation.claim is None and isinstance(result, files.ExistingFile):
         result = result.load(node._node_format())
-    if node.__class__._validate_payload is not NO_VALIDATION and not isinstance(result, files.InFile):
+    if node.__class__._validate_payload is not NO_VALIDATION and not isinstance(result, files.ExistingFile):
         generation.author._validate_payload(result)  # else validated once it can be read, before its commit
     return result
 
@@ -812,7 +816,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     """Write the payload, then read it back, so that the first access equals every later one, and put the record last."""
     node, store, place = generation.node, generation.into, generation.place
     assert generation.claim is not None
-    in_file = isinstance(result, files.InFile)
+    in_file = isinstance(result, files.ExistingFile)
     if not in_file:
         node._node_payload = result  # should writing fail, the work is not lost: mend the cause and call persist()
     commit = Commit(store, place)
@@ -831,14 +835,16 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         commit.put(record, first=first)
     except BaseException as error:
         if not commit.may_be_committed:
-            if isinstance(result, files.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
+            if isinstance(result, files.ExistingFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
                 rescue(store, place.key, result, error, files=() if result.kept else written.files)
             remove(generation.store, generation.paths(written))  # buffered writes are dropped anyway
         raise
     generation.committed = True
     if isinstance(place, Placed):
         moved = _move_in_place(store, place, record)
-        if moved and isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to the path it was read from
+        if (
+            moved and isinstance(generation.io, PartsFileIO) and not unread
+        ):  # the payload may refer to the path from which it was read, and which has just changed
             again = files.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
     if failure is not None or old is not None:
         clear(store, place, failure, old, record)
@@ -846,7 +852,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         generation.afterwards(generation.seal)
     if commit.interrupt is not None:
         raise commit.interrupt
-    if generation.heard or events.listened(node._node_logger):
+    if generation.heard or events.has_receiver(node._node_logger):
         event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
         generation.afterwards(partial(events.emit, event, node._node_logger))
     if unread:

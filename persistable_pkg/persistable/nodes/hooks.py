@@ -74,7 +74,7 @@ class Authored(Generic[PayloadT]):
             accepted |= names - {"self"}
         unknown = sorted(given.keys() - accepted)
         if unknown:
-            raise roles.vanishing(type(self), unknown[0], sorted(accepted))
+            raise roles.error_unused_keyword(type(self), unknown[0], sorted(accepted))
 
     def _node_hook_names(self, hook: str) -> frozenset[str] | None:
         """The keywords that a hook takes; None for any."""
@@ -148,10 +148,10 @@ class Authored(Generic[PayloadT]):
         """Inside `_generate_payload`: announce that `done` of `total` is done."""
         self._node_running("progress").progress(done, total)
 
-    def _node_running(self, what: str) -> Generation:
+    def _node_running(self, tool: str) -> Generation:
         if self._node_generation is None or self._node_generation.over:
             raise RuntimeError(
-                f"{type(self).__name__}.{what} exists only while {self.key} is being generated: use it inside _generate_payload"
+                f"{type(self).__name__}.{tool} exists only while {self.key} is being generated: use it inside _generate_payload"
             )
         return self._node_generation
 

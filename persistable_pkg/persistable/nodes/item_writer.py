@@ -11,11 +11,11 @@ from blake3 import blake3
 
 from persistable.errors import DuplicateItem
 from persistable.fileio.base import FileIO, Sink
-from persistable.fileio.original import Original
+from persistable.fileio.memory_copy import InMemoryCopy
 from persistable.nodes import code
 from persistable.nodes.resumption import compare_resumed, made_from
-from persistable.records import access, partial
 from persistable.records import files as payload
+from persistable.records import items_in_progress, record_access
 from persistable.records.items import Collected, Entry, checked, folder_of, stem
 from persistable.records.record import Record
 from persistable.records.rescue import rescue
@@ -41,7 +41,7 @@ def by_content(payload: Any) -> ByContent:
     return ByContent(payload)
 
 
-class CommittedItems(payload.InFile):
+class CommittedItems(payload.ExistingFile):
     """All items of one generation: they are stored, and their index is still to be written."""
 
     __slots__ = ("entries", "folder")
@@ -82,7 +82,7 @@ class ItemWriter:
         self._entries: dict[Any, Entry] = {}
         self._yielded: set[Any] = set()
         self._number = 0
-        self._begun: partial.Unsealed | None = None
+        self._begun: items_in_progress.Unsealed | None = None
         self._resumed = False
         self._confirmed = -_CONFIRM_EVERY
         if generation.claim is not None:
@@ -94,21 +94,21 @@ class ItemWriter:
         return self._entries.keys()
 
     def _resume(self) -> None:
-        begun = partial.find_partial(self._store, self._place)
+        begun = items_in_progress.find_partial(self._store, self._place)
         if begun is None:
             return
-        found = access.peek(self._store, self._place)
+        found = record_access.peek(self._store, self._place)
         if isinstance(found, Record) and folder_of(found) == begun.folder:
-            partial.forget(self._store, self._place)  # the process that sealed them was killed before it could
+            items_in_progress.forget(self._store, self._place)  # the process that sealed them was killed before it could
             return
-        numbered = partial.entries(self._store, begun)
+        numbered = items_in_progress.entries(self._store, begun)
         self._begun, self._resumed = begun, True
         self._entries = {entry.key: entry for entry in numbered.values()}
         self._number = max(numbered, default=-1) + 1
         if self._entries:
             self._compare(begun)
 
-    def _compare(self, begun: partial.Unsealed) -> None:
+    def _compare(self, begun: items_in_progress.Unsealed) -> None:
         before = code.Fingerprint(begun.python, begun.quick, begun.parts)
         if compare_resumed(self._generation, before, begun.made_from, f"{len(self._entries)} items"):
             own = self._generation.code
@@ -139,19 +139,19 @@ class ItemWriter:
         """Commit items that are in memory."""
         return self.gather((key, held[key]) for key in held)
 
-    def _begin(self) -> partial.Unsealed:
+    def _begin(self) -> items_in_progress.Unsealed:
         if self._begun is None:
             generation = self._generation
-            self._begun = partial.begin(self._store, self._place, generation.token, generation.code, made_from(generation))
+            self._begun = items_in_progress.begin(self._store, self._place, generation.token, generation.code, made_from(generation))
         return self._begun
 
-    def _held(self, items: Iterator[Any]) -> dict[Any, Original]:
-        held: dict[Any, Original] = {}
+    def _held(self, items: Iterator[Any]) -> dict[Any, InMemoryCopy]:
+        held: dict[Any, InMemoryCopy] = {}
         for item in items:
             key, value = _split_item(item, self._generation.node._node_format)
             if type(item) is not ByContent and key in held:
                 raise self._duplicate(key)
-            held[key] = Original(value, key)
+            held[key] = InMemoryCopy(value, key)
             self._entries[key] = Entry(key, ())
         return held
 
@@ -173,7 +173,7 @@ class ItemWriter:
             rescue(self._store, self._place.key, value, error, f"{stem(key)}")
             raise
         entry = Entry(key, written.files, io.schema(value))
-        partial.add(self._store, begun, self._number, entry, self._buffer.puts)
+        items_in_progress.add(self._store, begun, self._number, entry, self._buffer.puts)
         self._entries[key] = entry
         self._number += 1
 
@@ -195,10 +195,10 @@ class ItemWriter:
 
     def finish(self) -> None:
         """Remove, once the record is stored, the notes and the files that an interrupted attempt has left among the items."""
-        partial.forget(self._store, self._place)
+        items_in_progress.forget(self._store, self._place)
         if self._resumed and self._begun is not None:
             known = {file.path for entry in self._entries.values() for file in entry.files}
-            partial.remove(self._store, [path for path in self._store.list(self._begun.folder) if path not in known])
+            items_in_progress.remove(self._store, [path for path in self._store.list(self._begun.folder) if path not in known])
 
 
 def _split_item(item: Any, io: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from unicodedata import combining, east_asian_width
 
 from persistable.nodes.construction import grouped
 from persistable.nodes.types import Node, is_node
-from persistable.params.credentials import given_under
+from persistable.params.credentials import is_credential
 from persistable.params.encoding import fields_of
 from persistable.params.fields import NO_PIN
 from persistable.params.secret import redact
@@ -161,7 +161,7 @@ def _params(fields: dict[str, Any], columns: int, depth: int, last: Mapping[str,
 def _given(name: str, value: Any, columns: int, depth: int) -> str:
     """The text of a value, masked if its name shows that it is a credential."""
     try:
-        if value.__class__ is str and given_under(name, value):
+        if value.__class__ is str and is_credential(name, value):
             return "***"
         return line(_value(value, columns, depth), columns)
     except Exception:  # noqa: BLE001 - a value that cannot show itself is shown by its type

@@ -56,7 +56,7 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     return enumerate(cast("list[Any]", value)) if kind is list or kind is tuple else ()
 
 
-def spread(value: Any, inside: bool = False) -> Any:
+def expand_families(value: Any, inside: bool = False) -> Any:
     """`value`, or, for a family or the nodes of one, the list of these in its order. `inside`: also for each item of a tuple or dict."""
     kind: Any = value.__class__
     if getattr(kind, "_node_is_family", False):
@@ -65,7 +65,7 @@ def spread(value: Any, inside: bool = False) -> Any:
         return list(value)
     if not inside or (kind is not dict and kind is not tuple):
         return value
-    return {name: spread(item) for name, item in value.items()} if kind is dict else tuple(map(spread, value))
+    return {name: expand_families(item) for name, item in value.items()} if kind is dict else tuple(map(expand_families, value))
 
 
 # pickling
@@ -92,7 +92,7 @@ def flattened(target: Node) -> list[tuple[Any, dict[str, Any]]]:
         if not node._node_upstream:  # then it holds no nodes at all
             states.append((node._node_made_by(), node.__getstate__()))
         elif ready:
-            states.append((node._node_made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]))))
+            states.append((node._node_made_by(), replace_nodes(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]))))
         else:
             stack.append((node, True))
             stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__) if id(upstream) not in numbers)
@@ -106,7 +106,7 @@ def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
     nodes: list[Any] = []
     for made_by, numbered in states:
         cls: Any = cast("Any", made_by) if isinstance(made_by, type) else made_by.node_class
-        state = swapped(numbered, nodes.__getitem__, _Numbered) if nodes else numbered  # the first refers to none
+        state = replace_nodes(numbered, nodes.__getitem__, _Numbered) if nodes else numbered  # the first refers to none
         made: Any = object.__new__(cls)
         if hasattr(made, "__setstate__"):
             made.__setstate__(state)
@@ -116,14 +116,14 @@ def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
     return nodes[-1]
 
 
-def swapped(value: Any, made_of: Callable[[Any], Any], kind: type = NodeBase) -> Any:
+def replace_nodes(value: Any, made_of: Callable[[Any], Any], kind: type = NodeBase) -> Any:
     """`value` with each node (or each `kind`) in it, itself or in lists, tuples and dicts, replaced by the result of `made_of`."""
     if isinstance(value, kind):
         return made_of(value)
     container: Any = value.__class__
     if container is dict:
-        return {name: swapped(item, made_of, kind) for name, item in _items(value)}
+        return {name: replace_nodes(item, made_of, kind) for name, item in _items(value)}
     if container is list or container is tuple:
-        items: list[Any] = [swapped(item, made_of, kind) for _, item in _items(value)]
+        items: list[Any] = [replace_nodes(item, made_of, kind) for _, item in _items(value)]
         return items if container is list else tuple(items)
     return value

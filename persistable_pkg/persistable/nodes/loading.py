@@ -20,16 +20,16 @@ from persistable.errors import (
     StaleCodeWarning,
 )
 from persistable.fileio.base import FileIO
-from persistable.nodes import code, origin
+from persistable.nodes import code, upstream_digests
 from persistable.nodes.own_code import code_of_node
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
 from persistable.nodes.types import Node
 from persistable.records import files
-from persistable.records.access import find_record, missing_file
 from persistable.records.chunks import Chunks
 from persistable.records.items import Collected, Source, read_index
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record, host_name
+from persistable.records.record_access import find_record, missing_file
 from persistable.stores.base import Store, extended
 
 NodeT = TypeVar("NodeT", bound=Node)
@@ -49,9 +49,9 @@ def load(
     `whole`: False if the caller has checked already for changes upstream. `part`: reads a part of the payload instead; no event is emitted
     then.
     """
-    heard = part is None and events.listened(node._node_logger)
+    heard = part is None and events.has_receiver(node._node_logger)
     clock = time.perf_counter() if heard else 0.0
-    record = find_record(store, node.key if node._node_to is None else node.place)  # mostly without a call
+    record = find_record(store, node.key if node._node_custom_path is None else node.place)  # `place` is a call
     while record is not None:
         check_code(node, store, record, whole)
         try:
@@ -175,7 +175,7 @@ def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> 
         warn_stale(node, verdict)
 
 
-def looked_at(node: NodeT) -> NodeT:
+def mark_upstream_checked(node: NodeT) -> NodeT:
     """Mark `node` as one whose upstream the caller has compared already, so that a load does not, and return it."""
     node.__dict__["_looked"] = True
     return node
@@ -258,7 +258,7 @@ def accept_code(node: Node, store: Store, reason: str) -> Record:
     given = node.__dict__.get("_node_given_code")
     project = given.project if given is not None else code.project_of(node.__class__)
     details = {"code_parts": dict(own.parts), "project": project, "accepted": [*record.to_dict().get("accepted", []), accepted]}
-    found = origin.origin_now(node, store, record)
+    found = upstream_digests.origin_now(node, store, record)
     if found is not None:
         head["made_from"] = [*found.head, True]
         details.update(upstream_code=found.code, upstream_content=found.content, accepted_causes=[cause.mark for cause in verdict.causes])

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, cast
 
 from persistable.errors import PayloadNotFound
 from persistable.nodes.lineage import walk
-from persistable.nodes.orphans import hints, records
 from persistable.nodes.provenance import facts_of
+from persistable.nodes.rename_hints import hints, records
 from persistable.nodes.types import Node
-from persistable.params.words import cut, in_words
+from persistable.params.display import cut, in_words
 from persistable.records.description import Description, described, in_lineage, leaves
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
@@ -95,7 +95,7 @@ def _apart(values: tuple[Any, Any]) -> float:
     return 1.0
 
 
-def orphan_hints(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
+def rename_hints_for(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
     """Hints at stored payloads that a rename or a new param hides from absent nodes; only a few nodes of each name are checked."""
     said: dict[str, None] = {}
     looked: dict[tuple[str, str], int] = {}

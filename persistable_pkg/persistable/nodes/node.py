@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from persistable.errors import InputMissing, InvalidPayloadWarning, ParamsMutated, PayloadNotHeld
 from persistable.fileio.base import FileIO
-from persistable.fileio.original import private
-from persistable.nodes import arguments, event_loop, generation, loading, released, reserved, returned, roles
-from persistable.nodes.code import CodeOf, Given, Thing, code_of, is_sending
+from persistable.fileio.memory_copy import private_copy
+from persistable.nodes import arguments, declared_type, event_loop, generation, loading, released_attributes, reserved, roles
+from persistable.nodes.code import CodeOf, SentFingerprint, Thing, code_of, is_sending
 from persistable.nodes.declaration import Declaration, declaration_of, format_for, pickle_format
-from persistable.nodes.description import Described
 from persistable.nodes.hooks import NO_VALIDATION, Authored
-from persistable.nodes.indirect import Beyond
+from persistable.nodes.identity import Described
 from persistable.nodes.own_code import given_things
 from persistable.nodes.provenance import given_of, kept_source
 from persistable.nodes.reserved import HOOKS
 from persistable.nodes.stored import Stored
+from persistable.nodes.transitive_upstream import UpstreamNotSent
 from persistable.nodes.types import ABSENT, UNREAD
 from persistable.params.fields import FORMER
 from persistable.params.snapshots import first_change
@@ -85,9 +85,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     _node_declared: ClassVar[Declaration]
     _node_code_kept: ClassVar[CodeOf]
 
-    data_dir = released.released("data_dir", released.data_dir)
-    payload_file_suffix = released.released("payload_file_suffix", released.payload_file_suffix)
-    tracked_persistable_dependencies = released.released("tracked_persistable_dependencies", released.dependencies)
+    data_dir = released_attributes.released("data_dir", released_attributes.data_dir)
+    payload_file_suffix = released_attributes.released("payload_file_suffix", released_attributes.payload_file_suffix)
+    tracked_persistable_dependencies = released_attributes.released("tracked_persistable_dependencies", released_attributes.dependencies)
 
     params: ParamsT
     """The params, an instance of the declared class. They must stay as they are: the key was made of them."""
@@ -99,19 +99,19 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     """The argument `logger`, True for verbose nodes, in a tuple if it came from another process; else None."""
     _node_payload: Any = ABSENT
     _node_generation: generation.Generation | None = None
-    _node_lent = False
+    _node_single_use = False
     """True for a twin that serves one generation only."""
     _node_upstream: dict[str, Persistable[Any, Any]]
     _node_snapshot: Snapshot
     _node_call: tuple[tuple[Any, ...], dict[str, Any]] | None
     _node_open: tuple[str, ...] = ()
-    _node_to: str | None = None
+    _node_custom_path: str | None = None
     _node_store: Store | None
     _node_remembered: Store | None = None
     """The store of the last run that named one; ignored by a node that names one itself."""
     _node_reader: generation.Generation | None = None
     """The running generation downstream of this node, which reads its payload."""
-    _node_given_code: Given
+    _node_given_code: SentFingerprint
     """The code of a node that was sent here, as the sender found it; only such nodes have this and the next three."""
     _node_given_facts: dict[str, Any]
     _node_given_table: Any
@@ -163,7 +163,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         if payload_io is not None:
             self.io = payload_io
         if payload_file_suffix is not None:
-            self.__dict__["payload_file_suffix"] = released.checked_suffix(payload_file_suffix)
+            self.__dict__["payload_file_suffix"] = released_attributes.checked_suffix(payload_file_suffix)
         self._node_upstream = {}
         fields = arguments.take_roles(self, declaration, declared)
         if tracked_persistable_dependencies is not None:
@@ -180,7 +180,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     @property
     def place(self) -> Place:
         """The location of payload and record: under the key, or at a custom path."""
-        return self.key if self._node_to is None else Placed(*self.key, self._node_to)
+        return self.key if self._node_custom_path is None else Placed(*self.key, self._node_custom_path)
 
     if TYPE_CHECKING:  # on the class of a workflow it is a node, on an instance its payload; so type checkers know it for any class
 
@@ -190,7 +190,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         def __get__(self, instance: object, owner: Any) -> Self: ...
         def __get__(self, instance: Any, owner: Any) -> Any: ...
 
-    # composition
+    # attributes that are not there
 
     if not TYPE_CHECKING:  # a type checker that saw it would believe that every attribute exists
 
@@ -207,7 +207,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             if raised is not None:
                 raise raised
             if name in self.__dict__.get("_node_left_out", ()):
-                raise Beyond(name)
+                raise UpstreamNotSent(name)
             known = getattr(self.__dict__.get("params"), "__dict__", ())
             hint = f"; it is a param: .params.{name}" if name in known else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
@@ -265,7 +265,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             _trim(error)
             raise
         if not (persist and self.is_persisted):
-            payload = private(payload)
+            payload = private_copy(payload)
         self._node_payload = ABSENT if payload is UNREAD else payload
         self._node_call_hook("_post_generate", untracked_payload_params)
         return self
@@ -281,7 +281,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     def put(self, payload: PayloadT) -> Self:
         """Persist `payload` as this node's, put in by hand: its record is marked so, and it is never generated again automatically."""
         self._node_check_params()
-        payload = returned.as_given(self, payload)
+        payload = declared_type.convert_put(self, payload)
         self._validate_payload(payload)
         self._node_payload = generation.persist(self, self._node_use(), payload, made="put")
         return self
@@ -417,7 +417,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
-    def _node_own_code(self) -> CodeOf | Given:
+    def _node_own_code(self) -> CodeOf | SentFingerprint:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
         seen: Snapshot | None = self.__dict__.get("_node_snapshot")
@@ -427,7 +427,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
                 return self._node_code_with(given)
         kept: CodeOf | None = cls.__dict__.get("_node_code_kept")
         if kept is None or not kept.is_current():
-            sent: Given | None = cls.__dict__.get("_node_sent_code")
+            sent: SentFingerprint | None = cls.__dict__.get("_node_sent_code")
             if sent is not None:
                 return sent
             kept = cls._node_code_kept = self._node_code_with(())
@@ -442,7 +442,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         """The fingerprint of the class's code, to be sent along with its definition: not all code that it uses is sent."""
         if not is_sending() or cls._node_by_payload:
             return {}
-        sent: Given | None = cls.__dict__.get("_node_sent_code")
+        sent: SentFingerprint | None = cls.__dict__.get("_node_sent_code")
         kept = {"_node_sent_source": found} if (found := kept_source(cls)) else {}
         return {**kept, "_node_code_kept": None, "_node_sent_code": sent or given_of(code_of(cls, HOOKS, _BASES), cls)}
 
@@ -454,7 +454,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         """The types that its payload is declared to have: in the bases of its class, and by the hook."""
         cls = type(self)
         names = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-        return [returned.evaluated(declaration_of(cls).payload_type, names), returned.return_type(cls._generate_payload)]
+        return [declared_type.evaluated(declaration_of(cls).payload_type, names), declared_type.return_type(cls._generate_payload)]
 
     def _node_look(self) -> str:
         """The reason why an input from elsewhere is missing; empty if it is there."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from persistable.errors import UpstreamFailed
-from persistable.nodes.construction import Construction, Recorded, collection, grouped
+from persistable.nodes.construction import Construction, RecordedFacts, collection, grouped
 from persistable.nodes.lineage import nodes_in
 from persistable.nodes.node import Persistable
 from persistable.nodes.roles import refuse_open
@@ -29,7 +29,7 @@ class _Optional(Persistable[Any, _OptionalParams]):
     _node_needs = "optional"
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         return Construction("persistable:optional", (recorded.upstream["node"],), {"default": recorded.params.default})
 
     def _node_stands_for(self) -> Sequence[Any]:
@@ -53,7 +53,7 @@ class _AnyOf(Persistable[Any, None]):
         super().__init__(nodes=list(nodes))
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         return Construction("persistable:any_of", tuple(collection(grouped(recorded.upstream))["nodes"]), {})
 
     def _node_stands_for(self) -> Sequence[Any]:

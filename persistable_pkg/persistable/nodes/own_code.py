@@ -6,18 +6,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from persistable.nodes.code import CodeOf, Given, class_reference, code_in
-from persistable.params.reduce import MAINS
-from persistable.params.registry import ClassTable
+from persistable.nodes.code import CodeOf, SentFingerprint, class_reference, code_in
+from persistable.params.class_tables import ClassTable
+from persistable.params.reducers import MAINS
 
 if TYPE_CHECKING:
     from persistable.nodes.types import Node
     from persistable.params.snapshots import Snapshot
 
 
-def code_of_node(node: Node) -> CodeOf | Given:
+def code_of_node(node: Node) -> CodeOf | SentFingerprint:
     """The generating code: as its sender found it if the node was sent here, else as it is now."""
-    given: Given | None = node.__dict__.get("_node_given_code")
+    given: SentFingerprint | None = node.__dict__.get("_node_given_code")
     return given if given is not None else node._node_own_code()
 
 

@@ -63,7 +63,7 @@ class Inputs:
         store, record = self._of(node)
         if record is None:
             return None
-        heard = events.listened(node._node_logger)
+        heard = events.has_receiver(node._node_logger)
         clock = time.perf_counter() if heard else 0.0
         loading.check_code(node, store, record, whole=False)
         try:

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from persistable.fileio.original import Original
+from persistable.fileio.memory_copy import InMemoryCopy
 from persistable.nodes import format_check
 from persistable.nodes.binding import bound_to
-from persistable.nodes.indirect import reached
 from persistable.nodes.prefetch import MANY
+from persistable.nodes.transitive_upstream import nodes_read
 from persistable.nodes.types import FAILED, Node
-from persistable.records.access import is_there
 from persistable.records.key import Key, Place
 from persistable.records.record import SUFFIX
+from persistable.records.record_access import is_there
 from persistable.stores.base import Store, stat_many
 
 Generate = Callable[[Any, Store, dict[Key, Any] | None], Any]
@@ -43,7 +43,7 @@ def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Ke
             generate(twin, where, own if each._node_needs == "all" else None)
         else:
             own = own if each._node_needs == "all" else _those_that_can_be_had(each, where, load)
-            given[each.key] = Original(generate(twin, where, own), each.key)
+            given[each.key] = InMemoryCopy(generate(twin, where, own), each.key)
         for key in own:
             users[key] -= 1
             if not users[key]:
@@ -53,7 +53,7 @@ def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Ke
 
 def _taken_by(node: Node) -> list[Any]:
     """The nodes, each once, whose payloads are passed to `node` if they are not persisted."""
-    found = (*node._node_upstream.values(), *reached(node)) if node._node_needs == "all" else ()
+    found = (*node._node_upstream.values(), *nodes_read(node)) if node._node_needs == "all" else ()
     return list({upstream.key: upstream for upstream in found}.values())
 
 

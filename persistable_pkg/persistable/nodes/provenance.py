@@ -15,17 +15,17 @@ from weakref import WeakKeyDictionary
 
 from persistable.errors import PersistableWarning
 from persistable.fileio.base import FileIO
-from persistable.nodes import code, item_writer, origin, unwatched
+from persistable.nodes import change_warnings, code, item_writer, upstream_digests
 from persistable.nodes.arguments import how_made
 from persistable.nodes.code.checkout import Checkout, checkout_of
 from persistable.nodes.declaration import Declaration, declaration_of
 from persistable.nodes.lineage import MAX_TABLE
 from persistable.nodes.own_code import REFERENCES, given_things, reference_of
 from persistable.nodes.types import Node
-from persistable.params.reduce import MAINS, is_script
+from persistable.params.reducers import MAINS, is_script
 from persistable.params.snapshots import untracked_values
 from persistable.params.trees import IDENTITY_ONLY, fields_tree
-from persistable.records.files import InFile, Written
+from persistable.records.files import ExistingFile, Written
 from persistable.records.record import FORMAT, Record, environment_members, members, package_versions
 
 
@@ -33,10 +33,10 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
     """The record of a payload that `generation` has made, with its files in `written`."""
     node = generation.node
     if not node._node_snapshot.plain:
-        unwatched.warn_of_files(node)
+        change_warnings.warn_of_files(node)
     io, own = generation.io, generation.code
     head = head_of(node, io, own, generation.token, written.files)
-    if io.__class__.schema is not _NO_SCHEMA and not isinstance(result, InFile):
+    if io.__class__.schema is not _NO_SCHEMA and not isinstance(result, ExistingFile):
         schema = io.schema(result)
         if schema is not None:
             head["schema"] = schema
@@ -53,11 +53,11 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
     if generation.notes:
         details["notes"] = generation.notes
     details.update(generation.facts())
-    made_from = origin.origin_of(node, generation.store, generation.used) if node._node_upstream else None
+    made_from = upstream_digests.origin_of(node, generation.store, generation.used) if node._node_upstream else None
     fixed = [class_members_of(node, own), package_versions(), environment_members()]
     if made_from is not None:
         if generation.earlier is not None:
-            made_from = origin.joined(made_from, generation.earlier)
+            made_from = upstream_digests.merge_origins(made_from, generation.earlier)
         head["made_from"] = made_from.head
         fixed.append(members({"upstream_content": made_from.content, "upstream_code": made_from.code}))
     return Record.compose(node.key, head, details, *fixed, signer=getattr(generation.store, "signer", None))
@@ -102,7 +102,7 @@ def _lineage(node: Node) -> dict[str, Any]:
     return rows
 
 
-def head_of(node: Node, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
+def head_of(node: Node, io: Any, own: code.CodeOf | code.SentFingerprint, token: str, files: Any) -> dict[str, Any]:
     """The first line of a record: the facts that a load needs."""
     return {
         "record": FORMAT,
@@ -168,13 +168,13 @@ def usage_since(begun: Counters) -> dict[str, Any]:
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
 
 
-def class_members_of(node: Node, own: code.CodeOf | code.Given) -> bytes:
+def class_members_of(node: Node, own: code.CodeOf | code.SentFingerprint) -> bytes:
     """The members that are the same in all records of a class as long as its code stays the same."""
     cls: type = node.__class__
     quick, known = _class_members.get(cls, ("", b""))
     if not quick or quick != own.quick:
-        unwatched.warn(node, own)
-        where, project = (own.commit, own.project) if isinstance(own, code.Given) else (commit_of(cls), code.project_of(cls))
+        change_warnings.warn(node, own)
+        where, project = (own.commit, own.project) if isinstance(own, code.SentFingerprint) else (commit_of(cls), code.project_of(cls))
         facts: dict[str, Any] = {"git_commit": None, "git_dirty": None, "git_diff": None, "project": project}
         if where is not None:
             dirty = None if where.diff is None else where.diff != ""
@@ -216,10 +216,10 @@ def commit_of(cls: type) -> Checkout | None:
     return sent.commit if sent is not None and cls.__module__ in MAINS else _commit_in(cls.__module__)
 
 
-def given_of(own: Any, cls: type) -> code.Given:
+def given_of(own: Any, cls: type) -> code.SentFingerprint:
     """The facts about `own`, the code of nodes of `cls`, for another process, in which not all code that it uses is present."""
     found = own.fingerprint()
-    return code.Given(found.python, found.quick, found.parts, commit_of(cls), code.project_of(cls))
+    return code.SentFingerprint(found.python, found.quick, found.parts, commit_of(cls), code.project_of(cls))
 
 
 def main_program() -> code.Main:

@@ -11,7 +11,7 @@ from typing import Any
 
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
 from persistable.nodes.declaration import Declaration, declaration_of
-from persistable.nodes.returned import written
+from persistable.nodes.declared_type import written
 from persistable.nodes.types import Node, NodeBase, is_family, is_node
 from persistable.params.building import did_you_mean
 from persistable.params.mismatch import Mismatch
@@ -37,7 +37,7 @@ def check(kind: type, declaration: Declaration, role: str, value: Any) -> None:
         ) from None
 
 
-def of_one(step: str, name: str, node: Node, words: str) -> WrongUpstream:
+def error_items_for_value(step: str, name: str, node: Node, words: str) -> WrongUpstream:
     """The error for a node that yields items in place of one plain value as the argument of a step."""
     return WrongUpstream(
         f"{step}.{name} takes {words}, not the items that {node.payload_name} yields: one node of each is {step}.over({name}=node.members)",
@@ -161,7 +161,7 @@ def unknown(kind: type, declaration: Declaration, name: str, value: Any, fields:
     )
 
 
-def vanishing(kind: type, name: str, accepted: list[str]) -> UnknownParam:
+def error_unused_keyword(kind: type, name: str, accepted: list[str]) -> UnknownParam:
     """The error for an untracked keyword that no hook takes."""
     hint = did_you_mean(name, accepted)
     takes = f"they take {', '.join(accepted)}" if accepted else "they take none"

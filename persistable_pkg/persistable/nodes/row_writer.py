@@ -13,7 +13,7 @@ from persistable.fileio.base import FileIO
 from persistable.fileio.journal import checked, sound
 from persistable.nodes import code
 from persistable.nodes.resumption import compare_resumed, made_from
-from persistable.records import access, files
+from persistable.records import files, record_access
 from persistable.records.record import Record
 from persistable.records.rescue import rescue
 from persistable.stores.remote_errors import room_in
@@ -25,7 +25,7 @@ class Appended(int):
     """The number of rows so far. As the return value of a generating function, it means the payload of these rows."""
 
 
-class AppendedFile(files.InFile):
+class AppendedFile(files.ExistingFile):
     """The complete file. It stays at its path until the commit, so that a kill before that costs no row."""
 
     __slots__ = ()
@@ -52,7 +52,7 @@ class RowWriter:
         if self._token is not None:
             _go_on(generation, folder, growing.rows)
         self.used = growing.rows > 0
-        """True once a block was appended, even one without rows."""
+        """True once a block was appended, even one without rows, or if an earlier attempt has left rows."""
 
     @property
     def rows(self) -> Appended:
@@ -110,7 +110,7 @@ def _forget_sealed(generation: Any, folder: Path) -> None:
     mark = folder / _SEALED
     if not mark.exists():
         return
-    found = access.peek(generation.store, generation.node.place)
+    found = record_access.peek(generation.store, generation.node.place)
     token = sound(mark.read_bytes().removesuffix(b"\n"))
     if token is None or (isinstance(found, Record) and found.attempt_token.encode() == token):  # a damaged mark does not tell
         shutil.rmtree(folder)

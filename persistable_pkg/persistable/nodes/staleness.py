@@ -14,20 +14,20 @@ from typing import Any, NamedTuple, cast
 
 from persistable.errors import PersistableError
 from persistable.nodes import code
-from persistable.nodes.origin import (
+from persistable.nodes.own_code import code_key, code_of_node
+from persistable.nodes.types import Node
+from persistable.nodes.upstream_digests import (
     CodeFacts,
-    Today,
+    CurrentCode,
     content_of,
     contents_digest,
     fingerprint_of,
     is_all_in,
-    makers,
     parsed,
     text_digest,
     token_of,
+    upstream_makers,
 )
-from persistable.nodes.own_code import code_key, code_of_node
-from persistable.nodes.types import Node
 from persistable.records.key import Key, Place
 from persistable.records.record import SUFFIX, Record
 from persistable.records.record_cache import records_at
@@ -100,13 +100,13 @@ BY_HAND = "put in by hand, so it stays as it is, although upstream has changed s
 
 
 def judged(node: Node, store: Store, record: Record, judge: Judge | None = None) -> Verdict:
-    """The verdict on one payload. judge: an unused one."""
+    """The verdict on one payload. judge: one that has judged nothing yet; by default a new one."""
     if not node._node_upstream:
         made_by = record.head["code"]
         if made_by is None or (made_by["quick"] and made_by["quick"] == code_of_node(node).quick):
             return FRESH
         return Judge().own(node, record)
-    which = (node.key, node._node_to)
+    which = (node.key, node._node_custom_path)
     known = _known_fresh.get(which)
     if known is not None and is_all_in(node, store) and known.is_unchanged(node, store, record):
         return FRESH
@@ -134,14 +134,14 @@ class _Fresh:
     def __init__(self, node: Node, store: Store, record: Record, judge: Judge) -> None:
         self._store = store
         self._own = first_line(record.to_bytes())
-        self._tokens = [judge.token(each) for each in (node, *makers(node).values())]
+        self._tokens = [judge.token(each) for each in (node, *upstream_makers(node).values())]
         self._lines = [(at, paths, {path: data[: data.find(b"\n") + 1] for path, data in found.items()}) for at, paths, found in judge.read]
 
     def is_unchanged(self, node: Node, store: Store, record: Record) -> bool:
         """Tell whether all the facts are unchanged."""
         if self._store is not store or not record.to_bytes().startswith(self._own):
             return False
-        if self._tokens != [token_of(code_of_node(each)) for each in (node, *makers(node).values())]:
+        if self._tokens != [token_of(code_of_node(each)) for each in (node, *upstream_makers(node).values())]:
             return False
         for at, paths, lines in self._lines:
             found = records_at(at, paths)
@@ -189,7 +189,7 @@ class _Unit:
     """One node in one store.
 
     data: its record as it was read, sound or not; None if nothing is stored. content: digest of its payload, known once it is judged.
-    code: its own as it is now. codes: that of everything upstream, as bits of `Today`; whole: with its own.
+    code: its own as it is now. codes: that of everything upstream, as bits of `CurrentCode`; whole: with its own.
     """
 
     __slots__ = ("_head", "code", "codes", "content", "data", "node", "sources", "store", "verdict", "whole")
@@ -238,7 +238,7 @@ class Judge:
     """Judge of payloads, a few or many at a time; code and records are read only once."""
 
     def __init__(self) -> None:
-        self._today = Today()
+        self._today = CurrentCode()
         self._units: dict[str, dict[Place, _Unit]] = {}
         self._stores: dict[int, tuple[Store, dict[Place, _Unit]]] = {}
         self._looked: set[_Unit] = set()
@@ -300,7 +300,7 @@ class Judge:
         kept = self._stores.get(id(store))
         if kept is None:
             kept = self._stores[id(store)] = (store, self._units.setdefault(store.url, {}))
-        place = node.key if node._node_to is None else node.place
+        place = node.key if node._node_custom_path is None else node.place
         unit = kept[1].get(place)
         if unit is None:
             unit = kept[1][place] = _Unit(node, store)
@@ -343,12 +343,12 @@ class Judge:
                     store, these = self._stores[id(unit.store)]
                     by_store.setdefault(id(these), (store, []))[1].append(unit)
         for store, some in by_store.values():
-            paths = [(node.key if (node := unit.node)._node_to is None else node.place).path + SUFFIX for unit in some]
+            paths = [(node.key if (node := unit.node)._node_custom_path is None else node.place).path + SUFFIX for unit in some]
             found = records_at(store, paths)
             self.read.append((store, paths, found))
             for unit, data in zip(some, map(found.get, paths), strict=True):
                 unit.data = data
-                if data is not None and (unit.node._node_to is not None or not data.startswith(_BEGINNING)):
+                if data is not None and (unit.node._node_custom_path is not None or not data.startswith(_BEGINNING)):
                     unit.head()  # payloads may take turns at one path
 
     # verdicts

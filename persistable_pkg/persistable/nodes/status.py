@@ -13,7 +13,7 @@ from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import loading
 from persistable.nodes.staleness import FRESH, Judge, Verdict
 from persistable.nodes.types import Node
-from persistable.records import access, claim_watch, commit, store_format
+from persistable.records import claim_watch, commit, record_access, store_format
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.items import missing_item
 from persistable.records.key import Key, Place, Placed
@@ -56,7 +56,7 @@ class State(NamedTuple):
 
     status: Status
     stored: bool = False
-    token: access.Token = None
+    token: record_access.Token = None
     why: str = ""
     size: int = 0
     verdict: Verdict = FRESH
@@ -122,10 +122,10 @@ def blocking(node: Node, store: Store) -> list[Key]:
     seen: set[Key] = set()
     queue = [(upstream, upstream._node_store or store) for upstream in node.upstream.values()]
     for upstream, where in queue:  # grows while it is walked
-        if upstream.key in seen or upstream.is_external or access.is_there(where, upstream.place):
+        if upstream.key in seen or upstream.is_external or record_access.is_there(where, upstream.place):
             continue
         seen.add(upstream.key)
-        if access.find_failure(where, upstream.place) is not None:
+        if record_access.find_failure(where, upstream.place) is not None:
             failed.append(upstream.key)
         queue.extend((source, source._node_store or where) for source in upstream.upstream.values())
     return failed
@@ -175,7 +175,7 @@ def _look_in(store: Store, nodes: list[Any], judge: Callable[[], Judge], running
         if base in claimed and claim_watch.holder_of(store, base) is not None:
             found[index] = State(Status.RUNNING)
         elif base + FAILED_SUFFIX in failures:
-            failure = access.failure_in(failures[base + FAILED_SUFFIX], places[index])
+            failure = record_access.failure_in(failures[base + FAILED_SUFFIX], places[index])
             if failure is not None:
                 found[index] = State(Status.FAILED, why="its last attempt failed", failure=failure, attempts=failure.attempt)
     return found
@@ -216,23 +216,23 @@ class _Read:
         files = [file[1] for record in self._records.values() if isinstance(record, Record) for file in record.head["files"]]
         self._stats = (stat_many(store, files) if self.records is None else self.records.stat_many(files)) if files else {}
 
-    def _named(self, place: Place, data: bytes) -> Record | access.Unusable | None:
+    def _named(self, place: Place, data: bytes) -> Record | record_access.Unusable | None:
         try:
-            return access.named(self._store, place, data)
+            return record_access.named(self._store, place, data)
         except PayloadCorrupted:
-            return access.DAMAGED
+            return record_access.DAMAGED
         except PayloadUntrusted as error:
             self._refused[place] = error
-            return access.UNTRUSTED
+            return record_access.UNTRUSTED
 
-    def of(self, place: Place) -> tuple[Record | access.Unusable | None, str | None]:
+    def of(self, place: Place) -> tuple[Record | record_access.Unusable | None, str | None]:
         """The record at `place`, or DAMAGED or UNTRUSTED, or None if this payload has none; and the defect of its files, or None."""
         record = self._records.get(place)
         if not isinstance(record, Record):
             return record, None
         if self._is_sound(record):
             return record, missing_item(self._store, record)
-        wrong = access.missing_file(self._store, record)
+        wrong = record_access.missing_file(self._store, record)
         if wrong is not None and isinstance(place, Placed):
             if commit.complete(self._store, place, record):  # of a process killed between the record and the move of its file
                 return record, None
@@ -257,10 +257,10 @@ class _Read:
         record, wrong = self.of(place)
         if record is None:
             return _ABSENT
-        if record is access.UNTRUSTED:
+        if record is record_access.UNTRUSTED:
             refused = self._refused[place]
             return State(Status.FOREIGN, True, record, f"untrusted: {refused}", verdict=FRESH._replace(barred=refused))
-        if isinstance(record, access.Unusable):
+        if isinstance(record, record_access.Unusable):
             return State(Status.CORRUPT, token=record, why="its record is damaged")
         if wrong is not None:
             return State(Status.CORRUPT, token=record.attempt_token, why=f"its payload is damaged: {wrong}")

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Na
 from persistable.errors import InputMissing, ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.nodes import roles
 from persistable.nodes.closure import Named, Unnamed, captured, definition
-from persistable.nodes.code import CodeOf, Given, Thing, code_of, is_sending, main_name, sending
+from persistable.nodes.code import CodeOf, SentFingerprint, Thing, code_of, is_sending, main_name, sending
 from persistable.nodes.code.normal import shape
 from persistable.nodes.compose import Open
 from persistable.nodes.connections import Connection
 from persistable.nodes.declaration import Declaration, is_collection
-from persistable.nodes.lineage import nodes_in, spread
+from persistable.nodes.declared_type import return_type
+from persistable.nodes.lineage import expand_families, nodes_in
 from persistable.nodes.node import Persistable
 from persistable.nodes.provenance import given_of, kept_source
-from persistable.nodes.returned import return_type
 from persistable.nodes.types import Node, is_family
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import did_you_mean
@@ -75,7 +75,7 @@ class Step(Generic[P, R]):
         self.payload_name = check_payload_name(options.get("name") or function.__dict__.get(FORMER) or function.__name__)
         self._made: _Maker | None = None
         self.known: Known | None = None
-        self.sent_code: Given | None = None
+        self.sent_code: SentFingerprint | None = None
         """The code as the process that sent the step here found it: here not all names in its source exist. None if not sent."""
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
@@ -185,7 +185,9 @@ class Known(NamedTuple):
     result: Any
 
 
-def _step_again(function: Callable[..., Any], options: dict[str, Any], known: Known, sent_code: Given | None = None) -> Step[..., Any]:
+def _step_again(
+    function: Callable[..., Any], options: dict[str, Any], known: Known, sent_code: SentFingerprint | None = None
+) -> Step[..., Any]:
     step = Step(function, **options)
     step.known, step.sent_code = known, sent_code
     return step
@@ -378,7 +380,7 @@ class _Maker:
                 continue
             if isinstance(value, Persistable):
                 if check.words in _ONE and inspect.isgeneratorfunction(value._node_generating_function()):
-                    raise roles.of_one(self.name, name, cast("Node", value), check.words)
+                    raise roles.error_items_for_value(self.name, name, cast("Node", value), check.words)
                 continue
             try:
                 arguments[name] = check.convert(value)
@@ -468,7 +470,7 @@ class _Maker:
             if name in given:
                 if isinstance(given[name], Step):
                     self._refuse(name, given[name])
-                arguments[name] = spread(given[name], name in (self._starred, self._double))
+                arguments[name] = expand_families(given[name], name in (self._starred, self._double))
             elif name in self._defaults:
                 arguments[name] = self._defaults[name]
             elif name in (self._starred, self._double):

@@ -12,7 +12,7 @@ from persistable.fileio.base import FileIO
 from persistable.nodes import generation, loading
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node
-from persistable.records import access, scratch
+from persistable.records import record_access, scratch
 from persistable.records.record import Record
 from persistable.stores.base import Store
 
@@ -48,7 +48,7 @@ class Stored(Generic[PayloadT]):
         _check_part(rows, columns)
         self._node_check_params()
         store = self._node_use()
-        if not access.is_there(store, self.place):
+        if not record_access.is_there(store, self.place):
             generation.generate(bound_to(self, store), store, {}, seen=(None,), writable=False, read=False)
         found: PayloadT = loading.part(self, store, rows, columns)
         return found
@@ -83,7 +83,7 @@ class Stored(Generic[PayloadT]):
     @property
     def persist_filepath(self: Node) -> Path:
         """The path of the payload in its store, without suffix. In a store that is no local folder: the path inside it."""
-        path_inside = self.key.path if self._node_to is None else self._node_to
+        path_inside = self.key.path if self._node_custom_path is None else self._node_custom_path
         path = self._node_use().local_path(path_inside)
         return path if path is not None else Path(path_inside)
 
@@ -96,7 +96,7 @@ class Stored(Generic[PayloadT]):
     @property
     def record(self: Node) -> Record | None:
         """The committed record; None if nothing is stored. Raises PayloadCorrupted for a damaged one."""
-        return access.find_record(self._node_use(), self.place)
+        return record_access.find_record(self._node_use(), self.place)
 
     @property
     def status(self: Node) -> Status:
@@ -110,14 +110,14 @@ class Stored(Generic[PayloadT]):
         store = self._node_use()
         if self.is_external:
             return not self._node_look()
-        record = access.find_record(store, self.place)
-        return record is not None and access.missing_file(store, record) is None
+        record = record_access.find_record(store, self.place)
+        return record is not None and record_access.missing_file(store, record) is None
 
     def delete(self: Node) -> bool:
         """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
         store = self._node_use()
         scratch.forget_appended(store, self.place)
-        return access.delete(store, self.place)
+        return record_access.delete(store, self.place)
 
     def explain(self: Node) -> Explanation:
         """The action of `payload` and its reasons: status, changes by function and node, and on a miss the nearest stored payload."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from persistable.nodes import origin, unwatched
+from persistable.nodes import change_warnings, upstream_digests
 from persistable.nodes.binding import bound_to
-from persistable.nodes.code import Given
-from persistable.nodes.indirect import asked_of, kept
-from persistable.nodes.lineage import holds_nodes, swapped
+from persistable.nodes.code import SentFingerprint
+from persistable.nodes.lineage import holds_nodes, replace_nodes
 from persistable.nodes.own_code import code_key, code_of_node
 from persistable.nodes.provenance import facts_of, given_of
+from persistable.nodes.transitive_upstream import attributes_read, nodes_held_by
 from persistable.nodes.types import Node
 
-_fingerprints: dict[Any, tuple[Any, Given]] = {}
+_fingerprints: dict[Any, tuple[Any, SentFingerprint]] = {}
 
 
 def stub(node: Node, stores: Callable[[Any], Any], whole: bool = False) -> Any:
@@ -26,7 +26,7 @@ def stub(node: Node, stores: Callable[[Any], Any], whole: bool = False) -> Any:
     gives the store of each upstream node. `whole`: with its whole lineage instead of stubs.
     """
     twin = bound_to(node, stores(node))
-    asked = asked_of(node)
+    asked = attributes_read(node)
     made: dict[int, Any] = {}
 
     def of(upstream: Node) -> Any:
@@ -36,11 +36,11 @@ def stub(node: Node, stores: Callable[[Any], Any], whole: bool = False) -> Any:
         return made[id(upstream)]
 
     if node._node_upstream:
-        twin.__dict__ = swapped(twin.__dict__, of)
+        twin.__dict__ = replace_nodes(twin.__dict__, of)
     if node.is_persisted:
         twin._node_given_facts = facts_of(node)
         if node._node_upstream:
-            twin._node_given_table, twin._node_given_origin = origin.given(node, stores(node))
+            twin._node_given_table, twin._node_given_origin = upstream_digests.given(node, stores(node))
     twin._node_given_code = _fingerprint(node)
     return twin
 
@@ -49,13 +49,13 @@ def _leaf(node: Node, store: Any, asked: Mapping[str, int]) -> Any:
     """`node` without its upstream, except for nodes that are `asked` for: enough to load its payload."""
     twin = bound_to(node, store)
     state: dict[str, Any] = twin.__dict__
-    keeps = {name for name, _ in kept(node, asked)} if asked else ()
+    keeps = {name for name, _ in nodes_held_by(node, asked)} if asked else ()
     left_out: list[str] = []
     if node._node_upstream and "_node_upstream" not in keeps:
         state["_node_upstream"], state["_node_left_out"] = {}, left_out
     for name, value in list(state.items()):
         if name in keeps:
-            state[name] = swapped(value, lambda further: bound_to(further, further._node_store or store))
+            state[name] = replace_nodes(value, lambda further: bound_to(further, further._node_store or store))
         elif name != "_node_arguments" and holds_nodes(value):
             left_out.append(name)
             del state[name]
@@ -66,13 +66,13 @@ def _leaf(node: Node, store: Any, asked: Mapping[str, int]) -> Any:
     return twin
 
 
-def _fingerprint(node: Node) -> Given:
+def _fingerprint(node: Node) -> SentFingerprint:
     code = code_of_node(node)
-    if isinstance(code, Given):  # the node was sent here itself, or its definition was
+    if isinstance(code, SentFingerprint):  # the node was sent here itself, or its definition was
         return code
     key = code_key(node)
     known = _fingerprints.get(key)
     if known is None or known[0] is not code:
         known = _fingerprints[key] = (code, given_of(code, node.__class__))
-        unwatched.warn(node, code)
+        change_warnings.warn(node, code)
     return known[1]

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from persistable.executors.resources import Resources, Retry
     from persistable.fileio.base import FileIO
-    from persistable.nodes.code import CodeOf, Given
+    from persistable.nodes.code import CodeOf, SentFingerprint
     from persistable.nodes.compose import Open
     from persistable.params.snapshots import Snapshot
     from persistable.records.key import Key, Place
     from persistable.records.record import Record
 
 
-class Instead(Enum):
+class PayloadMark(Enum):
     """A value in place of a payload; None is a payload."""
 
     ABSENT = "absent"
@@ -35,13 +35,13 @@ class Instead(Enum):
         return str(self.value)
 
 
-ABSENT: Final = Instead.ABSENT
+ABSENT: Final = PayloadMark.ABSENT
 """Mark of a node that holds no payload in memory."""
-FAILED: Final = Instead.FAILED
+FAILED: Final = PayloadMark.FAILED
 """Mark of an upstream node that failed, and so has no payload."""
-GONE: Final = Instead.GONE
+GONE: Final = PayloadMark.GONE
 """Mark of a payload that was waited for and is missing: to be tried again."""
-UNREAD: Final = Instead.UNREAD
+UNREAD: Final = PayloadMark.UNREAD
 """Mark of a payload that has just been committed, and may be larger than memory."""
 
 
@@ -92,14 +92,14 @@ class Node(Protocol):
     _node_captured: str
     _node_store: Store | None
     _node_remembered: Store | None
-    _node_to: str | None
+    _node_custom_path: str | None
     _node_logger: Any
     _node_call: Any
     _node_upstream: dict[str, Any]
     _node_snapshot: Snapshot
     _node_open: tuple[str, ...]
     _node_payload: Any
-    _node_lent: bool
+    _node_single_use: bool
     _node_generation: Any
     _node_reader: Any
     _node_given_code: Any
@@ -115,7 +115,7 @@ class Node(Protocol):
     def _generate_payload(self) -> Any: ...
     def _validate_payload(self, payload: Any) -> None: ...
     def _node_validates(self) -> bool: ...
-    def _node_own_code(self) -> CodeOf | Given: ...
+    def _node_own_code(self) -> CodeOf | SentFingerprint: ...
     def _node_generating_function(self) -> Any: ...
     def _node_declared_payloads(self) -> list[Any]: ...
     def _node_payload_type(self) -> Any: ...

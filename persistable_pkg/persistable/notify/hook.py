@@ -28,11 +28,11 @@ class QueueingHook:
         self._queues = self._make_queues()
 
     def _make_queues(self) -> list[DeliveryQueue[Any]]:
-        raise NotImplementedError(f"{type(self).__name__} does not say whom it tells")
+        raise NotImplementedError(f"{type(self).__name__} must implement _make_queues")
 
-    def _queue(self, told: object) -> None:
+    def _queue(self, report: object) -> None:
         for queue in self._queues:
-            queue.enqueue(told)
+            queue.enqueue(report)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until no message is left, up to `timeout` seconds, by default as at the end of the process; return whether that is so."""
@@ -63,11 +63,11 @@ class Notifier(QueueingHook):
         kind = type(self).__name__
         return [DeliveryQueue(f"{kind}({shown(receiver)})", self._retry, partial(self._tell, receiver)) for receiver in self._receivers]
 
-    def _tell(self, receiver: str | Secret, told: tuple[Event, datetime]) -> None:
-        self._send(receiver, message_of(*told))
+    def _tell(self, receiver: str | Secret, report: tuple[Event, datetime]) -> None:
+        self._send(receiver, message_of(*report))
 
     def _send(self, receiver: str | Secret, message: Message) -> None:
-        raise NotImplementedError(f"{type(self).__name__} does not say how a message is sent")
+        raise NotImplementedError(f"{type(self).__name__} must implement _send")
 
     def __call__(self, event: Event) -> None:
         """Queue a message about `event`, if `on` selects it."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from persistable.events import Event, RunFinished
 from persistable.params.secret import redact
-from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key
+from persistable.records.units import duration_in_words
 
 FIRST = 10
 """Failures that a message lists at most; of the others it gives the number."""

@@ -10,13 +10,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from persistable.errors import PersistableError
-from persistable.events import Event, Performed, RunStarted, retold
+from persistable.events import Event, Performed, RunStarted, replace_events
 from persistable.executors.resources import Retry
 from persistable.notify.delivery import DeliveryQueue, NotSent
 from persistable.notify.hook import QueueingHook
+from persistable.params.display import leaves_in_words
 from persistable.params.masking import masked
 from persistable.params.secret import redact
-from persistable.params.words import leaves_in_words
 
 if TYPE_CHECKING:
     from persistable.nodes.types import Node
@@ -90,13 +90,13 @@ class Tracker(QueueingHook):
         elif isinstance(event, Performed) and event.outcome != "reused" and (event.is_target or self._each == "node"):
             self._queue((event, self._group, time.time()))
 
-    def _tell(self, told: tuple[Performed, str, float]) -> None:
-        tracked = tracked_of(*told)
+    def _tell(self, report: tuple[Performed, str, float]) -> None:
+        tracked = tracked_of(*report)
         if tracked is not None:
             self._track(tracked)
 
     def _track(self, tracked: Tracked) -> None:
-        raise NotImplementedError(f"{type(self).__name__} does not say how a node is tracked")
+        raise NotImplementedError(f"{type(self).__name__} must implement _track")
 
 
 def _new_group() -> str:
@@ -139,7 +139,7 @@ def _links(node: Node, record: Record | None) -> dict[str, str]:
 def _payload(node: Node) -> Any:
     """Load the payload, without events. Raises NotSent where it cannot be read."""
     try:
-        with retold(lambda _: None):
+        with replace_events(lambda _: None):
             return node.load().payload
     except PersistableError as error:
         raise NotSent(f"the payload of {node.key} could not be read: {error}") from None

@@ -14,10 +14,10 @@ import numpy as np
 
 from persistable.errors import ParamsError
 from persistable.params.columns import masked
-from persistable.params.reduced import Bulk, Parts, Refused, Tagged
+from persistable.params.reduced_values import Bulk, Parts, Refused, Tagged
 
 if TYPE_CHECKING:
-    from persistable.params.reduced import Reduce
+    from persistable.params.reduced_values import Reduce
 
 
 def reducer(cls: type) -> Reduce | None:

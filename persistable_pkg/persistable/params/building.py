@@ -6,8 +6,8 @@ from persistable.errors import MissingParam, ParamsError, UnknownParam
 from persistable.params import encoding
 from persistable.params.annotations import signature_of
 from persistable.params.fields import NO_PIN, Field, Spec, spec_of
-from persistable.params.reduce import dereference
-from persistable.params.reduced import Refused
+from persistable.params.reduced_values import Refused
+from persistable.params.reducers import dereference
 
 # Values of every type pass through here, so pyright does not report types that it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false

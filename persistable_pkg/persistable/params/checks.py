@@ -26,7 +26,7 @@ from persistable.errors import ParamsError
 from persistable.params.annotations import aliased, evaluated, names_for, required_keys, tuple_items
 from persistable.params.building import did_you_mean
 from persistable.params.field_checks import anything, of_class
-from persistable.params.mismatch import Mismatch, as_python, is_placeholder, listed, wrong
+from persistable.params.mismatch import Mismatch, as_python, is_placeholder, listed, mismatch_unless_placeholder
 from persistable.params.numpy_scalars import is_concrete, is_scalar
 from persistable.params.scalar_checks import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 
@@ -39,8 +39,8 @@ class Check(NamedTuple):
     exact: frozenset[type]
     convert: Converter
     words: str
-    surely: bool = True
-    """True if each value that passes is surely of the type; a union tries other members only after these."""
+    conclusive: bool = True
+    """False for types that cannot be tested, such as protocols: they accept any value, so that a union tries them last."""
 
     def at(self, step: Any, value: Any) -> Any:
         """Return `value`, held at `step` of another value, checked. Raises Mismatch with that step."""
@@ -175,7 +175,7 @@ def _unjudged(kind: Any, fits: Callable[[Any], bool] = lambda value: type(value)
         return made(value)
 
     convert.fits = fits  # type: ignore[attr-defined]
-    return Check(frozenset(), convert, _words(kind), surely=False)
+    return Check(frozenset(), convert, _words(kind), conclusive=False)
 
 
 # ------------------------------------------------------------------ choices
@@ -185,8 +185,8 @@ def _union(members: list[Check]) -> Check:
     if any(member is ANYTHING for member in members):
         return ANYTHING
     words = " or ".join(dict.fromkeys(member.words for member in members))
-    sure = [member.convert for member in members if member.surely]
-    unsure = [member.convert for member in members if not member.surely]
+    sure = [member.convert for member in members if member.conclusive]
+    unsure = [member.convert for member in members if not member.conclusive]
 
     roles = [member.convert for member in members if any(getattr(each, "_node_is_node", False) is True for each in member.exact)]
 
@@ -211,7 +211,7 @@ def _union(members: list[Check]) -> Check:
                 return member(value)
         if trouble is not None and (trouble.at or asked is roles):
             raise trouble
-        return wrong(value, words, trouble.hint if trouble is not None else "")
+        return mismatch_unless_placeholder(value, words, trouble.hint if trouble is not None else "")
 
     return Check(frozenset[type]().union(*[member.exact for member in members]), convert, words)
 
@@ -228,7 +228,7 @@ def _literal(choices: tuple[Any, ...]) -> Check:
                 return made
         except TypeError:
             pass
-        return wrong(value, words, did_you_mean(value, texts, "{}") if isinstance(value, str) else "")
+        return mismatch_unless_placeholder(value, words, did_you_mean(value, texts, "{}") if isinstance(value, str) else "")
 
     return Check(frozenset(), convert, words)
 
@@ -247,7 +247,7 @@ def _list(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) -> 
 
     def convert(value: Any) -> Any:
         if type(value) is not list and type(value) is not tuple:
-            return value if isinstance(value, list) else listed(value) or wrong(value, words)
+            return value if isinstance(value, list) else listed(value) or mismatch_unless_placeholder(value, words)
         changed = _items(value, item)
         return changed if changed is not None else value if type(value) is list else list(value)
 
@@ -264,7 +264,7 @@ def _tuple(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) ->
 
     def convert(value: Any) -> Any:
         if not isinstance(value, tuple | list):
-            value = listed(value) or wrong(value, words)
+            value = listed(value) or mismatch_unless_placeholder(value, words)
         if type(value) is not tuple and type(value) is not list:
             return value  # a named tuple
         if many is not None and not least:
@@ -297,7 +297,9 @@ def _set(cls: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) ->
         if cls is frozenset and type(value) is set:
             value = frozenset(value)
         if not isinstance(value, cls):
-            return wrong(value, words, f"write {name}(...) of it" if isinstance(value, list | tuple | set | frozenset) else "")
+            return mismatch_unless_placeholder(
+                value, words, f"write {name}(...) of it" if isinstance(value, list | tuple | set | frozenset) else ""
+            )
         if type(value) is not set and type(value) is not frozenset:
             return value
         changed = _items(value, item)
@@ -315,7 +317,7 @@ def _dict(cls: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) -
 
     def convert(value: Any) -> Any:
         if not isinstance(value, cls):
-            return wrong(value, words)
+            return mismatch_unless_placeholder(value, words)
         if not isinstance(value, dict):
             return value
         changes = _pairs(value, key, item)
@@ -351,13 +353,13 @@ def _sequence(cls: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check
                 _items([value[0]], item)
             return value
         if kind in _SCALARS:
-            return wrong(value, words)
+            return mismatch_unless_placeholder(value, words)
         if kind is list or kind is tuple or (not ordered and kind in (set, frozenset)):
             changed = _items(value, item)
             return value if changed is None else kind(changed)
         if ordered and kind in (set, frozenset, dict):
-            return wrong(value, words)
-        return value if isinstance(value, cls) or hasattr(value, "__iter__") else wrong(value, words)
+            return mismatch_unless_placeholder(value, words)
+        return value if isinstance(value, cls) or hasattr(value, "__iter__") else mismatch_unless_placeholder(value, words)
 
     return Check(frozenset(), convert, words)
 
@@ -367,7 +369,7 @@ def _deque(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) ->
 
     def convert(value: Any) -> Any:
         if not isinstance(value, collections.deque):
-            return wrong(value, "deque")
+            return mismatch_unless_placeholder(value, "deque")
         changed = _items(value, item)
         return value if changed is None else collections.deque(changed, value.maxlen)
 
@@ -436,7 +438,7 @@ def _typed_dict(cls: Any, names: dict[str, Any]) -> Check:
 
     def convert(value: Any) -> Any:
         if not isinstance(value, dict):
-            return wrong(value, words)
+            return mismatch_unless_placeholder(value, words)
         absent = sorted(required - value.keys())
         if absent:
             raise Mismatch(value, words, f"it has no {', '.join(map(repr, absent))}")

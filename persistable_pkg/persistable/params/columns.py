@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from persistable.params.numpy import CHUNK_BYTES
-from persistable.params.reduced import Blob, blob
+from persistable.params.reduced_values import Blob, blob
 
 
 def numbers(array: Any) -> Blob:

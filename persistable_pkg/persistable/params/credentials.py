@@ -26,7 +26,7 @@ _CREDENTIALS = _set(
 )
 _IN_REQUESTS = _set("sig signature hmac cookie cookies pass pwd pw")
 _ABBREVIATED = frozenset({"pat", "pwd", "pass", "pw"})  # credentials only with another word before them
-_PASSES = _set(
+_BEFORE_PASS = _set(
     """
     account admin auth db email ftp http ldap login mail mongo mysql pg postgres proxy redis root service smtp ssh sudo user
     """
@@ -35,16 +35,16 @@ _RUN_TOGETHER = re.compile(
     r"\w*(?:password|passwd|passphrase|secretkey|accesskey|apikey|privatekey|authtoken|accesstoken)|(?:pg|my|db|user|root|admin|ssh)pass(?:wd)?"
 )
 _PLURAL = frozenset({"tokens", "passwords"})
-_OF_A_CREDENTIAL = _set("access api auth bearer bot deploy id refresh secret security session")
+_BEFORE_TOKENS = _set("access api auth bearer bot deploy id refresh secret security session")
 # a last word that makes a name a fact about a credential, not a credential
-_ABOUT = _set(
+_METADATA_WORDS = _set(
     """
     algorithm arn count date dir dirs enabled endpoint expiration expires expiry file filename folder format header host id ids
     index kind len length level limit max method min mode name names num path paths policy port prefix provider required scheme
     scope server size store suffix time timeout ttl type uri url user username var version
     """
 )
-_PAGES = _set(
+_TOKENIZER_WORDS = _set(
     """
     begin blank bos class cls continuation cursor delta end eos eof first k last mask max min n next num pad page pagination per
     prompt resume special start stop sync unk unknown
@@ -76,7 +76,7 @@ _OPAQUE = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|]+")
 
 
-def named(name: str, in_request: bool = False) -> bool:
+def is_named_credential(name: str, in_request: bool = False) -> bool:
     """Tell whether this is the name of a credential: of a variable or a param, or, in a request, of a header or a part of the URL."""
     words = _words(name)
     if not words:
@@ -84,16 +84,16 @@ def named(name: str, in_request: bool = False) -> bool:
     last, before = words[-1], words[:-1]
     if in_request and last in _IN_REQUESTS:
         return True
-    if last in _ABOUT:
+    if last in _METADATA_WORDS:
         return words[-2:] == ("secret", "id")
     if last == "key":
         return bool(_SECRET_KEYS.intersection(before)) and "public" not in before
     if last in _PLURAL:
-        return bool(_OF_A_CREDENTIAL.intersection(before)) or last == "passwords"
+        return bool(_BEFORE_TOKENS.intersection(before)) or last == "passwords"
     if last == "token":
-        return not _PAGES.intersection(before)
+        return not _TOKENIZER_WORDS.intersection(before)
     if last in _ABBREVIATED:
-        return bool(before) and (last in ("pat", "pwd") or bool(_PASSES.intersection(before)))
+        return bool(before) and (last in ("pat", "pwd") or bool(_BEFORE_PASS.intersection(before)))
     return last in _CREDENTIALS or _RUN_TOGETHER.fullmatch(last) is not None
 
 
@@ -105,13 +105,13 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def given_under(name: str, value: str, in_request: bool = False) -> bool:
+def is_credential(name: str, value: str, in_request: bool = False) -> bool:
     """Tell whether `value`, given as plain text under `name`, is a credential: by the name, by its look, or by both together."""
     if not value or value.isspace():
         return False
-    if named(name, in_request):
+    if is_named_credential(name, in_request):
         return not (_words(name)[-1] in ("key", "credentials", "token") and _PATH.fullmatch(value))
-    return shown_by(value) or (_is_some_key(name) and opaque(value))
+    return has_credential_look(value) or (_is_some_key(name) and opaque(value))
 
 
 _PATH = re.compile(r"(?:~|\.{0,2})/[\w./ -]{1,200}")
@@ -122,13 +122,13 @@ def _is_some_key(name: str) -> bool:
     return words[-1:] == ("key",) and not _PLAIN_KEYS.intersection(words[:-1])
 
 
-def shown_by(value: str) -> bool:
+def has_credential_look(value: str) -> bool:
     """Tell whether `value` is a credential by its own look: a well-known kind of token, a private key, a URL with a password in it."""
     if len(value) < _SHORTEST and value.isalnum():
         return False
     if "PRIVATE KEY-----" in value or _TELLING_VALUES.fullmatch(value.strip()) or any(_is_given(pair[1]) for pair in _PAIRS.findall(value)):
         return True
-    return any(of_url(url) is not None for url in _URL.findall(value)) if "://" in value else False
+    return any(find_url_credential(url) is not None for url in _URL.findall(value)) if "://" in value else False
 
 
 def opaque(value: str) -> bool:
@@ -137,7 +137,7 @@ def opaque(value: str) -> bool:
     return any(sum(map(str.isdigit, run)) >= 3 and sum(map(str.isalpha, run)) >= 3 for run in runs)
 
 
-def of_url(url: str) -> str | None:
+def find_url_credential(url: str) -> str | None:
     """The credential in `url`, in words, such as ``the parameter `token```; None without one. A ``{place}`` is none."""
     try:
         parts = urlsplit(url)
@@ -148,7 +148,7 @@ def of_url(url: str) -> str | None:
         return "the user or password in front of the host"
     for text in (parts.query, parts.fragment):
         for name, value in parse_qsl(text.replace(";", "&")):
-            if _is_given(value) and given_under(name, value, in_request=True):
+            if _is_given(value) and is_credential(name, value, in_request=True):
                 return f"the parameter `{name}`"
     return None
 
@@ -162,31 +162,31 @@ _ASSIGNED = re.compile(r"(?<![\w$%{./-])([A-Z][A-Z0-9_]*)=(\"[^\"\n]*\"|'[^'\n]*
 _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization|cookie|x-[\w-]*(?:key|token|auth|secret)[\w-]*|private-token)\s*:\s*([^\"'\n\\]+)")
 
 
-def in_script(text: str) -> str | None:
+def find_script_credential(text: str) -> str | None:
     """The credential written out in a script, in words; None without one. `text`: the template."""
     for name, given in _ASSIGNED.findall(text):
         value = given.strip("\"'")
-        if "$" not in value and "`" not in value and _is_given(value) and given_under(name, value):
+        if "$" not in value and "`" not in value and _is_given(value) and is_credential(name, value):
             return f"the value of `{name}`"
     for name, value in _HEADER.findall(text):
         if "$" not in value and "{{" not in value and _is_given(value.strip()):
             return f"the header `{name}`"
     for url in _URL.findall(text):
-        if "$" not in url and (found := of_url(url)) is not None:
+        if "$" not in url and (found := find_url_credential(url)) is not None:
             return f"{found} of a URL"
     return None
 
 
-def inside(value: Any, name: str = "") -> Iterator[str]:
+def credential_names(value: Any, name: str = "") -> Iterator[str]:
     """The names under which credentials are given as plain text in `value`, which may hold others in lists and mappings."""
     if isinstance(value, str):
-        if given_under(name, value):
+        if is_credential(name, value):
             yield name
         return
     several: Any = value
     if isinstance(value, Mapping):
         for key in several:
-            yield from inside(several[key], str(key))
+            yield from credential_names(several[key], str(key))
     elif isinstance(value, list | tuple):
         for item in several:
-            yield from inside(item, name)
+            yield from credential_names(item, name)

@@ -13,16 +13,16 @@ from _struct import Struct
 
 from persistable.errors import UntrackableParam
 from persistable.params import extensions
+from persistable.params.class_tables import ClassTable, TypeTable
 from persistable.params.fields import NO_PIN, Spec, name_in_identity, spec_of
-from persistable.params.reduced import Blob, Bulk, Parts, Refused, Tagged
-from persistable.params.registry import ClassTable, TypeTable
+from persistable.params.reduced_values import Blob, Bulk, Parts, Refused, Tagged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from persistable.params.reduced import Reduce
+    from persistable.params.reduced_values import Reduce
 
     Path = list[Any]
     Nodes = list[Any] | None
@@ -162,7 +162,7 @@ _WRITERS = ClassTable()
 _REDUCERS = ClassTable()
 _FIELDS = ClassTable()
 _REGISTERED = TypeTable()
-_BROUGHT: list[TypeTable] = []
+_PACKAGE_REDUCERS: list[TypeTable] = []
 """The table of functions that installed packages register by entry points, once these have been listed."""
 
 
@@ -202,9 +202,9 @@ def reducer_of(cls: type) -> Reduce:
         if registered is not None:
             found = _registered(name_in_identity(cls), registered)
         else:
-            from persistable.params.reduce import find
+            from persistable.params.reducers import find
 
-            found = find(cls) or _brought(cls)
+            found = find(cls) or _reducer_from_package(cls)
         _REDUCERS.set(cls, found)
     return found
 
@@ -221,17 +221,17 @@ def _registered(name: str, reduce: Callable[[Any], Any]) -> Reduce:
     return reduced
 
 
-def _brought(cls: type) -> Reduce:
+def _reducer_from_package(cls: type) -> Reduce:
     """The function that an installed package registers for `cls`, or else the one for any object."""
-    from persistable.params.reduce import unknown
+    from persistable.params.reducers import unknown
 
     if cls.__module__ != "builtins":
-        if not _BROUGHT:
+        if not _PACKAGE_REDUCERS:
             table = TypeTable()
             for name in extensions.entries("params"):
                 table.register(name, name)
-            _BROUGHT.append(table)
-        found = _BROUGHT[0].find(cls)
+            _PACKAGE_REDUCERS.append(table)
+        found = _PACKAGE_REDUCERS[0].find(cls)
         if found is not None:
             return _registered(name_in_identity(cls), extensions.load("params", found))
     return unknown(cls)

@@ -14,12 +14,12 @@ from weakref import ref
 
 from persistable.params.annotations import home_of, names_for, own_annotations
 from persistable.params.building import nearest
+from persistable.params.class_tables import ClassTable
 from persistable.params.fields import NO_PIN, Spec, spec_of
-from persistable.params.mismatch import Mismatch, as_python, is_placeholder, wrong
+from persistable.params.mismatch import Mismatch, as_python, is_placeholder, mismatch_unless_placeholder
 from persistable.params.numpy_scalars import SCALARS as _SCALARS
 from persistable.params.numpy_scalars import is_scalar, python_value, rebuilt
-from persistable.params.reduced import Refused
-from persistable.params.registry import ClassTable
+from persistable.params.reduced_values import Refused
 from persistable.params.unset import UNSET
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 class FieldChecks(NamedTuple):
     """The fields of a params class, each with the types that need no check and the check of all others.
 
-    entrances: checks of the constructor's arguments that it does not keep. hidden: the names that instances may hold, where the constructor
-    takes an argument that no field keeps; None where all its arguments become fields.
+    init_only_checks: checks of constructor arguments that become no field (InitVar). hidden: the names that instances may
+    hold, where the constructor takes an argument that no field keeps; None where all its arguments become fields.
     """
 
     fields: tuple[tuple[str, frozenset[type], Callable[[Any], Any]], ...]
-    entrances: dict[str, Check]
+    init_only_checks: dict[str, Check]
     hidden: tuple[frozenset[str], str] | None
     plain: bool = False
     """True for a dataclass that keeps its arguments as its fields, without any code of the user's that sees them."""
-    hooked: bool = False
+    has_user_code: bool = False
     """True if code of the user's receives the values while an object is made."""
     keywords: Mapping[str, str] = {}
     """Keyword to the field that it fills, where their names differ."""
@@ -85,20 +85,20 @@ def _field_checks(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any
         if field.markers.pin is not NO_PIN:
             check_pin(field.markers.pin, check._replace(exact=exact), f"{spec.name}.{field.attr}")
         checks.append((field.attr, exact, check.convert))
-    entrances = {}
+    init_only_checks = {}
     for name in spec.also_accepts:
         home = home_of(cls, name)
         check = check_of(own_annotations(home).get(name, Any), names_for(home), bound)
-        entrances[name] = check._replace(exact=check.exact | {type(None)}) if _default_of(cls, name) is None else check
+        init_only_checks[name] = check._replace(exact=check.exact | {type(None)}) if _default_of(cls, name) is None else check
     attributes = getattr(cls, "__attrs_attrs__", ())
     generated = getattr(cls.__init__, "__code__", field_checks_of.__code__).co_filename == "<string>"
     hooked = bool(attributes) or hasattr(cls, "__post_init__") or not generated
     return FieldChecks(
         tuple(checks),
-        entrances,
+        init_only_checks,
         hidden,
         plain=not hooked and hidden is None and "__dataclass_fields__" in cls.__dict__,
-        hooked=hooked,
+        has_user_code=hooked,
         keywords={name: field.attr for field in spec.fields for name in field.names if name != field.attr},
         converted=frozenset(each.name for each in attributes if each.converter is not None),
     )
@@ -230,10 +230,10 @@ def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[A
         if kind is None or type(value) is kind or isinstance(value, kind):
             found = value
         else:
-            found = _again(value, kind)
+            found = _as_current_definition(value, kind)
             if found is None:
                 near = nearest(value, members) if members and isinstance(value, str) else None
-                return wrong(value, words, f"did you mean {words}.{near}?" if near is not None else "")
+                return mismatch_unless_placeholder(value, words, f"did you mean {words}.{near}?" if near is not None else "")
         if arguments and type(found) is kind:
             if not known:
                 known.append(field_checks_of(kind, arguments, given))
@@ -243,25 +243,25 @@ def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[A
     return convert
 
 
-def _again(value: Any, cls: Any) -> Any:
+def _as_current_definition(value: Any, cls: Any) -> Any:
     """`value` as an instance of `cls` if its own class is an earlier definition of it, with the same fields; else None."""
     made = as_python(value)
     if made is not value and isinstance(made, cls):
         return made
     kind: Any = type(value)
-    if not is_again(kind, cls):
+    if not is_redefined_as(kind, cls):
         return None
     if issubclass(cls, enum.Enum):
         return cls.__members__.get(value.name) if cls.__members__.keys() == kind.__members__.keys() else None
-    return taken_over(value, cls)
+    return convert_to_redefinition(value, cls)
 
 
-def is_again(kind: Any, cls: Any) -> bool:
+def is_redefined_as(kind: Any, cls: Any) -> bool:
     """Tell whether `kind` is another definition of the class `cls`: of the same name in the same module."""
     return kind is not cls and kind.__qualname__ == cls.__qualname__ and kind.__module__ == cls.__module__ and not is_placeholder(kind)
 
 
-def taken_over(value: Any, cls: Any) -> Any:
+def convert_to_redefinition(value: Any, cls: Any) -> Any:
     """Convert `value` of an earlier definition of the params class `cls` to one of `cls`; None where their fields differ."""
     try:
         old, new = spec_of(type(value)), spec_of(cls)

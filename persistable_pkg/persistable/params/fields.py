@@ -10,8 +10,8 @@ from enum import Enum
 
 from persistable.errors import ParamsError
 from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
-from persistable.params.reduced import Refused
-from persistable.params.registry import ClassTable
+from persistable.params.class_tables import ClassTable
+from persistable.params.reduced_values import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -453,6 +453,7 @@ def _markers(cls: type, attr: str, raw: Any) -> Markers:
 
 
 _SENT = "__persistable_markers__"
+"""The attribute in which a class sent to another process carries the markers of its fields."""
 
 
 def text_markers(text: str, names: dict[str, Any], place: str = "") -> Markers:

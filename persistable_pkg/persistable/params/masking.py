@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from persistable.errors import StoreError
-from persistable.params.credentials import given_under, opaque, shown_by
+from persistable.params.credentials import has_credential_look, is_credential, opaque
 
 # a password may hold a slash, as in `s3://key:sec/ret@bucket`, where `host:80/a@b` has none; `zip://a::https://b` are two URLs
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:?#]*):(?!:)(?!\d{1,5}[/?#])(?:(?!://)[^@\s])*(?:@[^@/\s?#]+)*@(?=[^@/\s]*)")
@@ -33,13 +33,13 @@ def unmasked(text: str) -> bool:
 def _without_token(found: re.Match[str]) -> str:
     scheme, user = found.groups()
     # http has no users without a password; elsewhere a name may be there alone, and text that looks random is no name
-    is_token = scheme.lower().endswith(("http", "https")) or shown_by(user) or opaque(user)
+    is_token = scheme.lower().endswith(("http", "https")) or has_credential_look(user) or opaque(user)
     return f"{scheme}://***@" if is_token else found[0]
 
 
 def _without_value(found: re.Match[str]) -> str:
     name, value = found.groups()
-    if given_under(unquote(name), unquote(value), in_request=True) and value != "***":
+    if is_credential(unquote(name), unquote(value), in_request=True) and value != "***":
         return f"{name}=***"
     if _ENCODED_URL.search(value):
         return f"{name}={_encoded(value)}"

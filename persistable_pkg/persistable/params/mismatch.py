@@ -38,8 +38,8 @@ class Mismatch(Exception):
         return MistypedParam(text, path=path, found=f"{type(self.found).__module__}.{type(self.found).__qualname__}", wanted=self.wanted)
 
 
-def wrong(value: Any, wanted: str, hint: str = "") -> Any:
-    """Return `value` if it is, or contains, a placeholder for a value not there yet; else raise Mismatch."""
+def mismatch_unless_placeholder(value: Any, wanted: str, hint: str = "") -> Any:
+    """Raise Mismatch; but return `value` if it is, or contains, a placeholder: a node whose payload is not known yet."""
     if is_placeholder(type(value)) or _holds_stand_ins(value, 3):
         return value
     raise Mismatch(value, wanted, hint)
@@ -82,7 +82,7 @@ def as_python(value: Any) -> Any:
     return value.item()
 
 
-def said_as(text: Any, kind: type) -> str:
+def retype_hint(text: Any, kind: type) -> str:
     """A hint for text that can be read as a value of `kind`; "" for other text."""
     if not isinstance(text, str):
         return ""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persistable.params.numpy_scalars import rebuilt
-from persistable.params.reduce import reference
-from persistable.params.reduced import Bulk, Parts, Refused, Tagged, blob
+from persistable.params.reduced_values import Bulk, Parts, Refused, Tagged, blob
+from persistable.params.reducers import reference
 
 if TYPE_CHECKING:
-    from persistable.params.reduced import Reduce
+    from persistable.params.reduced_values import Reduce
 
 CHUNK_BYTES = 1 << 22
 """Bytes copied at a time of an array that is not contiguous."""

@@ -13,8 +13,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from persistable.params.class_tables import ClassTable
 from persistable.params.mismatch import Mismatch
-from persistable.params.registry import ClassTable
 
 Convert = Callable[[Any], Any]
 SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import sys
 
-from persistable.params.reduced import Parts, Refused, Tagged, blob
+from persistable.params.reduced_values import Parts, Refused, Tagged, blob
 from persistable.params.unset import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from persistable.params.reduced import Reduce
+    from persistable.params.reduced_values import Reduce
 
 
 def reducer(cls: type) -> Reduce | None:

@@ -14,11 +14,11 @@ import pandas as pd
 from persistable.params.columns import masked, numbers
 from persistable.params.numpy import objects, typed
 from persistable.params.numpy_scalars import rebuilt
-from persistable.params.reduced import Bulk, Parts, Refused, Tagged
+from persistable.params.reduced_values import Bulk, Parts, Refused, Tagged
 from persistable.params.stdlib import fixed_offset
 
 if TYPE_CHECKING:
-    from persistable.params.reduced import Reduce
+    from persistable.params.reduced_values import Reduce
 
 _WRAPPED = type(pd.array(np.zeros(0, np.complex128)).dtype)  # a numpy array as an extension array of pandas
 _PER_SECOND = {"ns": 10**9, "us": 10**6, "ms": 10**3, "s": 1}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from persistable.errors import ParamsError
 from persistable.params.building import rebuild, restore
-from persistable.params.reduce import dereference
+from persistable.params.reducers import dereference
 from persistable.params.trees import COLLECTIONS, fields_of
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ class Reader:
 
     def _fields(self, params_class: type, fields: Mapping[str, Any]) -> Any:
         from persistable.params.fields import spec_of
-        from persistable.params.reduced import Refused
+        from persistable.params.reduced_values import Refused
 
         try:
             spec = spec_of(params_class)

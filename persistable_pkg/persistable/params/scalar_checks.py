@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from persistable.params.mismatch import Mismatch, as_python, is_placeholder, said_as, wrong
+from persistable.params.mismatch import Mismatch, as_python, is_placeholder, mismatch_unless_placeholder, retype_hint
 from persistable.params.numpy_scalars import is_scalar, python_value
 
 
@@ -19,10 +19,10 @@ def to_int(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return value  # also a member of an IntEnum, which keeps its name
     if isinstance(value, bool):
-        return wrong(given, "int", f"write {int(value)}, or declare it bool")
+        return mismatch_unless_placeholder(given, "int", f"write {int(value)}, or declare it bool")
     if isinstance(value, float):
-        return wrong(given, "int", f"did you mean {int(value)}?" if value.is_integer() else "")
-    return wrong(given, "int", said_as(value, int))
+        return mismatch_unless_placeholder(given, "int", f"did you mean {int(value)}?" if value.is_integer() else "")
+    return mismatch_unless_placeholder(given, "int", retype_hint(value, int))
 
 
 def to_float(value: Any) -> Any:
@@ -34,14 +34,14 @@ def to_float(value: Any) -> Any:
             made = float(value)
         except OverflowError:
             made = float("inf")
-        return made if made == value else wrong(given, "float", "no float has exactly this value")
+        return made if made == value else mismatch_unless_placeholder(given, "float", "no float has exactly this value")
     if isinstance(value, float):
         return value
     if kind is bool:
-        return wrong(given, "float", f"write {float(value)}, or declare it bool")
+        return mismatch_unless_placeholder(given, "float", f"write {float(value)}, or declare it bool")
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return wrong(given, "float", said_as(value, float))
+    return mismatch_unless_placeholder(given, "float", retype_hint(value, float))
 
 
 def to_complex(value: Any) -> Any:
@@ -51,8 +51,8 @@ def to_complex(value: Any) -> Any:
         return value
     if type(value) is int or type(value) is float:
         made = complex(to_float(value))
-        return made if made == value or value != value else wrong(given, "complex")
-    return wrong(given, "complex", said_as(value, complex))
+        return made if made == value or value != value else mismatch_unless_placeholder(given, "complex")
+    return mismatch_unless_placeholder(given, "complex", retype_hint(value, complex))
 
 
 def _is_truth(value: Any) -> str:
@@ -68,7 +68,7 @@ def path_of(cls: type) -> Callable[[Any], Any]:
         made = as_python(value)
         if type(made) is str:
             return cls(made)
-        return value if hasattr(value, "__fspath__") or hasattr(value, "protocol") else wrong(value, cls.__name__)
+        return value if hasattr(value, "__fspath__") or hasattr(value, "protocol") else mismatch_unless_placeholder(value, cls.__name__)
 
     return check
 
@@ -79,7 +79,7 @@ def instance_of(cls: type, hint: Callable[[Any], str] | None = None) -> Callable
 
     def check(value: Any) -> Any:
         made = as_python(value)
-        return made if isinstance(made, cls) else wrong(value, name, hint(made) if hint is not None else "")
+        return made if isinstance(made, cls) else mismatch_unless_placeholder(value, name, hint(made) if hint is not None else "")
 
     return check
 
@@ -89,7 +89,9 @@ def number_of(cls: Any) -> Callable[[Any], Any]:
 
     def check(value: Any) -> Any:
         made = as_python(value)
-        return made if isinstance(made, cls) and not isinstance(made, bool) else wrong(value, f"numbers.{cls.__name__}")
+        return (
+            made if isinstance(made, cls) and not isinstance(made, bool) else mismatch_unless_placeholder(value, f"numbers.{cls.__name__}")
+        )
 
     return check
 
@@ -115,7 +117,7 @@ def scalar_of(cls: Any) -> Callable[[Any], Any]:
             made = again = None
         if type(again) is type(plain) and (again == plain or again != again):
             return made
-        return plain if type(plain) is float or type(plain) is complex else wrong(value, f"numpy.{cls.__name__}")
+        return plain if type(plain) is float or type(plain) is complex else mismatch_unless_placeholder(value, f"numpy.{cls.__name__}")
 
     return check
 
@@ -135,7 +137,7 @@ EXACT: dict[Any, Callable[[Any], Any]] = {
     bool: instance_of(bool, _is_truth),
     str: instance_of(str),
     bytes: instance_of(bytes),
-    type(None): lambda value: value if value is None or is_placeholder(type(value)) else wrong(value, "None"),
+    type(None): lambda value: value if value is None or is_placeholder(type(value)) else mismatch_unless_placeholder(value, "None"),
 }
 """The converter of each type: it returns the equal value of that type, or raises Mismatch."""
 

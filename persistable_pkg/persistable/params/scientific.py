@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from persistable.params.reduced import Parts, Refused, Tagged
+from persistable.params.reduced_values import Parts, Refused, Tagged
 
 if TYPE_CHECKING:
-    from persistable.params.reduced import Reduce
+    from persistable.params.reduced_values import Reduce
 
 
 def reducer(cls: type) -> Reduce | None:

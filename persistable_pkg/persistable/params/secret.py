@@ -15,7 +15,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from persistable.errors import RemoteError, SecretMissing
-from persistable.params.credentials import named
+from persistable.params.credentials import is_named_credential
 from persistable.params.masking import masked, unmasked
 
 if TYPE_CHECKING:
@@ -175,13 +175,13 @@ def _inside(value: str) -> set[str]:
             return {line for text in _texts(json.loads(value)) for line in (text, *text.splitlines())}
         except ValueError:
             return set()
-    return {part for name, part in re.findall(r"(\w+)=([^;\s]+)", value) if named(name)}
+    return {part for name, part in re.findall(r"(\w+)=([^;\s]+)", value) if is_named_credential(name)}
 
 
 def _texts(value: Any, name: str = "") -> Iterator[str]:
     several: Any = value
     if isinstance(value, str):
-        if named(name):
+        if is_named_credential(name):
             yield value
     elif isinstance(value, dict):
         for key in several:
@@ -314,7 +314,7 @@ def _stand_in(error: BaseException) -> RemoteError:
     return stands.with_traceback(error.__traceback__)
 
 
-def said_without_secrets(record: logging.LogRecord, *more: str) -> bool:
+def redact_log_record(record: logging.LogRecord, *more: str) -> bool:
     """Remove secrets from a log record: a filter of loggers."""
     if _values or more or unmasked(record.getMessage()):
         import logging
@@ -332,7 +332,7 @@ def redacted_logs(*loggers: str, more: tuple[str, ...] = ()) -> Generator[None]:
     import logging
 
     def without(record: logging.LogRecord) -> bool:
-        return said_without_secrets(record, *more)
+        return redact_log_record(record, *more)
 
     targets = [logging.getLogger(name) for name in loggers]
     for target in targets:

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from persistable.params import encoding
+from persistable.params.class_tables import ClassTable
 from persistable.params.encoding import encode_with
 from persistable.params.fields import Spec
-from persistable.params.reduced import Refused
-from persistable.params.registry import ClassTable
+from persistable.params.reduced_values import Refused
 from persistable.params.unset import UNSET
 
 TYPE_CHECKING = False

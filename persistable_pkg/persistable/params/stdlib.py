@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 
 from persistable.params.fields import name_in_identity
-from persistable.params.reduce import reference
-from persistable.params.reduced import Parts, Refused, Tagged
+from persistable.params.reduced_values import Parts, Refused, Tagged
+from persistable.params.reducers import reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from persistable.params.reduced import Reduce
+    from persistable.params.reduced_values import Reduce
 
 
 def reducer(cls: type) -> Reduce | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from persistable.errors import ParamsError
 from persistable.params.encoding import encode
-from persistable.params.reduced import Blob, Tagged, blob
+from persistable.params.reduced_values import Blob, Tagged, blob
 from persistable.params.trees import COLLECTIONS, fields_of
 
 TYPE_CHECKING = False
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-WAYS = 3
+BYTES_READINGS = 3
 """Ways to read a short ``$bytes`` inside an array or frame, where a tree does not distinguish a raw buffer from a bytes value."""
 _BUFFERED = ("array", "matrix", "recarray", "masked", "scalar", "dtype")
 _LIBRARIES = ("pandas.", "polars.", "pyarrow.", "torch.", "scipy.", "xarray.")
 
 
-def canonical(data: Any, way: int = 0) -> bytes:
+def canonical(data: Any, bytes_reading: int = 0) -> bytes:
     """The bytes that `encode` gives for the value with the tree `data`.
 
-    way: 0 reads each ``$bytes`` inside an array or frame as a raw buffer, 1 those that are not in a list, 2 none. A caller that knows the
-    digest finds the right one. Raises ParamsError where the tree has only the digest of a value.
+    bytes_reading: 0 reads each ``$bytes`` inside an array or frame as a raw buffer, 1 those that are not in a list, 2 none. A caller that
+    knows the digest finds the right one. Raises ParamsError where the tree has only the digest of a value.
     """
-    return encode(_Reduced(way).value(data))
+    return encode(_Reduced(bytes_reading).value(data))
 
 
-def object_bytes(name: str, fields: Iterable[tuple[str, Any]], way: int = 0) -> bytes:
+def object_bytes(name: str, fields: Iterable[tuple[str, Any]], bytes_reading: int = 0) -> bytes:
     """The bytes of a params object whose class is called `name`; `fields` are name and tree of each."""
-    return encode(_Reduced(way).object(name, fields))
+    return encode(_Reduced(bytes_reading).object(name, fields))
 
 
 class _Reduced:
     """Turns trees into the reduced form of their values, which can be encoded."""
 
-    def __init__(self, way: int) -> None:
-        self._way = way
+    def __init__(self, bytes_reading: int) -> None:
+        self._bytes_reading = bytes_reading
 
     def value(self, data: Any, buffered: bool = False, listed: bool = False) -> Any:
         """The reduced form of a tree. buffered: whether it is inside an array or frame. listed: whether it is an item of a list."""
@@ -80,4 +80,4 @@ class _Reduced:
         from binascii import a2b_base64
 
         raw = a2b_base64(content)
-        return blob([raw], len(raw)) if buffered and (self._way == 0 or (self._way == 1 and not listed)) else raw
+        return blob([raw], len(raw)) if buffered and (self._bytes_reading == 0 or (self._bytes_reading == 1 and not listed)) else raw

@@ -9,10 +9,10 @@ import re
 from enum import Enum
 
 from persistable.params import encoding
+from persistable.params.class_tables import ClassTable
 from persistable.params.encoding import encode, encode_with
 from persistable.params.fields import NO_PIN, Spec
-from persistable.params.reduced import INLINE_BYTES, INLINE_ITEMS, Blob, Bulk, Parts, Tagged
-from persistable.params.registry import ClassTable
+from persistable.params.reduced_values import INLINE_BYTES, INLINE_ITEMS, Blob, Bulk, Parts, Tagged
 from persistable.params.unset import UNSET
 
 TYPE_CHECKING = False

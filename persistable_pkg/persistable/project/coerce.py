@@ -20,10 +20,10 @@ from typing import Any
 
 from persistable.errors import ConfigError, ParamsError, PersistableError
 from persistable.params.annotations import required_keys, tuple_items
-from persistable.params.reduce import dereference
+from persistable.params.reducers import dereference
 from persistable.project.annotations import bare, fields_of, in_words, parameters_of
-from persistable.project.scalars import SCALARS, Text, check_names, number_of, refused, wrong
-from persistable.project.unions import Member, Union, chosen, is_meant, union_of, with_default
+from persistable.project.scalars import SCALARS, UntypedText, check_names, config_error, number_of, wrong_value_error
+from persistable.project.unions import ClassUnion, Member, chosen, is_spelling_of, union_of, with_default
 
 _NOTHING = ("none", "null")
 _WORDS = ("None", "True", "False")
@@ -39,10 +39,10 @@ def read(kind: Any, raw: Any, where: str) -> Any:
     functions and objects of other types by reference, ``module:name``. A value of the type is returned unchanged. Raises ConfigError,
     naming `where`.
     """
-    where = raw.source if isinstance(raw, Text) else where
+    where = raw.source if isinstance(raw, UntypedText) else where
     declared, kind = kind, bare(kind)
     if kind is Any or kind is object:
-        return literal(raw) if isinstance(raw, Text) else raw
+        return literal(raw) if isinstance(raw, UntypedText) else raw
     origin = typing.get_origin(kind)
     if _is_union(kind):
         return _one_of(kind, raw, where, declared)
@@ -57,7 +57,7 @@ def read(kind: Any, raw: Any, where: str) -> Any:
         return _referred(raw, where, callable, in_words(kind))
     if isinstance(held, type):
         return _of_class(held, kind, raw, where)
-    return literal(raw) if isinstance(raw, Text) else raw  # a protocol or an unknown type
+    return literal(raw) if isinstance(raw, UntypedText) else raw  # a protocol or an unknown type
 
 
 def literal(text: str) -> Any:
@@ -94,7 +94,7 @@ def read_fields(cls: Any, given: Mapping[str, Any], where: str, default: Any = N
     try:
         return replaced(default, values) if default is not None else build(cls, values)
     except ParamsError as error:
-        raise refused(where, error, fields.kinds) from error
+        raise config_error(where, error, fields.kinds) from error
     except Exception as error:
         error.add_note(f"while reading {where}")
         raise
@@ -117,13 +117,13 @@ def read_field(kind: Any, raw: Any, where: str, default: Any = None) -> Any:
     """Read as `read` does, except that a table for a field whose default is a params object changes only the fields that it names."""
     if default is None or not _is_params(type(default)):
         return read(kind, raw, where)
-    table = literal(raw) if isinstance(raw, Text) and raw.lstrip().startswith("{") else raw
+    table = literal(raw) if isinstance(raw, UntypedText) and raw.lstrip().startswith("{") else raw
     if not isinstance(table, Mapping):
         return read(kind, raw, where)
     return _of_union(kind, with_default(union_of(kind, _has_fields), default), table, where, default)
 
 
-def _of_union(kind: Any, union: Union, table: Mapping[str, Any], where: str, default: Any = None) -> Any:
+def _of_union(kind: Any, union: ClassUnion, table: Mapping[str, Any], where: str, default: Any = None) -> Any:
     """Read a table as the matching class of `union`; if none matches, as the dict that `kind` may admit as well."""
 
     def make(cls: Any, given: Mapping[str, Any], base: Any) -> Any:
@@ -154,7 +154,7 @@ def _has_fields(cls: Any) -> bool:
 
 def _one_of(kind: Any, raw: Any, where: str, declared: Any) -> Any:
     members = [bare(member) for member in typing.get_args(kind)]
-    text = isinstance(raw, Text)
+    text = isinstance(raw, UntypedText)
     if type(None) in members:
         if raw is None or (isinstance(raw, str) and (text or str not in members) and raw.lower() in _NOTHING):
             return None
@@ -179,7 +179,7 @@ def _one_of(kind: Any, raw: Any, where: str, declared: Any) -> Any:
             trouble.append(str(error))
     if len(members) == 1:
         raise ConfigError(trouble[0], where=where, accepted=[])
-    raise wrong(raw, where, in_words(kind))
+    raise wrong_value_error(raw, where, in_words(kind))
 
 
 def _unquoted(text: str) -> str:
@@ -194,13 +194,13 @@ def _choice(kind: Any, raw: Any, where: str) -> Any:
         if type(choice) is type(raw) and choice == raw:
             return choice
     for choice in choices:
-        if isinstance(choice, enum.Enum) and is_meant(choice, raw):
+        if isinstance(choice, enum.Enum) and is_spelling_of(choice, raw):
             return choice
     if isinstance(raw, str):
         for choice in choices:
             if str(choice) == raw or (str(choice) in _WORDS and str(choice).lower() == raw.lower()):
                 return choice
-    raise wrong(raw, where, "one of " + ", ".join(map(repr, choices)), [str(choice) for choice in choices])
+    raise wrong_value_error(raw, where, "one of " + ", ".join(map(repr, choices)), [str(choice) for choice in choices])
 
 
 def _collection(held: Any, kind: Any, raw: Any, where: str) -> Any:
@@ -209,11 +209,11 @@ def _collection(held: Any, kind: Any, raw: Any, where: str) -> Any:
         raw = literal(raw)
     if held in _DICTS:
         if not isinstance(raw, Mapping):
-            raise wrong(raw, where, 'a table, such as {a = 1} or {"a": 1}')
+            raise wrong_value_error(raw, where, 'a table, such as {a = 1} or {"a": 1}')
         key, value = arguments or (Any, Any)
         return {read(key, name, where): read(value, item, f"{where}.{name}") for name, item in raw.items()}
     if not isinstance(raw, list | tuple | set | frozenset | range):
-        raise wrong(raw, where, "a list, such as [1, 2]")
+        raise wrong_value_error(raw, where, "a list, such as [1, 2]")
     items = list(raw)
     if held is tuple:
         return _tuple(kind, items, where)
@@ -228,7 +228,7 @@ def _tuple(kind: Any, items: list[Any], where: str) -> tuple[Any, ...]:
         at = kinds.index(...)
         kinds = (*kinds[: at - 1], *[kinds[at - 1]] * (len(items) - len(kinds) + 2), *kinds[at + 1 :])
     if len(kinds) != len(items):
-        raise wrong(items, where, f"a list of {len(kinds)} values")
+        raise wrong_value_error(items, where, f"a list of {len(kinds)} values")
     return tuple([read(kind, item, f"{where}[{place}]") for place, (kind, item) in enumerate(zip(kinds, items, strict=True))])
 
 
@@ -238,7 +238,7 @@ def _of_class(cls: type, kind: Any, raw: Any, where: str) -> Any:
         return _of_numpy(numpy, cls, kind, raw, where)
     if typing.is_typeddict(cls):
         return _named(cls, raw, where)
-    if isinstance(raw, cls) and not isinstance(raw, Text):
+    if isinstance(raw, cls) and not isinstance(raw, UntypedText):
         return raw
     if issubclass(cls, enum.Enum):
         return (_flags if issubclass(cls, enum.Flag) else _member)(cls, raw, where)
@@ -250,10 +250,10 @@ def _of_class(cls: type, kind: Any, raw: Any, where: str) -> Any:
     if _is_params(cls):
         table = literal(raw) if isinstance(raw, str) else raw
         if isinstance(table, Mapping):
-            return _of_union(cls, Union([Member(cls)]), table, where)
+            return _of_union(cls, ClassUnion([Member(cls)]), table, where)
         if isinstance(raw, str) and _REFERENCE.fullmatch(raw):
             return _referred(raw, where, lambda value: isinstance(value, cls), in_words(kind))
-        raise wrong(raw, where, f"a table of {', '.join(fields_of(cls).kinds) or 'nothing'}")
+        raise wrong_value_error(raw, where, f"a table of {', '.join(fields_of(cls).kinds) or 'nothing'}")
     if issubclass(cls, PurePath) and isinstance(raw, str):
         return cls(str(raw))
     for base in cls.__mro__[1:-1]:
@@ -268,12 +268,12 @@ def _made(cls: Any, value: Any, where: str) -> Any:
     try:
         return cls(value)
     except Exception as error:
-        raise refused(where, f"is {value!r:.60}, which is no {cls.__name__}: {error}") from error
+        raise config_error(where, f"is {value!r:.60}, which is no {cls.__name__}: {error}") from error
 
 
 def _is_params(cls: Any) -> bool:
     from persistable.params.fields import spec_of
-    from persistable.params.reduced import Refused
+    from persistable.params.reduced_values import Refused
 
     try:
         return isinstance(cls, type) and spec_of(cls) is not None
@@ -296,7 +296,9 @@ def _flags(cls: Any, raw: Any, where: str) -> Any:
         try:
             return cls(number)
         except ValueError:
-            raise wrong(raw, where, f"one of {', '.join(cls.__members__)}, or some with | between", list(cls.__members__)) from None
+            raise wrong_value_error(
+                raw, where, f"one of {', '.join(cls.__members__)}, or some with | between", list(cls.__members__)
+            ) from None
     return _member(cls, found, where)
 
 
@@ -309,9 +311,9 @@ def _member(cls: Any, raw: Any, where: str) -> Any:
     if isinstance(raw, str) and raw in members:
         return members[raw]
     for member in members.values():
-        if is_meant(member, raw):
+        if is_spelling_of(member, raw):
             return member
-    raise wrong(raw, where, f"one of {', '.join(members)}", members)
+    raise wrong_value_error(raw, where, f"one of {', '.join(members)}", members)
 
 
 def _named(cls: Any, raw: Any, where: str) -> Any:
@@ -322,12 +324,12 @@ def _named(cls: Any, raw: Any, where: str) -> Any:
     if is_tuple and isinstance(table, list | tuple) and len(table) <= len(hints):
         table = dict(zip(hints, table, strict=False))
     if not isinstance(table, Mapping):
-        raise wrong(raw, where, f"a {'list or ' if is_tuple else ''}table of {', '.join(hints)}")
+        raise wrong_value_error(raw, where, f"a {'list or ' if is_tuple else ''}table of {', '.join(hints)}")
     check_names(table, list(hints), where)
     required = hints.keys() - getattr(cls, "_field_defaults", {}).keys() if is_tuple else required_keys(cls)
     missing = [name for name in hints if name in required and name not in table]
     if missing:
-        raise wrong(raw, where, f"a value for {', '.join(missing)} too")
+        raise wrong_value_error(raw, where, f"a value for {', '.join(missing)} too")
     values = {name: read(hints[name], item, f"{where}.{name}") for name, item in table.items()}
     return cls(**values) if is_tuple else values
 
@@ -341,7 +343,7 @@ def _of_numpy(numpy: Any, cls: Any, kind: Any, raw: Any, where: str) -> Any:
             dtype = types_in[0] if types_in and isinstance(types_in[0], type) and types_in[0] not in _ABSTRACT else None
             found = literal(raw) if isinstance(raw, str) else raw
             if not isinstance(found, list):
-                raise wrong(raw, where, "a list, such as [1.0, 2.0]")
+                raise wrong_value_error(raw, where, "a list, such as [1.0, 2.0]")
             return numpy.array(found, dtype=dtype)
         if issubclass(cls, numpy.datetime64 | numpy.timedelta64 | numpy.str_):
             return cls(str(raw) if isinstance(raw, str) else raw)
@@ -356,7 +358,7 @@ def _of_numpy(numpy: Any, cls: Any, kind: Any, raw: Any, where: str) -> Any:
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, PersistableError):
             raise
-        raise refused(where, f"is {raw!r:.60}, which is no {cls.__name__}: {error}") from error
+        raise config_error(where, f"is {raw!r:.60}, which is no {cls.__name__}: {error}") from error
 
 
 _ABSTRACT: tuple[Any, ...] = (Any,)
@@ -370,10 +372,10 @@ def _referred(raw: Any, where: str, fits: Callable[[Any], bool], words: str) -> 
         try:
             raw = dereference(str(raw))
         except ParamsError as error:
-            raise refused(where, error) from error
-    if not isinstance(raw, Text) and fits(raw):
+            raise config_error(where, error) from error
+    if not isinstance(raw, UntypedText) and fits(raw):
         return raw
-    raise wrong(raw, where, f"{words}, as module:name")
+    raise wrong_value_error(raw, where, f"{words}, as module:name")
 
 
 __all__ = ["literal", "read", "read_arguments", "read_field", "read_fields"]

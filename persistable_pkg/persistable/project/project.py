@@ -20,14 +20,14 @@ from persistable.nodes import generation
 from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status
 from persistable.params.building import did_you_mean, nearest
-from persistable.project import overview, schema, services, settings
-from persistable.project.scalars import check_names, refused
+from persistable.project import overrides, overview, schema, services
+from persistable.project.scalars import check_names, config_error
 from persistable.project.targets import made
 from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
 from persistable.runs.targets import pairs
-from persistable.stores.open import FOLDER, PROJECT_FILE, VARIABLE, beside, in_namespace, nearest_file, open_store
+from persistable.stores.open import FOLDER, PROJECT_FILE, VARIABLE, absolute_beside, in_namespace, nearest_file, open_store
 
 if TYPE_CHECKING:
     from persistable.graph import Graph
@@ -79,7 +79,7 @@ class Project(Mapping[str, Any]):
             else _store(base, FOLDER if store is None else store, namespace=namespace),
         }
         self._begin({name: value for name, value in {**tables, **options}.items() if value is not None}, base, "Project: ", hooks)
-        settings.apply(self._layout, settings.of_settings(set))
+        overrides.apply(self._layout, overrides.of_settings(set))
 
     def _begin(self, tables: Mapping[str, Any], folder: Path, where: str, hooks: Sequence[events.Hook]) -> None:
         check_names(tables, list(schema.KNOWN), where)
@@ -124,8 +124,8 @@ class Project(Mapping[str, Any]):
         project = cls.__new__(cls)
         project._file = found
         project._begin(tables, found.parent, f"{_shown(found)}: ", ())
-        settings.apply(project._layout, settings.of_environment(environ, list(project._layout.targets)))
-        settings.apply(project._layout, settings.of_settings(set))
+        overrides.apply(project._layout, overrides.of_environment(environ, list(project._layout.targets)))
+        overrides.apply(project._layout, overrides.of_settings(set))
         return project
 
     # the mapping
@@ -179,7 +179,7 @@ class Project(Mapping[str, Any]):
             try:
                 self._store = open_store(given) if given is not None else generation.default_store()
             except (TypeError, ValueError, StoreError) as error:
-                raise refused(f"{self._where}store", error) from error
+                raise config_error(f"{self._where}store", error) from error
         return self._store
 
     @property
@@ -192,7 +192,7 @@ class Project(Mapping[str, Any]):
         """The base folder of relative paths, from which modules are imported."""
         return self._folder
 
-    # used
+    # plan and run
 
     def names(self, *names: str) -> list[str]:
         """The targets of these stages and targets, each once, in order; without names, those of all stages, else all targets.
@@ -298,7 +298,7 @@ class Project(Mapping[str, Any]):
 def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     found = tables.get(name, {})
     if not isinstance(found, Mapping):
-        raise refused(f"{where}{name}", f"is {found!r:.60}; give a table")
+        raise config_error(f"{where}{name}", f"is {found!r:.60}; give a table")
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
@@ -310,19 +310,19 @@ def _store(folder: Path, given: Any, where: str = "Project: store", namespace: A
         if isinstance(error, ConfigError):
             raise
         place = where.removesuffix("store") + "namespace"
-        raise refused(place, error) from error
+        raise config_error(place, error) from error
 
 
 def _named_store(folder: Path, given: Any, where: str) -> Any:
     if isinstance(given, str | list | tuple):
         layers: Any = list(given) if not isinstance(given, str) else given  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         if isinstance(layers, list) and not layers:
-            raise refused(where, "is an empty list; name one layer at least")
+            raise config_error(where, "is an empty list; name one layer at least")
         if isinstance(layers, str) or all(isinstance(layer, str | dict) for layer in layers):
-            return beside(str(folder), layers)
+            return absolute_beside(str(folder), layers)
         return layers
     if isinstance(given, dict | int | float):
-        raise refused(where, f"is {given!r:.60}; give one URL or path as text, or a list of layers")
+        raise config_error(where, f"is {given!r:.60}; give one URL or path as text, or a list of layers")
     return given
 
 
@@ -352,7 +352,7 @@ def _tables_of(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise refused(_shown(file), f"is not valid TOML: {error}") from error
+        raise config_error(_shown(file), f"is not valid TOML: {error}") from error
 
 
 def _shown(file: Path) -> str:

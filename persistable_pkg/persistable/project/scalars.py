@@ -15,13 +15,13 @@ from persistable.errors import ConfigError
 from persistable.params.building import did_you_mean
 
 
-class Text(str):
+class UntypedText(str):
     """Text from an environment variable or ``--set``, of a type that only the field determines."""
 
     __slots__ = ("source",)
     source: str
 
-    def __new__(cls, text: str, source: str) -> Text:
+    def __new__(cls, text: str, source: str) -> UntypedText:
         """Make the text; `source` is its place in errors."""
         made = super().__new__(cls, text)
         made.source = source
@@ -32,7 +32,7 @@ def place_of(value: Any, where: str) -> str:
     """The place at which `value` was written: an environment variable, a ``--set``, or else `where`."""
     while isinstance(value, Mapping):
         value = next(iter(cast("Mapping[str, Any]", value).values()), None)
-    return value.source if isinstance(value, Text) else where
+    return value.source if isinstance(value, UntypedText) else where
 
 
 def check_names(given: Mapping[str, Any], accepted: Sequence[str], where: str, hint: str = "") -> None:
@@ -40,30 +40,30 @@ def check_names(given: Mapping[str, Any], accepted: Sequence[str], where: str, h
     for name, value in given.items():
         if name not in accepted:
             source = place_of(value, "")
-            raise unknown(str(name), accepted, f"{source}: " if source else where, hint)
+            raise unknown_name_error(str(name), accepted, f"{source}: " if source else where, hint)
 
 
-def unknown(name: str, accepted: Sequence[str], where: str, hint: str = "") -> ConfigError:
+def unknown_name_error(name: str, accepted: Sequence[str], where: str, hint: str = "") -> ConfigError:
     """The error for an unknown name at `where`."""
     suggestion = did_you_mean(name, accepted, "{} ")
     known = f"Known there: {', '.join(accepted)}" if accepted else "Nothing is known there"
     place = f"{where}.{name}" if where and not where.endswith(": ") else f"{where}{name}"
-    return refused(place, f"means nothing{'; ' if suggestion or hint else '. '}{suggestion}{hint}{known}", accepted)
+    return config_error(place, f"is unknown{'; ' if suggestion or hint else '. '}{suggestion}{hint}{known}", accepted)
 
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def refused(where: str, why: object, accepted: Iterable[str] = ()) -> ConfigError:
+def config_error(where: str, why: object, accepted: Iterable[str] = ()) -> ConfigError:
     """The error whose message is the place, followed by the reason: text, or another error."""
     colon = ":" if isinstance(why, Exception) else ""
     return ConfigError(f"{where}{colon} {why}", where=where, accepted=list(accepted))
 
 
-def wrong(raw: Any, where: str, wanted: str, accepted: Iterable[str] = ()) -> ConfigError:
+def wrong_value_error(raw: Any, where: str, wanted: str, accepted: Iterable[str] = ()) -> ConfigError:
     """The error for a value that is not as `wanted`."""
     shown = repr(str(raw)) if isinstance(raw, str) else repr(raw)
-    return refused(where, f"is {shown:.80}; give {wanted}", accepted)
+    return config_error(where, f"is {shown:.80}; give {wanted}", accepted)
 
 
 def number_of(kind: Any, raw: Any, where: str) -> Any:
@@ -76,10 +76,10 @@ def number_of(kind: Any, raw: Any, where: str) -> Any:
             try:
                 return int(raw, 0) if kind is int else kind(raw.replace(" ", ""))
             except ValueError:
-                raise wrong(raw, where, words) from None
+                raise wrong_value_error(raw, where, words) from None
     accepted = {int: (int,), float: (int, float), complex: (int, float, complex)}[kind]
     if isinstance(raw, bool) or not isinstance(raw, accepted):
-        raise wrong(raw, where, words)
+        raise wrong_value_error(raw, where, words)
     return raw if type(raw) is kind else kind(raw)
 
 
@@ -90,13 +90,13 @@ def _truth(raw: Any, where: str) -> bool:
             return word in _TRUE
     elif isinstance(raw, bool):
         return raw
-    raise wrong(raw, where, "true or false")
+    raise wrong_value_error(raw, where, "true or false")
 
 
 def _text(raw: Any, where: str) -> str:
     if isinstance(raw, str):
         return str(raw)
-    raise wrong(raw, where, "text")
+    raise wrong_value_error(raw, where, "text")
 
 
 def _bytes(raw: Any, where: str) -> bytes:
@@ -108,7 +108,7 @@ def _bytes(raw: Any, where: str) -> bytes:
 def _nothing(raw: Any, where: str) -> None:
     if raw is None or (isinstance(raw, str) and raw.lower() in ("none", "null")):
         return
-    raise wrong(raw, where, "null, or leave it out")
+    raise wrong_value_error(raw, where, "null, or leave it out")
 
 
 def _parsed(kind: Any, words: str, *also: type) -> Callable[[Any, str], Any]:
@@ -122,7 +122,7 @@ def _parsed(kind: Any, words: str, *also: type) -> Callable[[Any, str], Any]:
                 return getattr(kind, "fromisoformat", kind)(str(raw))
             except (ValueError, ArithmeticError):
                 pass
-        raise wrong(raw, where, words)
+        raise wrong_value_error(raw, where, words)
 
     return parse
 
@@ -144,7 +144,7 @@ def _duration(raw: Any, where: str) -> timedelta:
             return timedelta(seconds=float(raw))
         except ValueError:
             pass
-    raise wrong(raw, where, "seconds, or a time such as 1:30:00")
+    raise wrong_value_error(raw, where, "seconds, or a time such as 1:30:00")
 
 
 def _pattern(raw: Any, where: str) -> re.Pattern[str]:
@@ -153,7 +153,7 @@ def _pattern(raw: Any, where: str) -> re.Pattern[str]:
     try:
         return re.compile(_text(raw, where))
     except re.error as error:
-        raise refused(where, f"is {raw!r:.60}, which is no pattern: {error}") from error
+        raise config_error(where, f"is {raw!r:.60}, which is no pattern: {error}") from error
 
 
 def _path(raw: Any, where: str) -> PurePath:

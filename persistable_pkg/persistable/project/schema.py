@@ -11,7 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
 from persistable.errors import ConfigError, LineageCycle
-from persistable.project.scalars import check_names, refused, unknown, wrong
+from persistable.project.scalars import check_names, config_error, unknown_name_error, wrong_value_error
 
 OPTIONS: dict[str, Any] = {"fail_fast": bool, "errors": ("raise", "return"), "failed": ("retry", "skip"), "progress": bool}
 """Options of `run` that a project may set."""
@@ -65,7 +65,7 @@ class Layout:
         for stage, names in self.stages.items():
             place = f"{self.where}stages.{stage}"
             if stage in self.targets:
-                raise refused(place, "is named like a target; give one of them another name")
+                raise config_error(place, "is named like a target; give one of them another name")
             for name in names:
                 if name not in self.targets:
                     raise _no_target(name, accepted, place)
@@ -77,8 +77,8 @@ class Layout:
 
 
 def _no_target(name: str, accepted: Sequence[str], place: str) -> ConfigError:
-    error = unknown(name, accepted, "")
-    message = f"{place} names {error}".replace(" means nothing", ", which is no target", 1)
+    error = unknown_name_error(name, accepted, "")
+    message = f"{place} names {error}".replace(" is unknown", ", which is no target", 1)
     return ConfigError(message.replace("Known there", "Targets", 1), where=place, accepted=list(accepted))
 
 
@@ -93,7 +93,7 @@ def named_in(given: Any, place: str) -> Iterator[tuple[str, str]]:
         for name, item in cast("Mapping[str, Any]", given).items():
             yield from named_in(item, f"{place}.{name}")
     else:
-        raise wrong(given, place, "the name of a target, or a list or table of names")
+        raise wrong_value_error(given, place, "the name of a target, or a list or table of names")
 
 
 def layout_of(targets: Mapping[str, Any], stages: Mapping[str, Any], where: str) -> Layout:
@@ -108,7 +108,7 @@ def layout_of(targets: Mapping[str, Any], stages: Mapping[str, Any], where: str)
 def _stage(given: Any, place: str) -> tuple[str, ...]:
     names = cast("Sequence[Any]", given) if isinstance(given, list | tuple) else ()
     if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise wrong(given, place, 'a list of target names, such as ["points"]')
+        raise wrong_value_error(given, place, 'a list of target names, such as ["points"]')
     return tuple(names)
 
 
@@ -118,7 +118,7 @@ def _target(name: str, given: Any, where: str) -> Target:
     table = cast("Mapping[str, Any]", given)
     check_names(table, TARGET, where)
     if ("use" in table) == ("source" in table):
-        raise refused(
+        raise config_error(
             where,
             f"says {'both' if 'use' in table else 'neither'} `use` and `source`; give one: "
             'use = "module:Class", or source = "folder/{key}.txt"',
@@ -128,21 +128,21 @@ def _target(name: str, given: Any, where: str) -> Target:
     if target.source is not None:
         for key in table:
             if key not in _OF_SOURCES:
-                raise refused(f"{where}.{key}", "means nothing beside `source`", _OF_SOURCES)
+                raise config_error(f"{where}.{key}", "is not used beside `source`", _OF_SOURCES)
     elif target.keys is not None:
-        raise refused(f"{where}.keys", "means nothing without `source`")
+        raise config_error(f"{where}.keys", "is not used without `source`")
     return target
 
 
 def _entry(key: str, value: Any, where: str) -> Any:
     if key in ("params", "upstream", "over", "retry", "resources"):
         if not isinstance(value, Mapping):
-            raise wrong(value, where, "a table, such as { n = 1 }")
+            raise wrong_value_error(value, where, "a table, such as { n = 1 }")
         return dict(cast("Mapping[str, Any]", value))
     if key == "keys" and not isinstance(value, list):
-        raise wrong(value, where, "a list of keys")
+        raise wrong_value_error(value, where, "a list of keys")
     if key in ("source", "path") and not isinstance(value, str):
-        raise wrong(value, where, "text")
+        raise wrong_value_error(value, where, "text")
     return value
 
 
@@ -152,9 +152,9 @@ def options_of(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name, value in given.items():
         wanted = OPTIONS[name]
         if isinstance(wanted, tuple) and value not in cast("tuple[str, ...]", wanted):
-            raise wrong(value, f"{where}{name}", " or ".join(map(repr, cast("tuple[str, ...]", wanted))))
+            raise wrong_value_error(value, f"{where}{name}", " or ".join(map(repr, cast("tuple[str, ...]", wanted))))
         if wanted is bool and not isinstance(value, bool):
-            raise wrong(value, f"{where}{name}", "true or false")
+            raise wrong_value_error(value, f"{where}{name}", "true or false")
     return dict(given)
 
 
@@ -162,9 +162,9 @@ def limits_of(given: Any, where: str) -> dict[str, float]:
     """Read the amount of each named resource."""
     place = f"{where}limits"
     if not isinstance(given, Mapping):
-        raise wrong(given, place, "a table, such as { db = 2 }")
+        raise wrong_value_error(given, place, "a table, such as { db = 2 }")
     amounts = cast("Mapping[str, Any]", given)
     for name, amount in amounts.items():
         if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
-            raise wrong(amount, f"{place}.{name}", "a number, zero or more")
+            raise wrong_value_error(amount, f"{place}.{name}", "a number, zero or more")
     return dict(amounts)

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from persistable import executors
 from persistable.params import extensions
-from persistable.params.credentials import given_under, of_url, opaque
+from persistable.params.credentials import find_url_credential, is_credential, opaque
 from persistable.params.secret import Secret
 from persistable.project.annotations import parameters_of
 from persistable.project.coerce import read, read_arguments
-from persistable.project.scalars import check_names, refused, unknown, wrong
+from persistable.project.scalars import check_names, config_error, unknown_name_error, wrong_value_error
 
 # Tables hold values of every type, so pyright finds unknown types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -44,13 +44,13 @@ def check(given: Any, where: str) -> None:
     if isinstance(given, Mapping):
         table = cast("Mapping[str, Any]", given)
         if "kind" not in table:
-            raise wrong(dict(table), where, f'a kind too, such as kind = "processes" ({", ".join(sorted(kinds()))})')
+            raise wrong_value_error(dict(table), where, f'a kind too, such as kind = "processes" ({", ".join(sorted(kinds()))})')
         kind = table["kind"]
     place = where if kind is given else f"{where}.kind"
     if not isinstance(kind, str):
-        raise wrong(kind, place, f"one of {', '.join(sorted(kinds()))}, or a table with a kind")
+        raise wrong_value_error(kind, place, f"one of {', '.join(sorted(kinds()))}, or a table with a kind")
     if kind not in kinds():
-        raise unknown(kind, sorted(kinds()), f"{place}: ")
+        raise unknown_name_error(kind, sorted(kinds()), f"{place}: ")
     if kind is not given:
         _call(given, None, where)
 
@@ -66,7 +66,7 @@ def executor_for(given: Any, max_workers: int | None, where: str) -> Generator[A
     try:
         made = cls(**options)
     except (TypeError, ValueError) as error:
-        raise refused(where, error) from error
+        raise config_error(where, error) from error
     with made:
         yield made
 
@@ -117,7 +117,7 @@ def hooks_of(given: Any, where: str) -> list[Any]:
     """
     place = f"{where}notify"
     if not isinstance(given, Mapping):
-        raise wrong(given, place, 'a table, such as { slack = { secret = "SLACK_URL" } }')
+        raise wrong_value_error(given, place, 'a table, such as { slack = { secret = "SLACK_URL" } }')
     table = cast("Mapping[str, Any]", given)
     check_names(table, [*_KINDS, *_TRACKERS], place)
     found: list[Any] = []
@@ -133,7 +133,7 @@ def _hook(kind: str, entry: Any, where: str) -> Any:
 
     name, accepted = _KINDS[kind]
     if not isinstance(entry, str | Mapping):
-        raise wrong(entry, where, 'a URL, or { secret = "NAME" } for one in an environment variable')
+        raise wrong_value_error(entry, where, 'a URL, or { secret = "NAME" } for one in an environment variable')
     facts = {"url": entry} if isinstance(entry, str) else dict(cast("Mapping[str, Any]", entry))
     check_names(facts, list(accepted), where)
     options: dict[str, Any] = {}
@@ -152,7 +152,7 @@ def _tracker(kind: str, entry: Any, where: str) -> Any:
 
     name, accepted = _TRACKERS[kind]
     if not isinstance(entry, Mapping):
-        raise wrong(entry, where, f"a table of {', '.join(accepted)}")
+        raise wrong_value_error(entry, where, f"a table of {', '.join(accepted)}")
     facts = dict(cast("Mapping[str, Any]", entry))
     check_names(facts, list(accepted), where)
     cls: Any = getattr(notify, name)
@@ -166,20 +166,20 @@ def _tracker(kind: str, entry: Any, where: str) -> Any:
 
 def _seconds(given: Any, where: str) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or given <= 0:
-        raise wrong(given, where, "seconds, more than zero")
+        raise wrong_value_error(given, where, "seconds, more than zero")
     return float(given)
 
 
 def _receiver(kind: str, facts: Mapping[str, Any], where: str) -> str | Secret:
     if ("url" in facts) == ("secret" in facts):
-        raise refused(where, 'needs one of `url` and `secret`; a secret is { secret = "NAME" }', ["url", "secret"])
+        raise config_error(where, 'needs one of `url` and `secret`; a secret is { secret = "NAME" }', ["url", "secret"])
     if "secret" in facts:
         return _secret(facts, where)
     url: Any = facts["url"]
     if not isinstance(url, str):
-        raise wrong(type(url).__name__, f"{where}.url", "text")
+        raise wrong_value_error(type(url).__name__, f"{where}.url", "text")
     if _gives_away(kind, url):
-        raise refused(
+        raise config_error(
             where,
             "holds a URL with credentials, which any reader of the file could use; put it into an environment variable and write "
             f'{kind} = {{ secret = "{kind.upper()}_URL" }}',
@@ -195,7 +195,7 @@ def _gives_away(kind: str, url: str) -> bool:
     host = parts.hostname or ""
     if any(host == service or host.endswith(f".{service}") for service in _SECRET_PATHS) or (kind == "apprise" and bool(parts.username)):
         return True
-    return of_url(url) is not None or any(map(opaque, parts.path.split("/")))
+    return find_url_credential(url) is not None or any(map(opaque, parts.path.split("/")))
 
 
 def _header(given: Any, where: str) -> str | Secret:
@@ -206,19 +206,19 @@ def _header(given: Any, where: str) -> str | Secret:
             return _secret(facts, where)
     elif isinstance(given, str):
         header = where.rpartition(".")[2]
-        if given_under(header, given, in_request=True):
-            raise refused(
+        if is_credential(header, given, in_request=True):
+            raise config_error(
                 where,
                 "is a credential in plain text, which any reader of the file could use; put it into an environment variable "
                 f'and write {header} = {{ secret = "NAME" }}',
                 _SECRET,
             )
         return given
-    raise wrong(type(given).__name__, where, 'text, or { secret = "NAME", template = "Bearer {}" }')
+    raise wrong_value_error(type(given).__name__, where, 'text, or { secret = "NAME", template = "Bearer {}" }')
 
 
 def _secret(facts: Mapping[str, Any], where: str) -> Secret:
     try:
         return Secret(facts["secret"], facts.get("template", "{}"))
     except (ValueError, TypeError) as error:
-        raise refused(where, error) from None
+        raise config_error(where, error) from None

@@ -22,11 +22,11 @@ from persistable.nodes.types import Node, own_store
 from persistable.params.building import did_you_mean
 from persistable.project.annotations import Fields, fields_of, parameters_of
 from persistable.project.coerce import read_arguments, read_field
-from persistable.project.scalars import check_names, place_of, refused, unknown, wrong
+from persistable.project.scalars import check_names, config_error, place_of, unknown_name_error, wrong_value_error
 from persistable.project.schema import Target
 from persistable.runs.pipeline import Pipeline
 from persistable.stores.base import Store
-from persistable.stores.open import beside
+from persistable.stores.open import absolute_beside
 
 
 def make_importable(folder: Path) -> None:
@@ -39,11 +39,11 @@ def make_importable(folder: Path) -> None:
             sys.path.insert(0, str(place))
 
 
-def referred(text: Any, folder: Path, where: str) -> Any:
+def import_reference(text: Any, folder: Path, where: str) -> Any:
     """The object at ``module:name``. Raises ConfigError, naming the missing part; errors of the module itself pass with a note."""
     module_name, colon, name = text.partition(":") if isinstance(text, str) else ("", "", "")
     if not (colon and module_name and name):
-        raise wrong(text, where, "module:name, such as mypkg.flows:Points")
+        raise wrong_value_error(text, where, "module:name, such as mypkg.flows:Points")
     make_importable(folder)
     try:
         found: Any = import_module(module_name)
@@ -51,7 +51,7 @@ def referred(text: Any, folder: Path, where: str) -> Any:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             error.add_note(f"while importing {module_name} for {where}")
             raise
-        raise refused(
+        raise config_error(
             where, f"is {text!r}, but there is no module {error.name}; modules are looked for in {folder}, then as by any import"
         ) from error
     except Exception as error:
@@ -63,7 +63,7 @@ def referred(text: Any, folder: Path, where: str) -> Any:
         if inner is None:
             names = [each for each in dir(found) if not each.startswith("_")]
             hint = did_you_mean(part, names)
-            raise refused(where, f"is {text!r}, but {module_name} has no {part!r}{hint}", names)
+            raise config_error(where, f"is {text!r}, but {module_name} has no {part!r}{hint}", names)
         found = inner
     return found
 
@@ -76,7 +76,7 @@ def _check_home(module: Any, name: str, folder: Path, where: str) -> None:
         for own in (place / f"{top}.py", place / top / "__init__.py"):
             if own.is_file():
                 if file is None or not os.path.samefile(file, own):
-                    raise refused(
+                    raise config_error(
                         where,
                         f"means {own}, but the module {top} of this process is {file or 'a built-in one'}; give one "
                         "of them another name, or use each in a process of its own",
@@ -101,7 +101,7 @@ def made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any:
         found = Context().run(_made, target, upstream, folder, store) if target.ready is None else target.ready
         return _bound(_checked(found, target), store, target)
     except (ParamsError, LineageError) as error:
-        raise refused(target.where, error) from error
+        raise config_error(target.where, error) from error
     except Exception as error:
         if not (isinstance(error, ConfigError) and error.where) and target.where not in "".join(getattr(error, "__notes__", ())):
             error.add_note(f"while making {target.where}")
@@ -111,7 +111,7 @@ def made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any:
 def _made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any:
     if target.source is not None:
         return _source(target, folder)
-    maker = referred(target.use, folder, f"{target.where}.use") if isinstance(target.use, str) else target.use
+    maker = import_reference(target.use, folder, f"{target.where}.use") if isinstance(target.use, str) else target.use
     if isinstance(maker, Step):
         return _Call(target, maker, parameters_of(maker.__wrapped__), folder).made(upstream)
     if isinstance(maker, type) and issubclass(maker, Persistable):
@@ -120,12 +120,12 @@ def _made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any
         for key in ("params", "upstream", "over", "path", "io"):
             if getattr(target, key):
                 place = place_of(getattr(target, key), f"{target.where}.{key}")
-                raise refused(place, f"means nothing: {target.use} is ready made", ["use"])
+                raise config_error(place, f"are not used: {target.use} is ready made", ["use"])
         return maker
     if callable(maker):
         call = _Call(target, maker, parameters_of(maker, skip=int(isinstance(maker, type))), folder)
         return call.made(upstream, _location(target, maker, folder, store))
-    raise refused(
+    raise config_error(
         f"{target.where}.use",
         f"is {target.use!r}, a {type(maker).__name__}: give a node class, a step, a node, family, pipeline or workspace",
     )
@@ -164,21 +164,21 @@ class _Call:
     def _check(self) -> None:
         target, known = self._target, list(self._fields.kinds)
         if target.path is not None and (isinstance(self._maker, Step) or _is_node_class(self._maker)):
-            raise refused(f"{target.where}.path", "is for workspaces; nodes are kept in the project's store")
+            raise config_error(f"{target.where}.path", "is for workspaces; nodes are kept in the project's store")
         if target.io is not None and not _is_node_class(self._maker):
-            raise refused(f"{target.where}.io", "is for classes of nodes and sources; a step names its own: @step(io=...)")
+            raise config_error(f"{target.where}.io", "is for classes of nodes and sources; a step names its own: @step(io=...)")
         for name, value in target.params.items():
             place = place_of(value, f"{target.where}.params.{name}")
             if name in self._roles:
-                raise refused(place, f"is no param but an upstream node; give a target: upstream = {{ {name} = ... }}")
+                raise config_error(place, f"is no param but an upstream node; give a target: upstream = {{ {name} = ... }}")
             if name in target.upstream:
-                raise refused(place, f"is given as a target too, by upstream = {{ {name} = ... }}; give it once")
+                raise config_error(place, f"is given as a target too, by upstream = {{ {name} = ... }}; give it once")
         if not self._fields.open:
             check_names(target.params, known, f"{target.where}.params")
             check_names(target.over, [*known, *self._roles], f"{target.where}.over")
         for name in target.over:
             if name in target.params or name in target.upstream:
-                raise refused(f"{target.where}.over.{name}", "is given elsewhere too; give it once")
+                raise config_error(f"{target.where}.over.{name}", "is given elsewhere too; give it once")
         if isinstance(self._maker, Step) and not self._fields.open:
             check_names(target.upstream, known, f"{target.where}.upstream")
         elif self._roles and not self._fields.open:
@@ -186,7 +186,7 @@ class _Call:
                 if name not in self._roles and name in self._fields.kinds:
                     continue
                 if name not in self._roles:
-                    raise unknown(name, list(self._roles), f"{target.where}.upstream")
+                    raise unknown_name_error(name, list(self._roles), f"{target.where}.upstream")
 
     def _value(self, name: str, raw: Any, where: str) -> Any:
         return read_field(self._fields.kinds.get(name, Any), raw, where, self._fields.defaults.get(name))
@@ -198,12 +198,12 @@ class _Call:
             if isinstance(given, str):
                 found[name] = upstream(given)
                 if not _is_family(found[name]):
-                    raise refused(where, f"names {given}, which is no family; name it under `upstream`")
+                    raise config_error(where, f"names {given}, which is no family; name it under `upstream`")
             elif isinstance(given, list):
                 values = list(given)
                 found[name] = [self._value(name, raw, f"{where}[{place}]") for place, raw in enumerate(values)]
             else:
-                raise wrong(given, where, "a list of values, or the name of a target that is a family")
+                raise wrong_value_error(given, where, "a list of values, or the name of a target that is a family")
         return found
 
     def _takes_all(self, role: str) -> bool:
@@ -217,7 +217,7 @@ def _nodes(given: Any, upstream: Upstream, where: str) -> Any:
         found = upstream(given)
         if isinstance(found, Persistable) or _is_family(found):
             return found
-        raise refused(where, f"names {given}, a {type(found).__name__}; only nodes and families have payloads")
+        raise config_error(where, f"names {given}, a {type(found).__name__}; only nodes and families have payloads")
     if isinstance(given, Mapping):
         named = {name: _nodes(item, upstream, f"{where}.{name}") for name, item in given.items()}
         return {name: list(found.values()) if _is_family(found) else found for name, found in named.items()}
@@ -260,18 +260,18 @@ def _fields_of_node(maker: Any, target: Target) -> Fields:
 def _source(target: Target, folder: Path) -> Any:
     from persistable.families.sources import Source
 
-    template = str(beside(str(folder), cast("str", target.source)))
+    template = str(absolute_beside(str(folder), cast("str", target.source)))
     io = None if target.io is None else read_format(target.io, folder, f"{target.where}.io")
     try:
         return Source(template, io=io, keys=target.keys)
     except (InvalidName, TypeError, UnknownFormat) as error:
-        raise refused(f"{target.where}.source", error) from error
+        raise config_error(f"{target.where}.source", error) from error
 
 
 def _location(target: Target, maker: Any, folder: Path, store: Store) -> tuple[Any, ...]:
     """The store argument of a workspace: the one at `path`, else the project's; empty for other classes without `path`."""
     if target.path is not None:
-        return (beside(str(folder), target.path),)
+        return (absolute_beside(str(folder), target.path),)
     workspace = sys.modules.get("persistable.families.workspaces")  # unless it is imported, no class is one
     base = getattr(workspace, "Workspace", ())
     return (store,) if isinstance(maker, type) and issubclass(maker, base) else ()
@@ -286,13 +286,13 @@ def read_format(given: Any, folder: Path, where: str) -> Any:
     if isinstance(given, fileio.FileIO):
         return cast("Any", given)
     if not isinstance(name, str):
-        raise wrong(given, where, "the name of a FileIO, such as CsvFileIO")
+        raise wrong_value_error(given, where, "the name of a FileIO, such as CsvFileIO")
     if name == "auto" or (name.startswith(".") and not table):
         return name if name == "auto" else fileio.fileio_for(name)
     known = [each for each in fileio.__all__ if each.endswith("FileIO") and each != "FileIO"]
     if ":" not in name and name not in known:
-        raise unknown(name, known, f"{where}: ")
-    cls: Any = referred(name, folder, where) if ":" in name else getattr(fileio, name)
+        raise unknown_name_error(name, known, f"{where}: ")
+    cls: Any = import_reference(name, folder, where) if ":" in name else getattr(fileio, name)
     if not isinstance(cls, type):
         return cls
     return cls(**read_arguments(cls, table, where))
@@ -316,7 +316,7 @@ def _is_target(thing: Any) -> bool:
 def _checked(found: Any, target: Target) -> Any:
     if not _is_target(found):
         hint = "; if it is a function that computes it, put @step above" if target.ready is None else ""
-        raise refused(target.where, f"is {found!r:.60}, which is no node, family, pipeline, source or workspace{hint}")
+        raise config_error(target.where, f"is {found!r:.60}, which is no node, family, pipeline, source or workspace{hint}")
     if isinstance(found, Persistable):
         found.key  # noqa: B018 - raises for an open node, and names its missing upstream
     return found
@@ -331,7 +331,7 @@ def _bound(found: Any, store: Store, target: Target) -> Any:
         return _treated(node, target)
     for key in ("retry", "resources"):
         if getattr(target, key) is not None:
-            raise refused(f"{target.where}.{key}", "is for single nodes; say it where the class or step is")
+            raise config_error(f"{target.where}.{key}", "is for single nodes; say it where the class or step is")
     if isinstance(found, Family):
         members: Any = found
         return members if own_store(members) is not None else members.bind(store)
@@ -353,4 +353,4 @@ def _options(cls: Any, given: Mapping[str, Any], where: str) -> Any:
     try:
         return cls(**options)
     except (ValueError, TypeError) as error:
-        raise refused(where, error) from error
+        raise config_error(where, error) from error

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from persistable.errors import ConfigError, ParamsError
 from persistable.params.building import did_you_mean
 from persistable.params.fields import default_of, spec_of
-from persistable.params.reduce import dereference
+from persistable.params.reducers import dereference
 from persistable.project.annotations import bare, fields_of, hints_of
-from persistable.project.scalars import refused, wrong
+from persistable.project.scalars import config_error, wrong_value_error
 
 USE = "use"
 """The key of a table that names its class, if the classes have no field of this name."""
@@ -32,7 +32,7 @@ class Member(NamedTuple):
     tag: Any = None
 
 
-class Union(NamedTuple):
+class ClassUnion(NamedTuple):
     """The classes that a table may match, and pydantic's `Discriminator` function that returns a tag, if any."""
 
     members: list[Member]
@@ -43,11 +43,11 @@ class Union(NamedTuple):
         return [member.cls for member in self.members]
 
 
-def union_of(kind: Any, has_fields: Callable[[Any], bool]) -> Union:
+def union_of(kind: Any, has_fields: Callable[[Any], bool]) -> ClassUnion:
     """The classes with fields that the annotation `kind` admits, however its unions are nested and named."""
     tellers: list[Any] = []
     members = {member.cls: member for member in _members(kind, None, tellers) if has_fields(member.cls)}
-    return Union(list(members.values()), tellers[0] if len(tellers) == 1 else None)
+    return ClassUnion(list(members.values()), tellers[0] if len(tellers) == 1 else None)
 
 
 def _members(kind: Any, tag: Any, tellers: list[Any]) -> Iterator[Member]:
@@ -66,17 +66,19 @@ def _members(kind: Any, tag: Any, tellers: list[Any]) -> Iterator[Member]:
         yield Member(origin or kind, tag)
 
 
-def with_default(union: Union, default: Any) -> Union:
+def with_default(union: ClassUnion, default: Any) -> ClassUnion:
     """Replace the declared class by that of `default`, a subclass of it; the only member if none is declared."""
     kind = type(default)
     if kind in union.classes:
         return union
     if not union.members:
-        return Union([Member(kind)])
+        return ClassUnion([Member(kind)])
     return union._replace(members=[member._replace(cls=kind) if issubclass(kind, member.cls) else member for member in union.members])
 
 
-def chosen(union: Union, table: Mapping[str, Any], where: str, default: Any, make: Callable[[Any, Mapping[str, Any], Any], Any]) -> Any:
+def chosen(
+    union: ClassUnion, table: Mapping[str, Any], where: str, default: Any, make: Callable[[Any, Mapping[str, Any], Any], Any]
+) -> Any:
     """Make the value of `table`: an instance of the class of `union` that it matches.
 
     make: called with a class, the values of its fields, and the object to begin from, or None; raises ConfigError if they do not fit. A
@@ -106,7 +108,7 @@ def chosen(union: Union, table: Mapping[str, Any], where: str, default: Any, mak
     if len(knowing) == 1:
         raise trouble[knowing[0]]
     shown = " or ".join(f"{name} ({', '.join(fields_of(cls).kinds)})" for name, cls in _names(classes).items())
-    raise wrong(dict(table), where, f"a table of {shown}")
+    raise wrong_value_error(dict(table), where, f"a table of {shown}")
 
 
 # ------------------------------------------------------------------ by name
@@ -118,7 +120,7 @@ def _names(classes: list[Any]) -> dict[str, Any]:
     return {cls.__name__ if short.count(cls.__name__) == 1 else f"{cls.__module__}:{cls.__qualname__}": cls for cls in classes}
 
 
-def _named(union: Union, table: Mapping[str, Any], where: str) -> Any:
+def _named(union: ClassUnion, table: Mapping[str, Any], where: str) -> Any:
     """The class that ``use`` names: one of the union, or, by reference, a subclass of one; None if the table has no such entry."""
     if USE not in table or any(USE in fields_of(cls).kinds or fields_of(cls).open for cls in union.classes):
         return None
@@ -129,24 +131,24 @@ def _named(union: Union, table: Mapping[str, Any], where: str) -> Any:
         try:
             found: Any = dereference(str(name))
         except ParamsError as error:
-            raise refused(f"{where}.{USE}", error, known) from error
+            raise config_error(f"{where}.{USE}", error, known) from error
         if isinstance(found, type) and any(cls in found.__mro__ for cls in union.classes):
             return found
     hint = did_you_mean(str(name), known)
-    raise wrong(name, f"{where}.{USE}", f"one of {', '.join(known)}{hint}", list(known))
+    raise wrong_value_error(name, f"{where}.{USE}", f"one of {', '.join(known)}{hint}", list(known))
 
 
 def _ambiguous(classes: list[Any], table: Mapping[str, Any], where: str) -> ConfigError:
     names = list(_names(classes))
     taken = any(USE in fields_of(cls).kinds for cls in classes)
     way = "give a field that only one of them has" if taken else f'name the one that is meant: {USE} = "{names[0]}"'
-    return refused(where, f"is {dict(table)!r:.80}, which fits {' and '.join(names)} alike; {way}", names)
+    return config_error(where, f"is {dict(table)!r:.80}, which fits {' and '.join(names)} alike; {way}", names)
 
 
 # ------------------------------------------------------------------ by tag
 
 
-def _told(union: Union, table: Mapping[str, Any]) -> list[Any]:
+def _told(union: ClassUnion, table: Mapping[str, Any]) -> list[Any]:
     """The class with the tag that pydantic's discriminator function returns; empty if there is no function, or no match."""
     if union.tell is None:
         return []
@@ -160,7 +162,7 @@ def _told(union: Union, table: Mapping[str, Any]) -> list[Any]:
 def _admits(cls: Any, table: Mapping[str, Any]) -> bool:
     """Tell whether the tags in `table`, if any, are those of `cls`."""
     given = [(table[name], choices) for name, choices in _tags(cls).items() if name in table]
-    return all(any(is_meant(choice, raw) for choice in choices) for raw, choices in given)
+    return all(any(is_spelling_of(choice, raw) for choice in choices) for raw, choices in given)
 
 
 def _tags(cls: Any) -> dict[str, tuple[Any, ...]]:
@@ -188,7 +190,7 @@ def _fixed(cls: Any) -> dict[str, Any]:
 
 def _without_fixed(cls: Any, table: Mapping[str, Any]) -> Mapping[str, Any]:
     fixed = _fixed(cls)
-    return {name: value for name, value in table.items() if name not in fixed or not is_meant(fixed[name], value)}
+    return {name: value for name, value in table.items() if name not in fixed or not is_spelling_of(fixed[name], value)}
 
 
 def _tagged(classes: list[Any]) -> bool:
@@ -197,12 +199,12 @@ def _tagged(classes: list[Any]) -> bool:
     return any(len({repr(_tags(cls)[name]) for cls in classes}) == len(classes) for name in shared)
 
 
-def is_meant(choice: Any, raw: Any) -> bool:
+def is_spelling_of(choice: Any, raw: Any) -> bool:
     """Tell whether `raw` is a way to write `choice`, a value or an enum's member."""
     if type(choice) is type(raw) and choice == raw:
         return True
     if isinstance(choice, enum.Enum):
-        return is_meant(choice.value, raw) or (isinstance(raw, str) and str(raw) == choice.name)
+        return is_spelling_of(choice.value, raw) or (isinstance(raw, str) and str(raw) == choice.name)
     return isinstance(raw, str) and str(choice) == str(raw)
 
 
@@ -212,7 +214,7 @@ def _untagged(classes: list[Any], table: Mapping[str, Any], where: str) -> Confi
     for cls in classes:
         for name, choices in _tags(cls).items():
             known.setdefault(name, []).extend(choices)
-    name = next(name for name in table if name in known and not any(is_meant(choice, table[name]) for choice in known[name]))
+    name = next(name for name in table if name in known and not any(is_spelling_of(choice, table[name]) for choice in known[name]))
     shown = [choice.name if isinstance(choice, enum.Enum) else choice for choice in known[name]]
     source = getattr(table[name], "source", None) or f"{where}.{name}"
-    return wrong(table[name], source, "one of " + ", ".join(map(repr, shown)), [str(each) for each in shown])
+    return wrong_value_error(table[name], source, "one of " + ", ".join(map(repr, shown)), [str(each) for each in shown])

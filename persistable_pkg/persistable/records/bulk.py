@@ -68,11 +68,11 @@ def failed_attempts(store: Store, bases: Sequence[str]) -> dict[str, int]:
     return {base: Failure.parse(data, Key.parse(base)).attempt for base, data in failures.items()}
 
 
-def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
+def made_by(fingerprint: tuple[str, list[Any] | None] | None) -> bytes | None:
     """The bytes that `heads` and `present` give for a record that is up to date; None where upstream is stale, or the code unknown."""
-    if told is None or not told[0]:
+    if fingerprint is None or not fingerprint[0]:
         return None
-    quick, made_from = told
+    quick, made_from = fingerprint
     return quick.encode() if made_from is None else quick.encode() + encoded(made_from)[1:-1]
 
 

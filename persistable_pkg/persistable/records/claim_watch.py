@@ -22,7 +22,7 @@ def holder_of(store: Store, base: str) -> dict[str, Any] | None:
     return None if holder is None or owners.is_dead(holder) or owners.is_damaged(holder) else owners.facts_of(holder)
 
 
-def by_whom(store: Store, base: str) -> str:
+def describe_holder(store: Store, base: str) -> str:
     """The holder of the claim on `base` in words, and the time of a takeover where it is unknown whether the holder is alive."""
     holder = holder_of(store, base) or {}
     if "pid" not in holder:
@@ -117,7 +117,7 @@ class ClaimWatch:
         if owners.is_damaged(holder):  # or only just made, where a file is visible before its bytes
             return still > min(_GRACE, self.ttl)
         if holder == owners.mine():  # left behind by this very process, unless it has only just been made
-            return still > _GRACE and is_left(self._store, self._base, holder)
+            return still > _GRACE and is_abandoned_claim(self._store, self._base, holder)
         if not self._by_beat():
             self._since = now()
             return owners.is_dead(holder)
@@ -145,7 +145,7 @@ class Pauses:
         return pause * random.uniform(0.75, 1.25)
 
 
-def is_left(store: Store, base: str, owner: bytes) -> bool:
+def is_abandoned_claim(store: Store, base: str, owner: bytes) -> bool:
     """Tell whether the claim of `owner` on `base` was left behind by this very process, in which no call uses it."""
     return owner == owners.mine() and not any(claim.is_on(store, base) for claim in list(active))
 

@@ -26,7 +26,7 @@ from typing import Any, Literal, Protocol
 
 from persistable.errors import ClaimLost, LineageCycle
 from persistable.records import heartbeat, owners, store_format
-from persistable.records.claim_watch import SUFFIX, ClaimWatch, content_of, highest, is_left, path_of, stays_damaged
+from persistable.records.claim_watch import SUFFIX, ClaimWatch, content_of, highest, is_abandoned_claim, path_of, stays_damaged
 from persistable.records.heartbeat import active, beat_of, now, ttl_of
 from persistable.records.key import Key, Place
 from persistable.stores.base import BaseStore, Bytes, Store, extended, stat_many
@@ -278,7 +278,7 @@ class Claims(_Held):
                 self.drop()
 
 
-def here() -> FrameType:
+def current_frame() -> FrameType:
     """Return the frame of the caller, to pass it as `holder` of a claim: the claim counts as used while the call runs, and no longer."""
     return sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
 
@@ -295,12 +295,12 @@ def has_ended(call: FrameType) -> bool:
 class GeneratedElsewhere(Exception):
     """Raised instead of generating, where another process generates the payload or has done so.
 
-    what: ``"held"`` if it is being generated now, ``"stored"`` if it has been committed meanwhile, ``"failed"`` if that has failed.
+    state: ``"held"`` if it is being generated now, ``"stored"`` if it has been committed meanwhile, ``"failed"`` if that has failed.
     """
 
-    def __init__(self, what: Literal["held", "stored", "failed"]) -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, state: Literal["held", "stored", "failed"]) -> None:
+        super().__init__(state)
+        self.state = state
 
 
 def acquire(
@@ -314,8 +314,8 @@ def acquire(
     """Wait for the claim on `base` and return it, once no other process holds it.
 
     None once `done()` says, after another process has released it, that it is no longer needed. `holder`: the call that uses the claim, see
-    `here`; remains of the claim after an interrupt are given up when that call has ended. `waits`: False to raise GeneratedElsewhere
-    while another process holds it. `waiting` makes the object to be called between two looks at it, once another process holds it.
+    `current_frame`; remains of the claim after an interrupt are given up when that call has ended. `waits`: False to raise
+    GeneratedElsewhere while another process holds it. `waiting`: makes the `Wait` that is called between two checks of such a claim.
     """
     claim = Claim(store, base, holder)
     try:
@@ -375,7 +375,7 @@ def take_over(store: Store, base: str, holder: FrameType | None = None, *, silen
             return claim
         found, epoch = highest(store, base)
         if found is not None and (
-            silent or owners.is_dead(found) or is_left(store, base, found) or stays_damaged(store, base, epoch, found)
+            silent or owners.is_dead(found) or is_abandoned_claim(store, base, found) or stays_damaged(store, base, epoch, found)
         ):
             claim.waited = True
             if claim.try_epoch(epoch + 1, found):
@@ -502,7 +502,7 @@ class Lock:
                     pending.append(other._location)
 
 
-def above() -> list[_Location]:
+def enclosing_generations() -> list[_Location]:
     """Store and place of each generation that encloses the current call, outermost first."""
     innermost = _innermost.get()
     if innermost is None:
@@ -513,10 +513,10 @@ def above() -> list[_Location]:
 def _circle(places: list[Place], closing: _Location) -> LineageCycle:
     first = places.index(closing[1])
     nodes = [str(place.key) for place in places[first:]]
-    return circle(nodes)
+    return cycle_error(nodes)
 
 
-def circle(nodes: list[str]) -> LineageCycle:
+def cycle_error(nodes: list[str]) -> LineageCycle:
     """Return the error for nodes that ask for each other's payloads while they generate their own; the last node is the first again."""
     return LineageCycle(
         f"{nodes[0]} needs its own payload to be generated: {' -> '.join(nodes)}, each asked for by the code of the one before; "

@@ -21,7 +21,7 @@ from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores.base import Store, extended, stat_many
 from persistable.stores.custom_path import PLACING, move
-from persistable.stores.custom_path import beside as written_at
+from persistable.stores.custom_path import attempt_path as written_at
 
 _LOOKS, _PAUSE = 3, 0.2
 uncertain_tokens: set[str] = set()
@@ -121,23 +121,23 @@ _OF_ATTEMPT = re.compile(r"/[0-9a-f]{32}\.[0-9a-f]{8}[./]")
 # payloads at custom paths
 
 
-def beside(place: Placed, token: str) -> str:
+def attempt_path(place: Placed, token: str) -> str:
     """The path at which the attempt `token` writes the payload of `place`; folder and name are those of the place, as formats expect."""
     return written_at(place.to, token)
 
 
 def facts_in_place(files: Iterable[FileFact], place: Placed, token: str) -> tuple[FileFact, ...]:
-    """The facts for the record about files that were written `beside`, with their final paths."""
-    start = beside(place, token)
+    """The facts for the record about files that were written `attempt_path`, with their final paths."""
+    start = attempt_path(place, token)
     return tuple([file._replace(path=place.to + file.path.removeprefix(start)) for file in files])
 
 
 def move_in_place(store: Store, place: Placed, record: Record) -> bool:
-    """Move files written `beside` to the paths that their committed record names. False if another record is there by now."""
+    """Move files written `attempt_path` to the paths that their committed record names. False if another record is there by now."""
     if _read_back(store, place.path + SUFFIX, _LOOKS) != record.to_bytes():
         return False
     move(store, place.to, record.attempt_token, [(file.path, file.size) for file in record.files])
-    local = store.local_path(beside(place, record.attempt_token)) if any(file.part for file in record.files) else None
+    local = store.local_path(attempt_path(place, record.attempt_token)) if any(file.part for file in record.files) else None
     if local is not None:
         with suppress(OSError):
             for folder in sorted((path for path in local.rglob("*") if path.is_dir()), reverse=True):
@@ -154,12 +154,12 @@ def complete(store: Store, place: Placed, record: Record, *, claimed: bool = Fal
     if not record.files:
         return False
     last = record.files[-1].path.removeprefix(place.to)  # the file that is moved last
-    if not store.exists(beside(place, record.attempt_token) + last):
+    if not store.exists(attempt_path(place, record.attempt_token) + last):
         return False
     if claimed:
         return move_in_place(store, place, record)
     try:
-        claim = claims.take_over(store, place.path, claims.here())
+        claim = claims.take_over(store, place.path, claims.current_frame())
     except StoreReadOnly:
         return False
     if claim is None:
@@ -182,7 +182,7 @@ def complete_any(store: Store, place: Placed) -> None:
 
 def as_written(store: Store, place: Placed, record: Record) -> Record:
     """The record with the present paths of files that could not be moved: the files in their place are in use, or may not be replaced."""
-    start = beside(place, record.attempt_token)
+    start = attempt_path(place, record.attempt_token)
     files = [file._replace(path=start + file.path.removeprefix(place.to)) for file in record.files]
     there = stat_many(store, [file.path for file in files])
     named = [new if new.path in there else old for new, old in zip(files, record.files, strict=True)]
@@ -190,7 +190,7 @@ def as_written(store: Store, place: Placed, record: Record) -> Record:
 
 
 def abandoned(store: Store, place: Placed) -> list[str]:
-    """The files that attempts at `place` have written `beside` and not moved."""
+    """The files that attempts at `place` have written `attempt_path` and not moved."""
     folder, _, name = place.to.rpartition("/")
     listed = store.list(f"{PLACING}/{folder}".rstrip("/"))
     skip = len(PLACING) + 1 + (len(folder) + 1 if folder else 0)

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError
-from persistable.records import access, claims, items, store_format
+from persistable.records import claims, items, record_access, store_format
 from persistable.records import commit as commits
 from persistable.records.failure import FAILED_SUFFIX
 from persistable.records.files import SMALL, fetch
@@ -33,7 +33,7 @@ class Copied(NamedTuple):
 def in_conflict(found: Iterable[Listed], target: Store) -> Iterator[Listed]:
     """The payloads whose path in `target` has a file that is not theirs: of another payload, edited, or put there by hand."""
     for entry in found:
-        if not isinstance(entry.place, Placed) or entry.record is None or access.peek(target, entry.place) is not None:
+        if not isinstance(entry.place, Placed) or entry.record is None or record_access.peek(target, entry.place) is not None:
             continue
         if any(target.exists(file.path) for file in entry.record.files):
             yield entry
@@ -98,8 +98,8 @@ def for_store(record: Record, store: Store, sign: bool) -> Record:
 
 
 def _is_there(target: Store, entry: Listed) -> bool:
-    have = access.peek(target, entry.place)
-    return isinstance(have, Record) and access.missing_file(target, have) is None
+    have = record_access.peek(target, entry.place)
+    return isinstance(have, Record) and record_access.missing_file(target, have) is None
 
 
 def is_bare(store: Store, record: Record) -> bool:
@@ -109,7 +109,7 @@ def is_bare(store: Store, record: Record) -> bool:
 
 def _copy_alone(entry: Listed, record: Record, source: Store, target: Store, bare: bool) -> None:
     """Copy one payload under its claim, since a process that generates it there writes the same file."""
-    claim = claims.take_over(target, entry.place.path, claims.here())
+    claim = claims.take_over(target, entry.place.path, claims.current_frame())
     if claim is None:
         raise StoreError(f"{entry.place} is being generated in {target.url}, so it was not copied there; copy it when that is over")
     try:
@@ -120,10 +120,10 @@ def _copy_alone(entry: Listed, record: Record, source: Store, target: Store, bar
 
 def _copy_one(entry: Listed, record: Record, source: Store, target: Store, bare: bool, claim: claims.Claim | None = None) -> None:
     place = entry.place
-    old = access.peek(target, place)
+    old = record_access.peek(target, place)
     alone = bare and is_bare(source, record)
     files = [] if alone else [*record.files, *items.item_files(source, record)]
-    beside = commits.beside(place, record.attempt_token) if isinstance(place, Placed) else ""
+    beside = commits.attempt_path(place, record.attempt_token) if isinstance(place, Placed) else ""
     written: list[str] = []
     commit = commits.Commit(target, place)
     try:
@@ -144,7 +144,7 @@ def _copy_one(entry: Listed, record: Record, source: Store, target: Store, bare:
     if isinstance(place, Placed) and not alone and not commits.move_in_place(target, place, record):
         raise claims.lost_to_others(record.key)
     kept = {*[file.path for file in files], record.output_path}
-    void = access.files_of(target, place, old) if isinstance(old, Record) else ()
+    void = record_access.files_of(target, place, old) if isinstance(old, Record) else ()
     commits.remove(target, [place.path + FAILED_SUFFIX, *[path for path in void if path not in kept]])
     if commit.interrupt is not None:
         raise commit.interrupt

@@ -37,7 +37,7 @@ class Waiting:
         if time.monotonic() < self._next:
             return
         if self._held is None:
-            self._held = [place.path for url, place in claims.above()[:-1] if url == self._store.url]
+            self._held = [place.path for url, place in claims.enclosing_generations()[:-1] if url == self._store.url]
             note = json.dumps({"token": owners.token(), "for": self._place.path}).encode()
             for base in self._held:
                 self._store.put(base + SUFFIX, note)
@@ -54,7 +54,7 @@ class Waiting:
                 return
             path.append(after)
             if after in held:
-                raise claims.circle([_name(base) for base in [after, *held[held.index(after) + 1 :], *path]])
+                raise claims.cycle_error([_name(base) for base in [after, *held[held.index(after) + 1 :], *path]])
 
     def _awaited(self, base: str) -> str | None:
         """The key that the holder of the claim on `base` waits for, as a path; None where it does not wait."""

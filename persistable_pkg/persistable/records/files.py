@@ -19,8 +19,8 @@ from blake3 import blake3
 
 from persistable.errors import CodeOfOtherPython, FormatError, MalformedFile, PayloadCorrupted, PayloadOfOtherPython, StoreError
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
-from persistable.fileio.lazy import PLAIN, SOME, check_content
-from persistable.fileio.maps import is_on_network, private_map, read_whole
+from persistable.fileio.lazy_check import PLAIN, SOME, check_content
+from persistable.fileio.memory_maps import is_on_network, private_map, read_whole
 from persistable.params.hashing import digest_of_file, max_threads
 from persistable.params.streams import digest_rest, write_all
 from persistable.records.chunks import Chunker, Chunks, checked
@@ -53,7 +53,7 @@ class Written(NamedTuple):
 
 def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
     """Write `payload` at `path`. No reader sees it until a record names it."""
-    if isinstance(payload, InFile):
+    if isinstance(payload, ExistingFile):
         return payload.commit(store, path, io)
     kind = payload.__class__
     items = payload.values() if kind is dict else payload if kind is list or kind is tuple else (payload,)
@@ -257,7 +257,7 @@ class Allocated:
             self._temp.unlink(missing_ok=True)
 
 
-class InFile:
+class ExistingFile:
     """A result of `_generate_payload` in place of the payload: a file that contains it already, as its format would have written it.
 
     For a format of several files `path` is the folder that holds them. A large file is moved into a store on the same file system, and
@@ -306,7 +306,7 @@ class InFile:
         return Written(tuple(sorted(facts)), None)
 
 
-class CopiedFile(InFile):
+class SharedFile(ExistingFile):
     """A file that stays in its place, and whose owner may write to it."""
 
     __slots__ = ()
@@ -372,7 +372,7 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
     try:
         return _read(store, key, files, io, verify, writable)
     except PayloadCorrupted:
-        if not healed(store, files):
+        if not drop_damaged_copies(store, files):
             raise
         return _read(store, key, files, io, verify, writable)
 
@@ -387,17 +387,17 @@ def read_back(store: Store, key: Key, written: Written, io: FileIO[Any], writabl
         return _loaded(copy, written.files[0].size, io, writable, _may_map(store, copy.fileno()))
 
 
-def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
+def _retry_after_repair(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
     """Return the result of `attempt`, tried again if the store had a damaged copy of these files and a sound one."""
     try:
         return attempt()
     except PayloadCorrupted:
-        if not healed(store, files):
+        if not drop_damaged_copies(store, files):
             raise
         return attempt()
 
 
-def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
+def drop_damaged_copies(store: Store, files: Sequence[Sequence[Any]]) -> bool:
     """Drop damaged copies of these files of which the store has sound ones too, and tell whether there were any."""
     dropped = [extended(store).heal(path, partial(_is, size, digest)) for _, path, size, digest in files]  # for each file
     return any(dropped)
@@ -459,7 +459,7 @@ def read_part(
                 file = stack.enter_context(checked(file, chunks, fact.size, partial(_damaged_chunk, key, fact)))
             return io.load_part(file, rows, columns)
 
-    return _or_healed(store, files, attempt)
+    return _retry_after_repair(store, files, attempt)
 
 
 def _verify_afar(store: Store, key: Key, fact: FileFact, found: Stat) -> None:
@@ -512,7 +512,7 @@ def _name_payload_in(error: FormatError, key: Key, io: FileIO[Any]) -> None:
 def opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
     """A committed file, verified, open for reading. Raises as `read` does."""
     with ExitStack() as stack:
-        yield _or_healed(store, [fact], lambda: stack.enter_context(_opened(store, key, fact)))
+        yield _retry_after_repair(store, [fact], lambda: stack.enter_context(_opened(store, key, fact)))
 
 
 @contextmanager
@@ -527,13 +527,13 @@ def _opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
     yield small
 
 
-def at_hand(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], folder: Path) -> Path:
+def verified_local_path(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], folder: Path) -> Path:
     """The path of the committed bytes on this machine, verified: their file, or the folder of a format of several files.
 
     In place where the store keeps local files, which must not be changed. Else fetched into `folder`. Raises as `read` does.
     """
     if isinstance(io, PartsFileIO):
-        return _or_healed(store, facts, lambda: _StoredParts(store, key, tuple(facts), verify=True).folder())
+        return _retry_after_repair(store, facts, lambda: _StoredParts(store, key, tuple(facts), verify=True).folder())
     (fact,) = facts
     with opened(store, key, fact) as file:
         local = store.local_path(fact.path)
@@ -665,7 +665,7 @@ def _expect(key: Key, fact: FileFact, size: int, digest: str | None) -> None:
 
 def _check_names(key: Key, files: tuple[FileFact, ...]) -> None:
     """Raise PayloadCorrupted unless all parts are in one folder of the store, under their own names: these become paths here."""
-    from persistable.fileio.folders import checked_name
+    from persistable.fileio.parts import checked_name
 
     folders: set[str] = set()
     for fact in files:

@@ -16,9 +16,9 @@ from blake3 import blake3
 
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadNotFound, UnknownMember
 from persistable.fileio.base import FileIO
-from persistable.fileio.original import Original
+from persistable.fileio.memory_copy import InMemoryCopy
 from persistable.params.building import nearest
-from persistable.records.files import healed, read
+from persistable.records.files import drop_damaged_copies, read
 from persistable.records.key import Key
 from persistable.records.record import FileFact, Record
 from persistable.stores.base import Store, check_path, extended
@@ -150,7 +150,7 @@ def read_index(store: Store, record: Record, verify: bool = True) -> dict[Any, E
     data = store.get(fact.path)
     found = blake3(data).hexdigest() if verify else fact.digest
     if len(data) != fact.size or found != fact.digest:
-        if healed(store, record.files):
+        if drop_damaged_copies(store, record.files):
             return read_index(store, record, verify)
         raise PayloadCorrupted(
             f"the index of {record.key} at {fact.path} is not what its record names; generate it again, `load_generate` does so",
@@ -186,7 +186,7 @@ def missing_item(store: Store, record: Record) -> str | None:
     found = whole.stat_many([file.path for _, file in files]) if is_quick else dict(whole.scan(folder))
     for key, file in files:
         there = found.get(file.path)
-        if there is not None and there.size != file.size and healed(store, [file]):
+        if there is not None and there.size != file.size and drop_damaged_copies(store, [file]):
             there = store.stat(file.path)
         if there is None:
             return f"the item {key!r:.60} at {file.path} is missing"
@@ -235,7 +235,7 @@ class Collected(Mapping[Any, T], Generic[T]):
     __slots__ = ("_entries", "_held", "_source")
     _is_shared: ClassVar[bool] = True
 
-    def __init__(self, source: Source | None, entries: dict[Any, Entry], held: dict[Any, Original] | None = None) -> None:
+    def __init__(self, source: Source | None, entries: dict[Any, Entry], held: dict[Any, InMemoryCopy] | None = None) -> None:
         self._source = source
         self._entries = entries
         self._held = held
@@ -243,7 +243,7 @@ class Collected(Mapping[Any, T], Generic[T]):
     @classmethod
     def of(cls, items: Mapping[Any, T]) -> Collected[T]:
         """Make a mapping of items in memory, for nodes that are not persisted."""
-        return cls(None, {}, {checked(key): Original(value, key) for key, value in items.items()})
+        return cls(None, {}, {checked(key): InMemoryCopy(value, key) for key, value in items.items()})
 
     def __getitem__(self, key: Any) -> T:
         if self._held is not None and key in self._held:

@@ -7,11 +7,11 @@ import time
 from contextlib import suppress
 
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError
-from persistable.records import claims, commit, deadlock, items, owners, partial
-from persistable.records.access import DAMAGED, UNTRUSTED, Unusable, files_of, named_paths, peek
+from persistable.records import claims, commit, deadlock, items, items_in_progress, owners
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, Record
+from persistable.records.record_access import DAMAGED, UNTRUSTED, Unusable, files_of, named_paths, peek
 from persistable.records.scratch import scratch_folder
 from persistable.stores.base import HIDDEN, Store, extended
 
@@ -73,10 +73,10 @@ def tidy(store: Store, place: Place, patience: float = 0.0) -> None:
     for a process that was told to end, and may not have ended yet.
     """
     deadline = time.monotonic() + patience
-    claim = claims.take_over(store, place.path, claims.here())
+    claim = claims.take_over(store, place.path, claims.current_frame())
     while claim is None and time.monotonic() < deadline:
         time.sleep(_PAUSE)
-        claim = claims.take_over(store, place.path, claims.here())
+        claim = claims.take_over(store, place.path, claims.current_frame())
     if claim is None:
         return
     try:
@@ -107,7 +107,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
 
 
 def _unnamed(store: Store, place: Place, record: Record | None) -> list[str]:
-    begun = partial.find_partial(store, place)
+    begun = items_in_progress.find_partial(store, place)
     named = set(named_paths(record)) if record is not None else set[str]()
     named.update(folder for folder in (begun and begun.folder, record and items.folder_of(record)) if folder)
     listed = files_of(store, place, DAMAGED)

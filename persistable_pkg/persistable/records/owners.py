@@ -13,7 +13,7 @@ from zlib import crc32
 
 from blake3 import blake3
 
-from persistable.params.process import fields_of, host
+from persistable.params.process_identity import fields_of, host
 
 State = Literal["lives", "dead", "unknown"]
 

@@ -16,12 +16,12 @@ from zlib import crc32
 
 from persistable.errors import PayloadCorrupted, StoreTooNew
 from persistable.records.key import SCHEME, Key
-from persistable.records.versions import imported_versions
+from persistable.records.package_versions import imported_versions
 from persistable.stores.record_file import RECORD, SEAL, SEAL_BYTES
 
 if TYPE_CHECKING:
     from persistable.stores.base import Store
-    from persistable.stores.keys import SigningKey
+    from persistable.stores.signing_keys import SigningKey
 
 FORMAT = 1
 """The format of records that are written here, and the latest that can be read. In every later one the first member of the file is

@@ -15,7 +15,7 @@ from pathlib import Path
 from zlib import crc32
 
 from persistable.records.record import SUFFIX
-from persistable.stores.base import BaseStore, Listed, Stat, Store, Written, extended, set_note_of_written, stat_many, stem_of
+from persistable.stores.base import BaseStore, Listed, Stat, Store, Written, extended, set_write_observer, stat_many, stem_of
 from persistable.stores.cache_folder import file_of
 from persistable.stores.record_file import SEAL_BYTES
 
@@ -97,7 +97,7 @@ def _note(store: BaseStore, items: Written) -> None:
         _keep(file_of("records", store.url), [each for each in records if is_sound(each[2])])
 
 
-set_note_of_written(_note)
+set_write_observer(_note)
 
 
 def _keep(file: Path, new: Iterable[tuple[str, str, bytes]]) -> None:

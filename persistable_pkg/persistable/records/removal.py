@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from persistable.records import access, claim_watch, claims
+from persistable.records import claim_watch, claims, record_access
 from persistable.records.key import Place
 from persistable.records.record import Record
 from persistable.stores.base import Store
@@ -14,8 +14,8 @@ from persistable.stores.base import Store
 class Removal(NamedTuple):
     """A payload to remove or to keep.
 
-    named: it was asked for, by itself or in a group, and is not only made from one that was. kept: the reason why it will stay, in words;
-    empty if it is removed. itself: it was asked for by itself, so that it is removed even if it was put in by hand.
+    requested: by itself or as a member of a group; False if it is only downstream of such a payload. kept: the reason why it will stay, in
+    words; empty if it is removed. requested_directly: by itself, so that it is removed even if it was put in by hand.
     """
 
     place: Place
@@ -24,7 +24,7 @@ class Removal(NamedTuple):
     """The bytes of its files."""
     named: bool
     kept: str
-    itself: bool
+    requested_directly: bool
 
 
 def removals(store: Store, named: Iterable[Place], groups: Iterable[Place] = (), downstream: Iterable[Place] = ()) -> list[Removal]:
@@ -40,10 +40,10 @@ def removals(store: Store, named: Iterable[Place], groups: Iterable[Place] = (),
 
 
 def _removal(store: Store, place: Place, itself: bool, *, asked: bool) -> Removal | None:
-    found = access.peek(store, place)
-    if found is None and access.find_failure(store, place) is None:
+    found = record_access.peek(store, place)
+    if found is None and record_access.find_failure(store, place) is None:
         return None
-    record = None if isinstance(found, access.Unusable) else found
+    record = None if isinstance(found, record_access.Unusable) else found
     kept = _GENERATED if claim_watch.holder_of(store, place.path) is not None else _by_hand(record, itself)
     return Removal(place, 0 if record is None else record.size, asked, kept, itself)
 
@@ -62,15 +62,17 @@ def remove(store: Store, removal: Removal) -> Removal:
     """
     place = removal.place
     claim = (
-        None if removal.kept else claims.take_over(store, place.path, claims.here()) or claims.take_over(store, place.path, claims.here())
+        None
+        if removal.kept
+        else claims.take_over(store, place.path, claims.current_frame()) or claims.take_over(store, place.path, claims.current_frame())
     )  # the second time for a claim just being released
     if claim is None:
         return removal._replace(kept=removal.kept or _GENERATED)
     try:
-        found = access.peek(store, place)
-        kept = _by_hand(None if isinstance(found, access.Unusable) else found, removal.itself)
+        found = record_access.peek(store, place)
+        kept = _by_hand(None if isinstance(found, record_access.Unusable) else found, removal.requested_directly)
         if not kept:
-            access.delete(store, place)
+            record_access.delete(store, place)
         return removal._replace(kept=kept)
     finally:
         claim.release()

@@ -12,7 +12,7 @@ from typing import Any
 from persistable.errors import PersistableError, StoreError
 from persistable.fileio.pickle import PickleFileIO
 from persistable.params.secret import redact
-from persistable.records.files import InFile, write
+from persistable.records.files import ExistingFile, write
 from persistable.records.key import Key
 from persistable.records.record import FileFact
 from persistable.stores.base import HIDDEN, Store
@@ -26,7 +26,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
     name: of a piece of the payload, such as an item. files: those files of a payload in a file that are in the store by now.
     """
     try:
-        if isinstance(result, InFile):
+        if isinstance(result, ExistingFile):
             where, how = _file(store, key, result, files), "the file as it was given"
         else:
             kept = _in_store(store, key, name, result) if not isinstance(error, StoreError) else None
@@ -36,7 +36,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
         error.add_note(f"what was computed could not be kept either: {redact(str(second))}")
         return
     error.__dict__["rescued"] = where
-    kind = "" if isinstance(result, InFile) else " as a pickle"
+    kind = "" if isinstance(result, ExistingFile) else " as a pickle"
     text = f"what was computed is kept{kind} at {where}: {how}"
     if isinstance(error, PersistableError):
         error.args = (f"{error}; {text}", *error.args[1:])
@@ -44,7 +44,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
         error.add_note(text)
 
 
-def _file(store: Store, key: Key, result: InFile, files: Sequence[FileFact]) -> str:
+def _file(store: Store, key: Key, result: ExistingFile, files: Sequence[FileFact]) -> str:
     """Copy the file, or the files, of a payload to the folder of rescued ones, or on this machine, and return the location."""
     try:
         base = f"{FOLDER}/{key.path}"

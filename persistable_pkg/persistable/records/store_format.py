@@ -74,9 +74,9 @@ def format_of(store: Any) -> Format | None:
     return None if data is None else _parsed(store, data)
 
 
-def to_bytes(told: Format) -> bytes:
+def to_bytes(declared: Format) -> bytes:
     """The content of the file: one JSON object, whose last member is the CRC-32 of all before it."""
-    text = json.dumps(told._asdict(), separators=(",", ":")).encode()[:-1]
+    text = json.dumps(declared._asdict(), separators=(",", ":")).encode()[:-1]
     return b'%b%b%08x"}\n' % (text, _CHECK, crc32(text))
 
 
@@ -141,7 +141,7 @@ def _parsed(store: Any, data: bytes) -> Format | None:
     return told
 
 
-def _too_new(store: Any, told: Format, what: str, member: str) -> StoreTooNew:
-    by = f", made by {told.made_by[:60]}," if told.made_by else ""
+def _too_new(store: Any, declared: Format, subject: str, member: str) -> StoreTooNew:
+    by = f", made by {declared.made_by[:60]}," if declared.made_by else ""
     known = SCHEME if member == "scheme" else FORMAT
-    return StoreTooNew.of(f"{store.url}{by} {what}", getattr(told, member), known, url=store.url, path=PATH)
+    return StoreTooNew.of(f"{store.url}{by} {subject}", getattr(declared, member), known, url=store.url, path=PATH)

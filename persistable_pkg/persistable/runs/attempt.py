@@ -14,8 +14,8 @@ from persistable.nodes import capture
 from persistable.nodes.failing import announce, record_failure
 from persistable.params.secret import clean
 from persistable.records import claim_watch, leftovers
-from persistable.records.access import find_failure
 from persistable.records.key import Key
+from persistable.records.record_access import find_failure
 from persistable.runs.planner import Unit
 from persistable.runs.worker import Outcome, failed
 
@@ -26,7 +26,7 @@ PATIENCE = 1.0
 class Attempt:
     """One attempt at one unit, under way."""
 
-    __slots__ = ("begun", "future", "limit", "number", "said", "started", "unit")
+    __slots__ = ("begun", "future", "limit", "number", "output_pieces", "started", "unit")
 
     def __init__(self, unit: Unit, number: int, future: futures.Future[Any]) -> None:
         self.unit = unit
@@ -35,19 +35,19 @@ class Attempt:
         self.started = time.time()
         time_limit = unit.node.resources.time if unit.node.resources is not None else None
         self.limit: float = math.inf if time_limit is None else time_limit
-        self.said: list[str] = []
+        self.output_pieces: list[str] = []
         """Output that the worker has sent so far."""
         self.begun: float | None = None
         """The time at which it was first seen running: the wait for a worker does not count against its time limit."""
 
-    def hear(self, event: events.Printed | events.Logged) -> None:
+    def add_output(self, event: events.Printed | events.Logged) -> None:
         """Keep the end of the output that the worker has sent."""
         text = event.text
         if isinstance(event, events.Logged):
             text = f"{event.record.get('levelname', event.severity)} {event.logger}: {text}\n"
-        self.said.append(text)
-        if sum(map(len, self.said)) > 4 * capture.LIMIT:
-            self.said = ["".join(self.said)[-capture.LIMIT :]]
+        self.output_pieces.append(text)
+        if sum(map(len, self.output_pieces)) > 4 * capture.LIMIT:
+            self.output_pieces = ["".join(self.output_pieces)[-capture.LIMIT :]]
 
 
 class BatchAttempt:
@@ -62,7 +62,7 @@ class BatchAttempt:
 
     def forget(self) -> None:
         """Remove the claims on its units: their worker was stopped, or has died."""
-        with suppress(StoreError):  # the next process takes them over
+        with suppress(StoreError):  # claims that cannot be removed are taken over by the next process
             claim_watch.forget_dead(self.store, [unit.place.path for unit in self.units])
 
 
@@ -77,7 +77,7 @@ def died(attempt: Attempt, error: Exception) -> Outcome:
             failure = find_failure(unit.store, unit.place)
             number = failure.attempt + 1 if failure is not None else attempt.number
             took = time.time() - attempt.started
-            said = capture.shortened(capture.drawn("".join(attempt.said))) if capture.keeps.get() else ""
+            said = capture.shortened(capture.drawn("".join(attempt.output_pieces))) if capture.keep_output.get() else ""
             record_failure(unit.node, unit.store, error, number, attempt.started, took, output=said)
         except StoreError as second:
             error.add_note(f"and the failure could not be recorded: {second}")

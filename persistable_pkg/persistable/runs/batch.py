@@ -28,7 +28,7 @@ from persistable.stores.overlay import BufferedStore
 PERIOD = 0.1
 """Seconds that a finished payload may wait for its commit, and during which a batch begins members; more in stores polled less often."""
 LONGEST = 8.0
-"""Seconds that a batch should take with its claims and commits: other processes do not yet check whether so young claims are still held."""
+"""Seconds that a batch should take with its claims and commits: older claims are checked by other processes for a dead owner."""
 MOST = 2000
 """The maximum number of members of a batch: as many claims are held, and are left behind by a killed process."""
 LARGEST = 1 << 23
@@ -87,7 +87,7 @@ class Batch:
         begun = time.perf_counter()
         watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="persistable-batch", daemon=True)
         try:
-            failed_before = self._claim(claims.here())
+            failed_before = self._claim(claims.current_frame())
         except StoreError:  # each member raises it again when it is performed alone
             self.left.extend(range(len(self._paths)))
             return
@@ -251,7 +251,7 @@ class Changes(BufferedStore):
         return taken
 
 
-class Pace:
+class BatchSizer:
     """Sizer of batches: the number of members that take half a period together, so that few are given back.
 
     It also sets the number of batches under way at once. work: seconds that a batch should take at least, if more than half a period.

@@ -11,47 +11,51 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from persistable import events
-from persistable.executors import cores
+from persistable.executors import thread_limits
 from persistable.nodes import capture, connections, generation
 from persistable.nodes.binding import bound_to
-from persistable.nodes.indirect import Beyond
 from persistable.nodes.prefetch import Inputs, stored_upstream
+from persistable.nodes.transitive_upstream import UpstreamNotSent
 from persistable.nodes.types import Node
-from persistable.records.access import find_failure
 from persistable.records.claims import GeneratedElsewhere
 from persistable.records.key import Key
-from persistable.runs import relay
-from persistable.runs.batch import Batch, Ended, Pace
-from persistable.runs.others import enough
+from persistable.records.record_access import find_failure
+from persistable.runs import output_forwarding
+from persistable.runs.batch import Batch, BatchSizer, Ended
+from persistable.runs.concurrent_runs import attempt_limit
 from persistable.runs.planner import Unit
 from persistable.runs.worker import Job, Outcome, failed, perform, portable_outcome, taken, unpacked_job
 from persistable.stores.base import extended
 
 
 class Member(NamedTuple):
-    """One such node. node: bound to the store. given: its upstream payloads that are not persisted, by key. enough: see `others.enough`."""
+    """One such node.
+
+    node: bound to the store. given: its upstream payloads that are not persisted, by key.
+    attempt_limit: see `concurrent_runs.attempt_limit`.
+    """
 
     node: Node
     given: dict[Any, Any]
     attempt: int
-    enough: int
+    attempt_limit: int
 
 
 class Batching:
     """The state of a run that decides which of its nodes are performed together, and how many.
 
     tries: attempts begun, by unit. here: sizes the batches of this thread; on workers each payload name has a `pace` of its own, so that
-    short nodes are batched with nodes of the same name. worth: see `Executor.worth`.
+    short nodes are batched with nodes of the same name. min_call_seconds: see `Executor.min_call_seconds`.
     """
 
-    def __init__(self, tries: dict[Unit, int], worth: float) -> None:
+    def __init__(self, tries: dict[Unit, int], min_call_seconds: float) -> None:
         self._tries = tries
-        self._worth = worth
-        self.here = Pace()
-        self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, 1 if worth else 2, worth))
+        self._min_call_seconds = min_call_seconds
+        self.here = BatchSizer()
+        self._paces: defaultdict[str, BatchSizer] = defaultdict(partial(BatchSizer, 1 if min_call_seconds else 2, min_call_seconds))
         self._alone: set[Unit] = set()
 
-    def pace(self, unit: Unit) -> Pace:
+    def pace(self, unit: Unit) -> BatchSizer:
         """The sizer of batches on workers for the payload name of `unit`."""
         return self._paces[unit.node.payload_name]
 
@@ -60,7 +64,7 @@ class Batching:
         node, found = unit.node, unit.found
         if found is None or found.token is not None or unit.store is not store or unit in self._alone:
             return False
-        return (self._worth > 0 or extended(store).batches) and node.resources is None and isinstance(unit.place, Key)
+        return (self._min_call_seconds > 0 or extended(store).batches) and node.resources is None and isinstance(unit.place, Key)
 
     def is_like(self, first: Unit) -> Callable[[Unit], bool]:
         """Return a predicate: whether another unit may share a batch on a worker with `first`."""
@@ -74,9 +78,9 @@ class Batching:
         for unit in units:
             job = packed(unit)
             size += len(job)
-            if jobs and self._worth and size > _MOST_BYTES:
+            if jobs and self._min_call_seconds and size > _MOST_BYTES:
                 break
-            jobs.append((job, enough(unit)))
+            jobs.append((job, attempt_limit(unit)))
         return jobs
 
     def observe_alone(self, unit: Unit, seconds: float) -> None:
@@ -89,7 +93,9 @@ class Batching:
         """Members of a batch for these units; counts one more attempt at each. given: payloads upstream of a unit not persisted, by key."""
         for unit in units:
             self._tries[unit] = self._tries.get(unit, 0) + 1
-        return [Member(bound_to(unit.node, unit.store, single_use=True), given(unit), self._tries[unit], enough(unit)) for unit in units]
+        return [
+            Member(bound_to(unit.node, unit.store, single_use=True), given(unit), self._tries[unit], attempt_limit(unit)) for unit in units
+        ]
 
     def left(self, units: Sequence[Unit], left: Sequence[int], late: Collection[int]) -> list[Unit]:
         """The units that a batch has not tried, given by number; those not in `late` are to be performed alone."""
@@ -148,28 +154,30 @@ def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
     """The outcome, in a run, of a member that has ended."""
     if ended.error is None:
         return Outcome(True, ended.seconds, attempt=attempt)
-    if isinstance(ended.error, Beyond | GeneratedElsewhere):
-        return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond" if isinstance(ended.error, Beyond) else ended.error.what)
+    if isinstance(ended.error, UpstreamNotSent | GeneratedElsewhere):
+        return Outcome(
+            False, 0.0, attempt=attempt, elsewhere="upstream_not_sent" if isinstance(ended.error, UpstreamNotSent) else ended.error.state
+        )
     return failed(ended.error, node.retry, attempt, ended.seconds)
 
 
 def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool]) -> Answer:
     """Perform a batch in a thread of this process; the hooks of the run receive its events at once."""
     run, hooks, output, store, members, fail_fast = order
-    with connections.within(run), events.heard_by(hooks), capture.keeping(output):
+    with connections.within(run), events.receive_events_with(hooks), capture.set_keep_output(output):
         return _performed(store, members, fail_fast, lambda outcome: outcome)
 
 
 @capture.session()  # before jobs import modules, whose log handlers would write to the stream itself
 def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> Answer:
-    """Perform packed jobs, each with its `enough`, in this process: as one batch, or for about the given seconds."""
+    """Perform packed jobs, each with its `attempt_limit`, in this process: as one batch, or for about the given seconds."""
     packed, fail_fast, seconds = order
     jobs = [unpacked_job(data) for data, _ in packed]
     first: Job = jobs[0]
     keys = {job.node.key for job in jobs}
     listened = any(job.events for job in jobs)
-    with relay.sent_here(first.run, keys, listened, first.main, first.output, first.levels) as told:
-        cores.limit(None)
+    with output_forwarding.run_from_elsewhere(first.run, keys, listened, first.main, first.output, first.levels) as unsent:
+        thread_limits.limit(None)
         members = [
             Member(job.node, {key: taken(job.handover_store, handed) for key, handed in job.given.items()}, job.attempt, most)
             for job, (_, most) in zip(jobs, packed, strict=True)
@@ -178,7 +186,7 @@ def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> An
             answer = _performed_for(seconds, first.store, members, fail_fast)
         else:
             answer = _performed(first.store, members, fail_fast, portable_outcome)
-    return answer._replace(events=tuple(told))
+    return answer._replace(events=tuple(unsent))
 
 
 for _performs in (perform_in_thread, perform_packed):
@@ -197,7 +205,7 @@ def _performed(store: Any, members: Sequence[Member], fail_fast: bool, carried: 
 
 def _performed_for(seconds: float, store: Any, members: Sequence[Member], fail_fast: bool) -> Answer:
     """Perform members until `seconds` have passed, one after another, or in batches if the store commits many together."""
-    start, pace = time.perf_counter(), Pace()
+    start, pace = time.perf_counter(), BatchSizer()
     waiting = deque(range(len(members)))
     outcomes: list[tuple[int, Outcome]] = []
     left: list[int] = []

@@ -26,15 +26,15 @@ from persistable.nodes.status import look_up
 from persistable.nodes.types import own_store
 from persistable.params.secret import message_of
 from persistable.records import claim_watch
-from persistable.records.access import find_failure
 from persistable.records.bulk import failed_attempts, format_in_records, made_by, present
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX
-from persistable.runs import relay
-from persistable.runs.batch import Batch, Pace
+from persistable.records.record_access import find_failure
+from persistable.runs import output_forwarding
+from persistable.runs.batch import Batch, BatchSizer
+from persistable.runs.concurrent_runs import failed_elsewhere
 from persistable.runs.estimate import expected_seconds
 from persistable.runs.failures import Location
-from persistable.runs.others import failed_elsewhere
 from persistable.runs.result import FamilyResult, RunResult
 from persistable.runs.worker import Packer, check_keys, failed
 
@@ -92,7 +92,7 @@ class ChunkedRun:
         self._begun = False
         self._fail_fast = fail_fast
         self._generators: dict[FamilyResult, Any] = {}
-        self._pace = Pace()
+        self._pace = BatchSizer()
         self._queue: deque[MemberGroup] = deque()
         self._slow: Counter[FamilyResult] = Counter()
         self._packer = Packer(executor)
@@ -111,7 +111,7 @@ class ChunkedRun:
                 self._loop(self._wanted, {}).check_stale(failed)
         missing = [(family, number) for family in self._families for number in family.numbers("cancelled")] if self._few() else None
         chunks = [missing] if missing is not None else self._chunks()
-        if failed == "retry" and not self._executor.worth:  # else a call is expensive, and the loop sizes calls by that
+        if failed == "retry" and not self._executor.min_call_seconds:  # else a call is expensive, and the loop sizes calls by that
             missing_some = [family for family in self._families if family.count("cancelled")]
             if not self._executor.shares_memory:
                 for family in missing_some:
@@ -120,8 +120,8 @@ class ChunkedRun:
             self._generators = {family: family.chunks.direct_generator(family.store) if fit[family] else None for family in missing_some}
         # the loop announces a single chunk itself, unless all of it is performed without the loop
         quiet = missing is None or (not self._wanted and bool(self._generators) and all(self._generators.values()))
-        told = events.listened() and quiet
-        if told:
+        announces = events.has_receiver() and quiet
+        if announces:
             self._announce()
         try:
             with connections.leading(self.run_name):
@@ -130,7 +130,7 @@ class ChunkedRun:
                         break
         finally:
             self.result.seconds = time.perf_counter() - start
-            if told:
+            if announces:
                 events.emit(self.result.finished())
         self.result.stale.warn()
         return self.result
@@ -257,7 +257,7 @@ class ChunkedRun:
                         return
                     news = arrived.get()
                     if isinstance(news, tuple):
-                        relay.tell_all(news, None, executor.workers > 1)
+                        output_forwarding.emit_forwarded_all(news, None, executor.workers > 1)
                         continue
                     try:
                         found = news.result()
@@ -272,11 +272,11 @@ class ChunkedRun:
         for future in running:
             future.cancel()
         for future in running:
-            if self._executor.stops:
+            if self._executor.can_stop:
                 self._executor.stop(future)
         futures.wait(running)
         for family, numbers, _ in running.values():
-            with suppress(StoreError):  # the next process takes them over
+            with suppress(StoreError):  # claims that cannot be removed are taken over by the next process
                 claim_watch.forget_dead(family.store, family.chunks.bases(numbers))
 
     def _goes_on(self) -> bool:
@@ -333,7 +333,7 @@ class ChunkedRun:
         if isinstance(answer, Exception):
             rest += [(family, number) for number in numbers]
             return
-        relay.tell_all(answer.told, None, self._executor.workers > 1)
+        output_forwarding.emit_forwarded_all(answer.events, None, self._executor.workers > 1)
         self._note(family, numbers, answer.ended)
         self._pace.observe(len(answer.ended), sum(seconds for *_, seconds in answer.ended), family.store, answer.seconds)
         left: list[int] = [numbers[place] for place in answer.left]
@@ -352,7 +352,7 @@ class ChunkedRun:
 
     def _note(self, family: FamilyResult, numbers: Sequence[int], ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
         """Record how members ended: each by its index in `numbers`, error, traceback if that came from elsewhere, and seconds."""
-        told, shown = events.listened(level=10), events.nodes_wanted()
+        announces, shown = events.has_receiver(level=10), events.nodes_wanted()
         for place, error, lines, seconds in ended:
             number = numbers[place]
             status = "done" if error is None else "failed"
@@ -361,7 +361,7 @@ class ChunkedRun:
             family.set(number, status, seconds, 1)
             if error is not None and status == "failed":
                 self._fail(family, number, failed(error, None, 1, seconds).error, lines, seconds)
-            if told:
+            if announces:
                 said = "" if error is None or status != "failed" else f"{type(error).__name__}: {message_of(error)}"
                 node = bound_to(family.chunks.nodes[number], family.store) if shown else None
                 key = family.chunks.keys([number])[0]

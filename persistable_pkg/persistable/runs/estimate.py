@@ -33,12 +33,14 @@ class DurationEstimate:
     def remaining(self, left: dict[str, int]) -> float | None:
         """Return the seconds until `left` (name to number of nodes) are done; None if the durations of most are unknown."""
         known = {name: self._of(name) for name, number in left.items() if number > 0}
-        told = [seconds for seconds in known.values() if seconds is not None]
-        if not told or 2 * sum(left[name] for name, seconds in known.items() if seconds is not None) < sum(left[name] for name in known):
+        measured = [seconds for seconds in known.values() if seconds is not None]
+        if not measured or 2 * sum(left[name] for name, seconds in known.items() if seconds is not None) < sum(
+            left[name] for name in known
+        ):
             return None
-        typical = sum(told) / len(told)
+        typical = sum(measured) / len(measured)
         total = sum(left[name] * (typical if seconds is None else seconds) for name, seconds in known.items())
-        longest = max(told)
+        longest = max(measured)
         return max(total / min(self._workers, sum(left[name] for name in known)), longest)
 
     def _of(self, name: str) -> float | None:

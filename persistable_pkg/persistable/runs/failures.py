@@ -11,8 +11,8 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.label import TIMES
 from persistable.nodes.types import Node, is_node, own_store
 from persistable.params.secret import message_of, redact
-from persistable.records.access import find_failure
 from persistable.records.key import Key, Place
+from persistable.records.record_access import find_failure
 
 if TYPE_CHECKING:
     from persistable.nodes.node import Persistable
@@ -49,7 +49,7 @@ class NodeFailure:
 
     @property
     def location(self) -> Location:
-        """The location of the node."""
+        """The URL of its store, and its place there."""
         return self.node.store.url, self.node.place
 
     @property

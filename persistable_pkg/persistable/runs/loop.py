@@ -19,7 +19,7 @@ from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
-from persistable.fileio.original import Original
+from persistable.fileio.memory_copy import InMemoryCopy
 from persistable.nodes import capture, connections
 from persistable.nodes.binding import bound_to
 from persistable.nodes.failing import announce
@@ -31,14 +31,14 @@ from persistable.nodes.stub import stub
 from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs_of, own_store
 from persistable.params.secret import message_of
 from persistable.records import leftovers
-from persistable.records.access import find_failure
 from persistable.records.owners import is_dead
-from persistable.runs import batch_calls, relay
+from persistable.records.record_access import find_failure
+from persistable.runs import batch_calls, output_forwarding
 from persistable.runs.attempt import PATIENCE, Attempt, BatchAttempt, died, failed_here
+from persistable.runs.concurrent_runs import PeerUnits, failed_elsewhere, failure_since, is_stored, reset_attempts
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
-from persistable.runs.handover import Handover, sources_of
-from persistable.runs.others import Others, failed_elsewhere, failure_since, is_stored, reset_attempts
+from persistable.runs.payload_passing import Handover, sources_of
 from persistable.runs.planner import GIVEN_UP, Decision, Planner, Start, Unit
 from persistable.runs.queue import ReadyQueue
 from persistable.runs.result import Ending, RunResult
@@ -93,18 +93,18 @@ class Loop:
         self._done: set[Unit] = set()
         self._handover: Handover | None = None  # set if a payload is not persisted
         self._whole: set[type] = set()  # classes whose code reads upstream of their upstream: they are sent with all of it
-        self._batching: batch_calls.Batching | None = None  # set if a store commits several at once, or the executor has a `worth`
-        self._met = False  # whether another run was met: until then, no unit is looked up in other runs
-        self._hooks = events.own_hooks()
+        self._batching: batch_calls.Batching | None = None  # set if a store commits several at once, or calls are expensive
+        self._has_peers = False  # whether another run works on a unit of this one: before, no claims of others are looked up
+        self._hooks = events.hooks_of_context()
         if not self._inline:
             self._queue = ReadyQueue(executor, limits)
             self._depth = QueueDepth()
-        self._heard = events.listened(level=10)
+        self._heard = events.has_receiver(level=10)
         self._targets = {node.key for node, _ in wanted} if self._heard and events.nodes_wanted() else None
 
     @cached_property
-    def _others(self) -> Others:
-        return Others()
+    def _others(self) -> PeerUnits:
+        return PeerUnits()
 
     @cached_property
     def _packer(self) -> Packer:
@@ -115,7 +115,7 @@ class Loop:
     def run(self, failed: str) -> RunResult:
         """Plan, perform, and clean up."""
         start = time.perf_counter()
-        planner = Planner(self._wanted, self._look, failed=failed, stale=self._stale, packages=not self._executor.places)
+        planner = Planner(self._wanted, self._look, failed=failed, stale=self._stale, packages=not self._executor.schedules_resources)
         decided = None
         leads = self.run_name not in connections.led  # as `connections.leading`, without a call: most runs have no connection
         connections.led.add(self.run_name)
@@ -162,7 +162,7 @@ class Loop:
         start: Start | None = first
         while start is not None:
             for unit in start.kept:
-                self._close(unit, "reused", _ELSEWHERE, told=True)
+                self._close(unit, "reused", _ELSEWHERE, planner_knows=True)
             if start.more:
                 self._expect(start.more)
             for unit in start.units:
@@ -197,7 +197,7 @@ class Loop:
         for unit in decided.refused:
             self._refuse(unit)
         self._prepare(decided.needed)
-        if events.listened() and not self.quiet:
+        if events.has_receiver() and not self.quiet:
             jobs = Counter(unit.node.payload_name for unit in decided.needed)
             expected = expected_seconds({unit.node.payload_name: unit.store for unit in decided.needed if unit.node.is_persisted})
             events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected))
@@ -205,7 +205,7 @@ class Loop:
     def _expect(self, more: Sequence[Unit]) -> None:
         """Prepare for units needed besides the planned ones, and announce them."""
         self._prepare(more)
-        if events.listened() and not self.quiet:
+        if events.has_receiver() and not self.quiet:
             events.emit(events.RunGrew(jobs=dict(Counter(unit.node.payload_name for unit in more)), expected={}))
 
     def _prepare(self, needed: Sequence[Unit]) -> None:
@@ -218,9 +218,9 @@ class Loop:
         if self._handover is not None:
             self._handover.expect(needed)
         if self._batching is None:
-            worth, stores = self._executor.worth, {id(unit.store): unit.store for unit in needed}
-            if worth or True in [store.batches for store in stores.values()]:
-                self._batching = batch_calls.Batching(self._tries, worth)
+            min_call_seconds, stores = self._executor.min_call_seconds, {id(unit.store): unit.store for unit in needed}
+            if min_call_seconds or True in [store.batches for store in stores.values()]:
+                self._batching = batch_calls.Batching(self._tries, min_call_seconds)
 
     def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
@@ -230,7 +230,7 @@ class Loop:
             self._handover.finish()
         if decided.needed:
             self._base.clear_sources(is_dead)
-        if events.listened() and not self.quiet:
+        if events.has_receiver() and not self.quiet:
             events.emit(self.result.finished())
 
     # performing
@@ -238,7 +238,7 @@ class Loop:
     def _advance(self) -> list[tuple[Unit, bool]]:
         """Begin units while there is room, then wait until some have ended, and return these; none if there is nothing left to wait for."""
         while True:
-            if self._delayed or self._met:
+            if self._delayed or self._has_peers:
                 self._wake()
             if self._inline:
                 if self._ready:
@@ -251,7 +251,7 @@ class Loop:
             if self._running:
                 self._wait()
             elif not (self._ready if self._inline else self._queue.waiting):
-                if self._met:
+                if self._has_peers:
                     self._others.expect()
                 until = self._next_moment()
                 if until is None:
@@ -268,7 +268,7 @@ class Loop:
     def _wake(self) -> None:
         while self._delayed and self._delayed[0][0] <= time.monotonic():
             self._push(heappop(self._delayed)[2])
-        if not self._met:
+        if not self._has_peers:
             return
         seen = self._others.look()
         for unit in seen.stored:
@@ -280,13 +280,13 @@ class Loop:
 
     def _is_elsewhere(self, unit: Unit) -> bool:
         """Tell whether another run has generated `unit`, failed at it, or is generating it; if so, leave it to that run."""
-        found = self._others.ahead(unit)
+        found = self._others.state_elsewhere(unit)
         if found:
             self._leave_to_others(unit, found)
         return bool(found)
 
     def _leave_to_others(self, unit: Unit, found: str) -> None:
-        self._met = True
+        self._has_peers = True
         if found == "stored":
             self._close(unit, "reused", _ELSEWHERE)
         elif found == "failed" and (failure := failure_since(unit)) is not None:
@@ -298,7 +298,7 @@ class Loop:
 
     def _perform(self, unit: Unit) -> None:
         """Perform `unit` in this thread, together with the next units in the order if that saves commits."""
-        if self._met and self._is_elsewhere(unit):
+        if self._has_peers and self._is_elsewhere(unit):
             return
         batching = self._batching
         if batching is not None and batching.here.size > 1 and batching.suits(unit, unit.store):
@@ -310,7 +310,7 @@ class Loop:
         failures = found.attempts if found is not None and token is None else None  # looked up only if nothing is stored
         node = bound_to(unit.node, unit.store, single_use=True)
         given = self._given(unit) if unit.sources else {}
-        outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned, failures)
+        outcome, payload = perform(node, unit.store, token, given, number, self._has_peers and unit in self._others.abandoned, failures)
         if batching is not None:
             batching.here.observe(1, outcome.seconds, unit.store)
         self._settle(unit, outcome, payload)
@@ -354,7 +354,7 @@ class Loop:
     def _submit(self) -> None:
         workers, batching = self._executor.workers, self._batching
         while (unit := self._queue.pop(len(self._running), self._depth.depth(workers))) is not None:
-            if self._met and self._is_elsewhere(unit):
+            if self._has_peers and self._is_elsewhere(unit):
                 self._queue.release(unit)
                 continue
             at_once, most = workers + 1, 1
@@ -368,10 +368,10 @@ class Loop:
                 self._submit_together([unit, *self._queue.pop_more(most - 1, batching.is_like(unit))], batching)
                 continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
-            resources = unit.node.resources if self._executor.places else None
+            resources = unit.node.resources if self._executor.schedules_resources else None
             try:
                 function, argument = self._task(unit, number)
-                if self._executor.adopts and unit.node.is_persisted:
+                if self._executor.reattaches and unit.node.is_persisted:
                     future = self._executor.submit_as(f"{unit.node.key} in {unit.store.url}", resources, function, argument)
                 else:
                     future = self._executor.submit_for(resources, function, argument)
@@ -391,7 +391,7 @@ class Loop:
         members = batching.members(units, self._given)
         try:
             if self._executor.shares_memory:
-                order: Any = (self.run_name, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
+                order: Any = (self.run_name, self._hooks, capture.keep_output.get(), store, members, self._fail_fast)
                 future = self._executor.submit_for(None, batch_calls.perform_in_thread, order)
             else:
                 packed = batching.pack(units, lambda unit: self._task(unit, self._tries[unit])[1])
@@ -399,7 +399,7 @@ class Loop:
                 for unit in batching.left(units, more, more):
                     self._push(unit)
                 del units[len(packed) :]
-                order = (packed, self._fail_fast, 2 * self._executor.worth)
+                order = (packed, self._fail_fast, 2 * self._executor.min_call_seconds)
                 future = self._executor.submit_as(batch_calls.identity_of(units), None, batch_calls.perform_packed, order)
         except Exception:  # noqa: BLE001 - each unit is tried alone, to find the one at fault
             for unit in batching.left(units, range(len(units)), ()):
@@ -422,7 +422,7 @@ class Loop:
             return
         loggers: dict[object, Any] = {unit.node.key: given_logger(unit.node) for unit in joint.units}
         for event in answer.events:
-            relay.tell(event, loggers.get(getattr(event, "key", None)), self._executor.workers > 1)
+            output_forwarding.emit_forwarded(event, loggers.get(getattr(event, "key", None)), self._executor.workers > 1)
         for number, outcome in answer.outcomes:
             self._settle(joint.units[number], outcome, None)
         for unit in self._batching.left(joint.units, answer.left, answer.late):
@@ -434,11 +434,11 @@ class Loop:
         token = found.token if found is not None else None
         failures = found.attempts if found is not None and token is None else None
         if self._executor.shares_memory:
-            waits = self._met and unit in self._others.abandoned
+            waits = self._has_peers and unit in self._others.abandoned
             return _performed, (
                 self.run_name,
                 self._hooks,
-                capture.keeps.get(),
+                capture.keep_output.get(),
                 bound_to(unit.node, unit.store, single_use=True),
                 unit.store,
                 token,
@@ -465,10 +465,10 @@ class Loop:
                 handover.store if handover is not None else unit.store,
                 given,
                 handover.path(unit) if handover is not None else None,
-                events.listened(given_logger(unit.node)),
+                events.has_receiver(given_logger(unit.node)),
                 self.run_name,
-                self._met and unit in self._others.abandoned,
-                output=capture.keeps.get(),
+                self._has_peers and unit in self._others.abandoned,
+                output=capture.keep_output.get(),
                 failures=failures,
             )
         )
@@ -490,7 +490,7 @@ class Loop:
 
     def _next_moment(self) -> float | None:
         moments = [self._delayed[0][0]] if self._delayed else []
-        if self._met and self._others.moment is not None:
+        if self._has_peers and self._others.moment is not None:
             moments.append(self._others.moment)
         for attempt in self._timed.values():
             if attempt.begun is None and attempt.future.running():
@@ -516,7 +516,7 @@ class Loop:
     def _take(self, future: futures.Future[Any] | tuple[events.NodeEvent, ...]) -> None:
         if isinstance(future, tuple):
             _keep_output(self._running.values(), future)
-            relay.tell_all(future, None, self._executor.workers > 1)
+            output_forwarding.emit_forwarded_all(future, None, self._executor.workers > 1)
             return
         attempt = self._running.pop(future, None)
         if attempt is None:
@@ -542,7 +542,7 @@ class Loop:
                 if self._batching is not None:
                     self._batching.observe_alone(attempt.unit, outcome.seconds)
         if outcome.events:
-            relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
+            output_forwarding.emit_forwarded_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
 
     # outcomes
@@ -556,7 +556,7 @@ class Loop:
             return
         if outcome.elsewhere:
             self._tries[unit] -= 1
-            if outcome.elsewhere == "beyond":
+            if outcome.elsewhere == "upstream_not_sent":
                 self._whole.add(unit.node.__class__)
                 self._push(unit)
                 return
@@ -596,12 +596,12 @@ class Loop:
     def _note(self, unit: Unit, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, seconds, attempts))
 
-    def _close(self, unit: Unit, status: str, outcome: Outcome, told: bool = False) -> None:
-        """Record the end of `unit`. told: whether the planner knows it already."""
+    def _close(self, unit: Unit, status: str, outcome: Outcome, planner_knows: bool = False) -> None:
+        """Record the end of `unit`. planner_knows: whether the planner knows it already."""
         self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, outcome.seconds, outcome.attempt))
         if status == "reused":
             self._done.add(unit)
-        if not told:
+        if not planner_knows:
             self._ended.append((unit, status != "failed"))
         if self._handover is not None:
             self._handover.release(unit)
@@ -655,7 +655,7 @@ class Loop:
         for future in list(self._running):
             future.cancel()
         for future, attempt in list(self._running.items()):
-            if not self._executor.stops or not self._executor.stop(future):
+            if not self._executor.can_stop or not self._executor.stop(future):
                 continue
             if isinstance(attempt, BatchAttempt):
                 attempt.forget()
@@ -669,20 +669,23 @@ class Loop:
         self._timed.clear()
 
 
-def _keep_output(running: Iterable[Attempt | BatchAttempt], told: tuple[events.NodeEvent, ...]) -> None:
+def _keep_output(running: Iterable[Attempt | BatchAttempt], carried: tuple[events.NodeEvent, ...]) -> None:
     """Keep the output that a worker sends while it runs: if it dies, the end of it is kept with the failure."""
-    for event in told:
+    for event in carried:
         if isinstance(event, events.Printed | events.Logged):
             for attempt in running:
                 if isinstance(attempt, Attempt) and attempt.unit.node.key == event.key:
-                    attempt.hear(event)
+                    attempt.add_output(event)
 
 
-def _tell_started(unit: Unit, attempt: int, told: dict[Unit, int]) -> None:
-    """Announce that a unit performed elsewhere has begun: a worker does not send that event. told: the attempt announced last, by unit."""
+def _tell_started(unit: Unit, attempt: int, announced: dict[Unit, int]) -> None:
+    """Announce that a unit performed elsewhere has begun: a worker does not send that event.
+
+    announced: the attempt announced last, by unit.
+    """
     logger = given_logger(unit.node)
-    if told.get(unit) != attempt and events.listened(logger):  # else it was announced before a batch gave it back
-        told[unit] = attempt
+    if announced.get(unit) != attempt and events.has_receiver(logger):  # else it was announced before a batch gave it back
+        announced[unit] = attempt
         events.emit(events.Started(key=unit.node.key, attempt=attempt, label=unit.node.label), logger)
 
 
@@ -695,7 +698,7 @@ def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, floa
         resources: Resources | None = unit.node.resources
         if resources is not None and id(resources) not in asked:
             asked.add(id(resources))
-            if resources.time is not None and not executor.stops:
+            if resources.time is not None and not executor.can_stop:
                 raise NotEnforceable(
                     f"{unit.node.key} may take {resources.time:g} s, but the {name} executor cannot stop work that is running; "
                     'use executor="processes" or RayExecutor, or drop `time` from its resources',
@@ -725,7 +728,7 @@ _ELSEWHERE = Outcome(True, 0.0, attempt=0)
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
     run, hooks, output, node, *rest = arguments
-    with connections.within(run), events.heard_by(hooks), capture.keeping(output):
+    with connections.within(run), events.receive_events_with(hooks), capture.set_keep_output(output):
         outcome, payload = perform(node, *rest)
     # other nodes of this process take copies
-    return outcome, (Original(payload, node.key) if outcome.succeeded and not node.is_persisted else None)
+    return outcome, (InMemoryCopy(payload, node.key) if outcome.succeeded and not node.is_persisted else None)

@@ -44,7 +44,7 @@ class PhasedRun:
     def run(self, failed: str) -> RunResult:
         """Run both phases."""
         try:
-            with events.retold(self._as_one), connections.leading(self._run_name):
+            with events.replace_events(self._as_one), connections.leading(self._run_name):
                 earlier = self._carry_out(self._first, failed)
                 if not (earlier.failures and self._fail_fast):
                     self._earlier = earlier

@@ -11,7 +11,7 @@ from persistable.nodes.staleness import Judge
 from persistable.nodes.status import Status, look_up
 from persistable.records.key import Key
 from persistable.runs.planner import FOLLOW, Planner, Unit, check_stale, waited_for
-from persistable.runs.targets import base_of, leaves_of, makers, pairs
+from persistable.runs.targets import base_of, leaves_of, pairs, unfinished_makers
 from persistable.stores.base import Store
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Plan:
     @cached_property
     def hints(self) -> list[str]:
         """Stored payloads that are no longer found since a name or the params changed, and why; looked up on first access."""
-        from persistable.nodes.nearest import orphan_hints
+        from persistable.nodes.nearest import rename_hints_for
 
-        return orphan_hints(self._absent)
+        return rename_hints_for(self._absent)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -125,7 +125,7 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "
     base = base_of(leaves, store)
     judge = cache(Judge)
     decided = Planner(
-        [*makers(leaves, base), *pairs(leaves, base)],
+        [*unfinished_makers(leaves, base), *pairs(leaves, base)],
         lambda asked: look_up([(unit.node, unit.store) for unit in asked], judge),
         failed=failed,
         stale=stale,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from persistable.nodes import format_check
-from persistable.nodes.format_check import fitting
+from persistable.nodes.format_check import accepted_io
 from persistable.nodes.loading import refuse_different_code
 from persistable.nodes.staleness import FRESH
 from persistable.nodes.status import State, Status
@@ -193,7 +193,7 @@ class Planner:
                     asked = self._with_upstream(asked, looked)
                 looked += len(asked)
                 for unit, state in zip(asked, self._look(asked), strict=True):
-                    judged = state.stored or state is GIVEN_UP or fitting.get(id(unit.node.__class__), fitting) is unit.node.io
+                    judged = state.stored or state is GIVEN_UP or accepted_io.get(id(unit.node.__class__), accepted_io) is unit.node.io
                     found = state if judged else self._fit(unit.node, state)
                     unit.take(found, self._again(found) if found.verdict is not FRESH else "")
             following: list[Unit] = []

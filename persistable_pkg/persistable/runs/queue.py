@@ -25,7 +25,7 @@ class ReadyQueue:
     def __init__(self, executor: Executor, limits: Mapping[str, float]) -> None:
         self._executor = executor
         self._workers = executor.workers
-        self._places = executor.places
+        self._places = executor.schedules_resources
         self._limits = limits
         self._there: dict[str, float] = {"cpus": float(self._workers), "memory": float(memory() or "inf"), "gpus": 0.0, **limits}
         if self._places:

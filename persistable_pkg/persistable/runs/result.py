@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from persistable.errors import RunFailed, UnknownKey
 from persistable.events import RunFinished
-from persistable.fileio.original import Original
+from persistable.fileio.memory_copy import InMemoryCopy
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, hold, is_family, is_node, own_store
-from persistable.records.access import parsed
-from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, Record
+from persistable.records.record_access import parsed
+from persistable.records.units import duration_in_words
 from persistable.runs.failures import SHOWN_WHOLE, Failures, Location, NodeFailure, kinds
 from persistable.runs.stale import Stale
 
@@ -41,14 +41,14 @@ class Ending(NamedTuple):
 
     @property
     def location(self) -> Location:
-        """The location."""
+        """The URL of its store, and its place there."""
         return self.store.url, self.node.place
 
 
 class FamilyResult:
     """Outcomes of the members of one family, by number; at first, all are cancelled.
 
-    chunks: gives keys and nodes by number, see `persistable.families.keys.KeyChunks`. store: the store of all of them.
+    chunks: gives keys and nodes by number, see `persistable.families.bulk_keys.KeyChunks`. store: the store of all of them.
     """
 
     def __init__(self, chunks: Any, store: Any) -> None:
@@ -309,11 +309,11 @@ class RunResult(Mapping[Any, Any]):
 
     def take(self, part: RunResult) -> None:
         """Add failures and payloads of a part of the same run, whose outcomes are recorded already."""
-        told = {failure.location for failure in self.failures}
+        failed = {failure.location for failure in self.failures}
         self._held.update(part._held)
         self.failures.extend(part.failures)
         self.stale.take(part.stale)
-        self._waits.update({location: cause for location, cause in part._waits.items() if location not in told})
+        self._waits.update({location: cause for location, cause in part._waits.items() if location not in failed})
 
     def finished(self) -> RunFinished:
         """The event for the end of the run."""
@@ -321,7 +321,7 @@ class RunResult(Mapping[Any, Any]):
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
     def hold(self, node: Node, store: Any, payload: Any) -> None:
-        """Keep the payload of a target that is not persisted, as an `Original` if it can change; each lookup returns a copy."""
+        """Keep the payload of a target that is not persisted, as an `InMemoryCopy` if it can change; each lookup returns a copy."""
         self._held[store.url, node.place] = payload
 
     def _ending(self, target: object) -> Ending | None:
@@ -356,7 +356,7 @@ class RunResult(Mapping[Any, Any]):
         bound = bound_to(node, ending.store)
         if ending.location in self._held:
             held = self._held[ending.location]
-            hold(bound, held.copy(writable=True) if held.__class__ is Original else held)
+            hold(bound, held.copy(writable=True) if held.__class__ is InMemoryCopy else held)
         return bound
 
     def __iter__(self) -> Iterator[Key]:

@@ -20,7 +20,7 @@ from persistable.runs.loop import Loop
 from persistable.runs.phases import PhasedRun, check_every, watched
 from persistable.runs.planner import check_stale
 from persistable.runs.result import RunResult
-from persistable.runs.targets import base_of, leaves_of, makers, pairs, remember
+from persistable.runs.targets import base_of, leaves_of, pairs, remember, unfinished_makers
 from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def run(
     if watch is not None:
         check_every(watch)
     bars = _bars(progress)
-    with events.heard_by((*hooks, *bars)), _carrier_of(executor, max_workers) as carrier:
+    with events.receive_events_with((*hooks, *bars)), _carrier_of(executor, max_workers) as carrier:
 
         def loop_for(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
             return Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
@@ -98,16 +98,16 @@ def run(
 
         def loop() -> Loop | ChunkedRun | PhasedRun:
             whole = all_targets()  # invalid targets raise here, before the run begins
-            ahead = makers(leaves_of(targets), base)
+            ahead = unfinished_makers(leaves_of(targets), base)
             return PhasedRun(loop_for(ahead), all_targets, fail_fast) if ahead else whole
 
-        kept = capture.keeps.set(output)
+        kept = capture.keep_output.set(output)
         try:
             if watch is not None:
                 return watched(loop, failed, watch, until)
             result = loop().run(failed)
         finally:
-            capture.keeps.reset(kept)
+            capture.keep_output.reset(kept)
             for bar in bars:
                 bar.close()
     __tracebackhide__ = True

@@ -72,7 +72,7 @@ def remember(leaves: Iterable[Any], store: Store) -> None:
                 stack.append((upstream, where))
 
 
-def makers(leaves: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
+def unfinished_makers(leaves: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     """The (node, store) pairs of the nodes that make the members of families among `leaves` and have not made all of them yet."""
     found: dict[Any, tuple[Any, Any]] = {}
     for target in leaves:

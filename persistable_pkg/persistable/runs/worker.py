@@ -1,4 +1,7 @@
-"""One job, performed in a worker: descriptions and facts go in, facts come out. Payloads go through the store."""
+"""One job, performed in a worker: descriptions and facts go in, facts come out.
+
+Payloads go through the store; small ones that are not persisted are sent with the job or the outcome.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,27 @@ from blake3 import blake3
 
 from persistable import events
 from persistable.errors import NotEnforceable, PayloadNotRepresentable, PersistableError
-from persistable.executors import cores
+from persistable.executors import thread_limits
 from persistable.executors.base import Executor, portable
 from persistable.executors.resources import Retry
 from persistable.executors.tracebacks import lines_of, trim
 from persistable.fileio.pickle import PickleFileIO
 from persistable.nodes import capture, generation, provenance
 from persistable.nodes.code import Main
-from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, rebuilt
 from persistable.nodes.step import Step, by_value
+from persistable.nodes.transitive_upstream import UpstreamNotSent
 from persistable.nodes.types import FAILED, Node
 from persistable.params import extensions
 from persistable.params.secret import clean
-from persistable.records.access import Token
 from persistable.records.claims import GeneratedElsewhere
 from persistable.records.key import Key
-from persistable.runs import relay
+from persistable.records.record_access import Token
+from persistable.runs import output_forwarding
 from persistable.runs.registrations import Registrations
 from persistable.stores.base import Store
-from persistable.stores.keys import carrying
 from persistable.stores.signed import holds_private_key
+from persistable.stores.signing_keys import pickle_held_keys
 
 
 class Job(NamedTuple):
@@ -58,7 +61,7 @@ class Job(NamedTuple):
     waits: bool = True
     main: Main | None = None
     output: bool = True
-    levels: relay.Levels | None = None
+    levels: output_forwarding.Levels | None = None
     failures: int | None = None
 
 
@@ -68,7 +71,7 @@ class Outcome(NamedTuple):
     error: the exception, or a substitute for it. traceback: as text, if `error` has none. again: whether its `Retry` wants another attempt.
     handed: the payload of a node that is not persisted, as bytes or as a path, if another node needs it. elsewhere: ``"stored"`` if
     another process has committed it since it was planned, ``"failed"`` if it has failed there, ``"held"`` if another process generates it
-    now, ``"beyond"`` if its code reads upstream nodes that it was sent without; then nothing was done.
+    now, ``"upstream_not_sent"`` if its code reads upstream nodes that it was sent without; then nothing was done.
     """
 
     succeeded: bool
@@ -95,9 +98,9 @@ def perform(
             node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits, failures=failures
         )
     except GeneratedElsewhere as others:
-        return Outcome(False, 0.0, attempt=attempt, elsewhere=others.what), None
-    except Beyond:
-        return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond"), None
+        return Outcome(False, 0.0, attempt=attempt, elsewhere=others.state), None
+    except UpstreamNotSent:
+        return Outcome(False, 0.0, attempt=attempt, elsewhere="upstream_not_sent"), None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - it becomes part of the outcome
@@ -108,12 +111,12 @@ def perform(
 def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: float) -> Outcome:
     """The outcome of an attempt that raised `error`, without secrets."""
     again = wants_again(error, retry)
-    told = clean(error)
-    trim(told)
-    if isinstance(told, Exception):
-        return Outcome(False, seconds, told, again=again, attempt=attempt)
+    cleaned = clean(error)
+    trim(cleaned)
+    if isinstance(cleaned, Exception):
+        return Outcome(False, seconds, cleaned, again=again, attempt=attempt)
     # a BaseException would end any process that it reaches; its traceback is kept
-    return Outcome(False, seconds, portable(told).with_traceback(told.__traceback__), lines_of(told), again, attempt)
+    return Outcome(False, seconds, portable(cleaned).with_traceback(cleaned.__traceback__), lines_of(cleaned), again, attempt)
 
 
 def wants_again(error: BaseException, retry: Retry | None) -> bool:
@@ -144,7 +147,7 @@ class Packer:
         self._definitions: dict[int, tuple[Any, Any]] = {}
         self._shared: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
         self.main = provenance.main_program()
-        self.levels = relay.levels()
+        self.levels = output_forwarding.levels()
         self.registered = Registrations(self._bytes) if extensions.registered else None
 
     def pack(self, job: Job) -> bytes:
@@ -183,7 +186,7 @@ class Packer:
 
     def _bytes(self, thing: Any) -> bytes:
         buffer = io.BytesIO()
-        with carrying(self._local):
+        with pickle_held_keys(self._local):
             try:
                 _Pickler(buffer, self._definitions).dump(thing)
             except NotEnforceable:
@@ -289,17 +292,17 @@ def perform_packed(data: bytes) -> Outcome:
         job = unpacked_job(data)
     except BaseException as error:  # noqa: BLE001 - importing a user's module may raise anything
         return portable_outcome(failed(error, None, 1, time.perf_counter() - start))
-    with relay.sent_here(job.run, (job.node.key,), job.events, job.main, job.output, job.levels) as told:
+    with output_forwarding.run_from_elsewhere(job.run, (job.node.key,), job.events, job.main, job.output, job.levels) as unsent:
         try:
-            cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
+            thread_limits.limit(job.node.resources.cpus if job.node.resources is not None else None)
             given = {key: taken(job.handover_store, handed) for key, handed in job.given.items()}
             outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits, job.failures)
             if outcome.succeeded and job.hand_over is not None:
                 outcome = outcome._replace(handed=_hand_over(job, payload))
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending its process
             outcome = failed(error, None, job.attempt, time.perf_counter() - start)
-    if told:
-        outcome = outcome._replace(events=tuple(told))
+    if unsent:
+        outcome = outcome._replace(events=tuple(unsent))
     return portable_outcome(outcome)
 
 

@@ -1,4 +1,7 @@
-"""Bytes at paths: in a folder, memory, SQLite, a bucket, or layers of these. Nothing here is imported before it is used."""
+"""Bytes at paths: in a folder, memory, a database, a bucket, a registry, an archive, or layers of these.
+
+Nothing here is imported before it is used.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from persistable import lazily
 if TYPE_CHECKING:
     from persistable.stores.base import Store, check_name, check_path, enclosing_store
     from persistable.stores.http import HTTPStore
-    from persistable.stores.keys import SigningKey, new_signing_key
     from persistable.stores.layered.compare import Difference
     from persistable.stores.layered.layer import Layer
     from persistable.stores.layered.store import LayeredStore
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from persistable.stores.oci.store import OCIStore
     from persistable.stores.open import open_store, register_store
     from persistable.stores.postgres.store import PostgresStore
+    from persistable.stores.signing_keys import SigningKey, new_signing_key
     from persistable.stores.sqlite import SQLiteStore
     from persistable.stores.zip import ZipStore
 
@@ -49,7 +52,7 @@ __all__ = [
 _HOMES = {
     "base": ("Store", "check_name", "check_path", "enclosing_store"),
     "http": ("HTTPStore",),
-    "keys": ("SigningKey", "new_signing_key"),
+    "signing_keys": ("SigningKey", "new_signing_key"),
     "layered.compare": ("Difference",),
     "layered.layer": ("Layer",),
     "layered.store": ("LayeredStore",),

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self, cas
 from persistable.errors import InvalidName
 
 if TYPE_CHECKING:
-    from persistable.stores.keys import SigningKey
     from persistable.stores.layered.layer import Layer
+    from persistable.stores.signing_keys import SigningKey
 
 Bytes = bytes | bytearray | memoryview
 MAX_PART_BYTES = 255
@@ -156,22 +156,22 @@ Written = Mapping[str, tuple[Bytes, str]]
 """Bytes and stamps by path."""
 
 
-def _not_noted(*_: object) -> None:
+def _no_observer(*_: object) -> None:
     return None
 
 
-_note_written: Callable[[BaseStore, Written], None] = _not_noted
+_write_observer: Callable[[BaseStore, Written], None] = _no_observer
 
 
-def set_note_of_written(note: Callable[[BaseStore, Written], None]) -> None:
-    """Set the function that notes the items this process puts where stamps are known at once: `records.known` is above the stores."""
-    global _note_written
-    _note_written = note
+def set_write_observer(note: Callable[[BaseStore, Written], None]) -> None:
+    """Set the function that notes items put by this process where stamps are known at once: `records.record_cache` is above the stores."""
+    global _write_observer
+    _write_observer = note
 
 
-def note_written(store: BaseStore, items: Written) -> None:
+def notify_of_writes(store: BaseStore, items: Written) -> None:
     """Note that these bytes have been put into `store`, and have these stamps now."""
-    _note_written(store, items)
+    _write_observer(store, items)
 
 
 def enclosing_store() -> Store | None:
@@ -188,10 +188,17 @@ def enclosing_store() -> Store | None:
 
 
 class Listing:
-    """The calls that a listing can answer; by default for a store in which a listing costs no less than asking for each path."""
+    """Calls that a store may answer from one listing; by default it asks for each path, since a listing costs no less."""
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         raise NotImplementedError(f"{type(self).__name__}.get_many")
+
+    def stat(self, path: str) -> Stat | None:
+        raise NotImplementedError(f"{type(self).__name__}.stat")
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        """The result of `stat` for each path that exists, in as few round trips as the store can."""
+        return {path: found for path in paths if (found := self.stat(path)) is not None}
 
     def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
         """The bytes at `paths` that are there, see `get_many`, each with its stamp, as `stat` gives it; by default None."""
@@ -310,9 +317,6 @@ class BaseStore(Listing):
     def create(self, path: str, data: Bytes) -> bool:
         raise NotImplementedError(f"{type(self).__name__}.create")
 
-    def stat(self, path: str) -> Stat | None:
-        raise NotImplementedError(f"{type(self).__name__}.stat")
-
     def delete(self, path: str) -> bool:
         raise NotImplementedError(f"{type(self).__name__}.delete")
 
@@ -352,9 +356,10 @@ class BaseStore(Listing):
         return self.get_many(paths)
 
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
-        """Create as `create_many`; second, the created paths for which surely no other path agrees up to the name's first dot.
+        """Create as `create_many`; return the created paths, and those of them beside which there is surely no item of the same key.
 
-        By default that is known of none, so that the caller has to look for such paths: one more call.
+        The key is the name up to its first dot. By default that is known of none, so that the caller has to look for such paths: one more
+        call.
         """
         return self.create_many(items), set()
 
@@ -373,10 +378,6 @@ class BaseStore(Listing):
 
     def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
         """Remove files that killed processes kept as sources to create others from, if `is_unused` of their bytes. By default: none."""
-
-    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        """The result of `stat` for each path that exists, in as few round trips as the store can."""
-        return {path: found for path in paths if (found := self.stat(path)) is not None}
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
         """`create` for each item, in as few round trips as the store can; the paths that were created by this call."""

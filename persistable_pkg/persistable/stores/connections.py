@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, Generic, TypeVar
 
-Way = TypeVar("Way")
+ConnectionT = TypeVar("ConnectionT")
 
 
-class Shared(Generic[Way]):
+class ConnectionRegistry(Generic[ConnectionT]):
     """Connections that stores of one identity share: each is made once per process; beyond `most` of them the oldest is dropped.
 
     A forked child begins with none. Inherited ones are kept and never used: to drop one would close it for the parent too.
@@ -25,7 +25,7 @@ class Shared(Generic[Way]):
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._made: dict[Hashable, Way] = {}
+        self._made: dict[Hashable, ConnectionT] = {}
 
     def _begin_anew(self) -> None:
         self.keep(self._made)
@@ -36,7 +36,9 @@ class Shared(Generic[Way]):
         if inherited is not None:
             self._inherited.append(inherited)
 
-    def get(self, identity: Hashable, make: Callable[[], Way], usable: Callable[[Way], bool] = lambda _: True) -> Way:
+    def get(
+        self, identity: Hashable, make: Callable[[], ConnectionT], usable: Callable[[ConnectionT], bool] = lambda _: True
+    ) -> ConnectionT:
         """Return the connection of `identity`, made anew where there is none that is `usable`."""
         with self._lock:
             found = self._made.get(identity)
@@ -46,18 +48,18 @@ class Shared(Generic[Way]):
                 found = self._made[identity] = make()
             return found
 
-    def drop(self, identity: Hashable, only: Way | None = None) -> None:
+    def drop(self, identity: Hashable, only: ConnectionT | None = None) -> None:
         """Forget the connection of `identity`; with `only`, if it is that one. It closes when it is no longer in use."""
         with self._lock:
             if only is None or self._made.get(identity) is only:
                 self._made.pop(identity, None)
 
-    def all(self) -> list[Way]:
+    def all(self) -> list[ConnectionT]:
         """Return all connections."""
         return list(self._made.values())
 
 
-class Reopened:
+class PickledWithoutConnections:
     """The base of classes that are pickled without their connections."""
 
     not_pickled: ClassVar[tuple[str, ...]]

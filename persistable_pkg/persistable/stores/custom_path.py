@@ -15,15 +15,15 @@ PLACING = f"{HIDDEN}/placing"
 _AT_ONCE = 1 << 20
 
 
-def beside(to: str, token: str) -> str:
+def attempt_path(to: str, token: str) -> str:
     """The path at which the attempt `token` writes the payload for `to`; folder and name are like those of `to`: formats look at them."""
     folder, slash, name = to.rpartition("/")
     return f"{PLACING}/{folder}{slash}{token}-{name}"
 
 
 def move(store: Store, to: str, token: str, files: Sequence[tuple[str, int]]) -> None:
-    """Move the files of the attempt `token` that are still `beside` to the paths its record names, in this order. files: path and size."""
-    start = beside(to, token)
+    """Move the files of the attempt `token` from `attempt_path` to the paths its record names, in this order. files: path and size."""
+    start = attempt_path(to, token)
     for path, size in files:
         with suppress(FileNotFoundError):  # moved already
             _move(store, start + path.removeprefix(to), path, size)

@@ -20,7 +20,7 @@ from persistable.errors import StoreError, StoreFull, StoreUnavailable
 from persistable.params.masking import masked
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, check_paths, check_prefix
 from persistable.stores.chunked import Blocks, ChunkedUpload
-from persistable.stores.connections import Reopened, Shared
+from persistable.stores.connections import ConnectionRegistry, PickledWithoutConnections
 
 PAGE = 10_000
 """Items in one page of a listing."""
@@ -65,7 +65,7 @@ class Server:
 
 
 SomeServer = TypeVar("SomeServer", bound=Server)
-_servers = Shared[Server]()
+_servers = ConnectionRegistry[Server]()
 
 
 @atexit.register
@@ -88,7 +88,7 @@ def store_error(text: ErrorText, url: str, path: str, reason: str) -> StoreError
     return kind(words.format(url=url, where=f"{url} ({path})" if path else url, reason=short), url=url, path=path)
 
 
-class Link(Generic[SomeServer]):
+class DatabaseConnector(Generic[SomeServer]):
     """The link of a store to its server, with retries. timeout: seconds to wait for a server that is no longer reachable."""
 
     trouble: ClassVar[type[Exception]]
@@ -138,7 +138,7 @@ class Link(Generic[SomeServer]):
         if self._held is not None and self._held[0] == os.getpid():
             self._held[1].close()
 
-    def tried(self, act: Callable[[SomeServer], Done], path: str, writing: bool) -> Done:
+    def call_with_retries(self, act: Callable[[SomeServer], Done], path: str, writing: bool) -> Done:
         """Call `act`, again where the server became unreachable: `act` has to make sure that a repetition does no harm."""
         deadline, pause = 0.0, 0.02
         while True:
@@ -174,7 +174,7 @@ class Item(NamedTuple):
     body: Any
 
 
-class DatabaseStore(Reopened, BaseStore, Generic[UploadT]):
+class DatabaseStore(PickledWithoutConnections, BaseStore, Generic[UploadT]):
     """The base of stores in databases: a subclass implements reading and writing of items and chunks, and a page of a listing."""
 
     batches = True
@@ -183,7 +183,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[UploadT]):
     chunk: ClassVar[int]
     """Bytes of one chunk."""
     timeout: float
-    _link: Link[Any]
+    _link: DatabaseConnector[Any]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "was_reached": self._link.reached}

@@ -257,7 +257,7 @@ class Files(Remote):
         return found
 
     def put(self, place: str, data: Bytes) -> None:
-        temporary = beside(place)
+        temporary = temporary_path_for(place)
         try:
             self._fill(temporary, lambda name: self.fs.pipe_file(name, bytes(data)))
             self.move(temporary, place)
@@ -292,7 +292,7 @@ class Files(Remote):
         # the plain SFTP rename, unlike the POSIX one, refuses to replace: exclusive, and the file is whole when it appears
         if self.info(place) is not None:
             return False
-        temporary = beside(place)
+        temporary = temporary_path_for(place)
         try:
             self._fill(temporary, lambda name: self.fs.pipe_file(name, bytes(data)))
             try:
@@ -479,7 +479,7 @@ class FileUpload(Upload):
     def __init__(self, remote: Files, place: str) -> None:
         super().__init__(place)
         self._remote = remote
-        self._temporary = beside(place)
+        self._temporary = temporary_path_for(place)
         self._file = remote.open_new(self._temporary)
 
     def accept(self, data: memoryview) -> None:
@@ -611,7 +611,7 @@ def foreign(module: str) -> Any:
     return import_module(module)
 
 
-def beside(place: str) -> str:
+def temporary_path_for(place: str) -> str:
     """A name for an unfinished write of `place`, unique among processes and hosts."""
     folder, _, name = place.rpartition("/")
     return f"{folder}/.{name[:50]}.{os.urandom(6).hex()}{next(_counter):x}.tmp"

@@ -22,9 +22,9 @@ from zlib import crc32
 
 from persistable.errors import StoreError, StoreUnavailable, need
 from persistable.params.masking import masked
-from persistable.params.secret import said_without_secrets
+from persistable.params.secret import redact_log_record
 from persistable.stores.base import Stat, check_path, check_prefix, in_folder
-from persistable.stores.connections import Reopened
+from persistable.stores.connections import PickledWithoutConnections
 from persistable.stores.filesystem import BLOCK, Ranges
 from persistable.stores.manifest import PATH, ManifestEntry, read_manifest
 from persistable.stores.readonly import Unwritable
@@ -66,7 +66,7 @@ class _Answer(NamedTuple):
         return int(found) if self.status == 206 and found.isdecimal() else len(self.body)
 
 
-class _Web(Reopened):
+class _Web(PickledWithoutConnections):
     """GET over http(s), with retries; its connections are those of this process alone."""
 
     not_pickled = ("_held",)
@@ -89,7 +89,7 @@ class _Web(Reopened):
         headers = {"accept-encoding": "identity", "user-agent": "persistable"}
         client = httpx.Client(follow_redirects=True, timeout=self.timeout, headers=headers)
         self._held = os.getpid(), client
-        logging.getLogger("httpx").addFilter(said_without_secrets)  # added once, however often: that logger gets the URL of each request
+        logging.getLogger("httpx").addFilter(redact_log_record)  # added once, however often: that logger gets the URL of each request
         return client
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> _Answer:
@@ -178,7 +178,7 @@ class _Manifest(NamedTuple):
     at: float
 
 
-class HTTPStore(Reopened, Unwritable):
+class HTTPStore(PickledWithoutConnections, Unwritable):
     """The files below an http(s) URL, of a folder that `Catalog.export` has written.
 
     timeout: seconds to wait for the server. Needs ``persistable[http]``. Listing needs the manifest of the folder; StoreError where there
@@ -264,7 +264,7 @@ class HTTPStore(Reopened, Unwritable):
         self._web.close()
 
 
-class HTTPFile(Reopened):
+class HTTPFile(PickledWithoutConnections):
     """The bytes of a zip archive behind an http(s) URL, read by ranges; whole, once, where the server supports none."""
 
     is_near = False

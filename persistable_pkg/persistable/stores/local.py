@@ -237,7 +237,7 @@ class LocalStore(BaseStore):
 
     def put(self, path: str, data: Bytes) -> None:
         target = self._prefix + (path if _is_safe(path) else check_path(path))
-        temporary = _beside(target)
+        temporary = _temporary_path_for(target)
         try:
             self._fill(temporary, data)
             if _WINDOWS:
@@ -259,7 +259,7 @@ class LocalStore(BaseStore):
     @contextmanager
     def _write(self, path: str, target: str) -> Generator[BinaryIO]:
         """Write to a real file that takes its place when the block ends without an exception, and is removed otherwise."""
-        temporary = _beside(target)
+        temporary = _temporary_path_for(target)
         try:
             fd = _open_new(temporary)
         except OSError as error:
@@ -310,7 +310,7 @@ class LocalStore(BaseStore):
     def _create(self, target: str, data: Bytes) -> bool:
         if not self.fsync:
             self._source.saw(data)
-        temporary = _beside(target)
+        temporary = _temporary_path_for(target)
         try:
             self._fill(temporary, data)
             try:
@@ -356,7 +356,7 @@ class LocalStore(BaseStore):
 
     def new_file(self, path: str) -> Path:
         """Create an empty file beside that of `path`, to be filled in place and then passed to `adopt`, or deleted."""
-        temporary = _beside(self._prefix + check_path(path))
+        temporary = _temporary_path_for(self._prefix + check_path(path))
         try:
             os.close(_open_new(temporary))
         except OSError as error:
@@ -517,7 +517,7 @@ class _Source:
 
     def _make(self, data: bytes) -> None:
         self.forget()
-        temporary = _beside(f"{self._prefix}{HIDDEN}/create")
+        temporary = _temporary_path_for(f"{self._prefix}{HIDDEN}/create")
         try:
             fd = _open_new(temporary)
             try:
@@ -593,7 +593,7 @@ def _passes(error: OSError) -> bool:
     return error.errno == errno.ESTALE or (_WINDOWS and isinstance(error, PermissionError))
 
 
-def _beside(target: str) -> str:
+def _temporary_path_for(target: str) -> str:
     """A path for an unfinished write of `target`: same folder, so that a rename is atomic; unique among threads, processes and hosts."""
     folder, _, name = target.rpartition("/")
     if len(name) > 50:

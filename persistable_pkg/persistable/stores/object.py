@@ -15,9 +15,9 @@ from persistable.errors import MissingExtra, PersistableError, StoreError, Store
 from persistable.params.masking import check_user, masked, unmasked
 from persistable.params.url import check_exact
 from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder, is_path
-from persistable.stores.connections import Reopened, Shared
+from persistable.stores.batched import BatchedStore
+from persistable.stores.connections import ConnectionRegistry, PickledWithoutConnections
 from persistable.stores.filesystem import Ranges, Remote, Result, foreign
-from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options, check_options
 from persistable.stores.remote_errors import Kind, kind_of
 
@@ -28,12 +28,12 @@ _CLIENTS = {"s3": ("s3fs", _OBSTORE), "s3a": ("s3fs", _OBSTORE), "gs": ("gcsfs",
 """The libraries that may be chosen for a scheme by ``client=``; the first is used unless another is named, even if it is not installed."""
 _OBJECTS = {"abfs", "abfss", "az", "oci", "oss", "cos", "hf", "http", "https", "github"}
 # file systems of this process, by class and options: connecting takes a tenth of a second, and a node per item makes thousands
-_connected = Shared[Any](16)
+_connected = ConnectionRegistry[Any](16)
 PATIENCE = 20.0
 """Seconds to wait for a server behind SSH that is no longer reachable."""
 
 
-class ObjectStore(Reopened, ManyAtOnce):
+class ObjectStore(PickledWithoutConnections, BatchedStore):
     """A folder of an fsspec file system: S3, GCS, Azure, sftp, smb, webdav and so on.
 
     ``url_or_fs`` is a URL such as ``s3://bucket/folder``, with ``?endpoint_url=`` of a server that is not the provider's, or an fsspec file

@@ -304,7 +304,7 @@ def default_url() -> str | list[Any]:
         store = _store_in(file)
         folder = os.path.dirname(file)
         if store is not None:
-            return beside(folder, store)
+            return absolute_beside(folder, store)
         parent = os.path.dirname(folder)
         file = nearest_file(parent) if parent != folder else None
     return FOLDER
@@ -322,7 +322,7 @@ def nearest_file(folder: str) -> str | None:
         folder = parent
 
 
-def beside(folder: str, store: str | list[Any]) -> str | list[Any]:
+def absolute_beside(folder: str, store: str | list[Any]) -> str | list[Any]:
     """The URL, path or layers that a file in `folder` names, with relative paths made absolute."""
     return _from(folder, store) if isinstance(store, str) else [_from(folder, layer) for layer in store]
 

@@ -20,8 +20,11 @@ _CLOSED = {"s3": _OF_SESSIONS, "s3a": _OF_SESSIONS, "gs": frozenset[str](), "gcs
 """Schemes whose options are all known, and those of these options that are in no signature."""
 
 
-def check_options(what: str, taker: Callable[..., Any], options: Iterable[str], of_store: bool = True) -> None:
-    """Raise UnknownParam, with the nearest name, for the first of `options` that is no keyword of `taker`. of_store: it makes a store."""
+def check_options(owner: str, taker: Callable[..., Any], options: Iterable[str], of_store: bool = True) -> None:
+    """Raise UnknownParam, with the nearest name, for the first of `options` that is no keyword of `taker`.
+
+    of_store: whether `taker` makes a store, which takes the options of any store too.
+    """
     try:
         parameters = inspect.signature(taker).parameters.values()
     except (TypeError, ValueError):
@@ -30,7 +33,7 @@ def check_options(what: str, taker: Callable[..., Any], options: Iterable[str], 
         return  # it checks its options itself
     keywords = {each.name: each for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)}
     known = [name for name, each in keywords.items() if each.default is not each.empty]  # the others are no options
-    _refuse_first(what, [name for name in options if name not in keywords], known, of_store)
+    _refuse_first(owner, [name for name in options if name not in keywords], known, of_store)
 
 
 def check_filesystem_options(scheme: str, kind: type, options: Mapping[str, Any]) -> None:
@@ -52,7 +55,7 @@ def check_filesystem_options(scheme: str, kind: type, options: Mapping[str, Any]
     _refuse_first(f"{scheme}://", strangers, accepted, True)
 
 
-def _refuse_first(what: str, strangers: Sequence[str], known: Sequence[str], of_store: bool) -> None:
+def _refuse_first(owner: str, strangers: Sequence[str], known: Sequence[str], of_store: bool) -> None:
     if not strangers:
         return
     name = strangers[0]
@@ -61,4 +64,4 @@ def _refuse_first(what: str, strangers: Sequence[str], known: Sequence[str], of_
     hint = f"did you mean {near[0]}? " if near else ""
     own = f"known are {', '.join(known)}" if known else "it has none of its own"
     others = f"; open_store takes {', '.join(common)} for any store" if common else ""
-    raise UnknownParam(f"{what} has no option {name}; {hint}{own}{others}", name=name, accepted=[*known, *common])
+    raise UnknownParam(f"{owner} has no option {name}; {hint}{own}{others}", name=name, accepted=[*known, *common])

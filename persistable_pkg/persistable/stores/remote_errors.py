@@ -103,12 +103,12 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 @contextmanager
-def room_in(url: str, what: str, path: str = "") -> Generator[None]:
-    """Raise StoreFull for an error of a full disk in a block that writes for the store at `url`. what: ``in /tmp for 3 bytes``."""
+def room_in(url: str, purpose: str, path: str = "") -> Generator[None]:
+    """Raise StoreFull for an error of a full disk in a block that writes for the store at `url`. purpose: ``in /tmp for 3 bytes``."""
     try:
         yield
     except OSError as error:
         if isinstance(error, StoreError) or error.errno not in FULL:
             raise
         reason = error.strerror or error
-        raise StoreFull(f"no room {what} ({reason}); free some space or raise the quota, then try again", url=url, path=path) from error
+        raise StoreFull(f"no room {purpose} ({reason}); free some space or raise the quota, then try again", url=url, path=path) from error

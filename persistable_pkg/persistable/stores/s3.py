@@ -206,9 +206,9 @@ def _is_contended(error: Exception) -> bool:
     return found.status == 409 or found.code == "ConditionalRequestConflict"
 
 
-def _refused(told: Mapping[str, str]) -> BaseException:
+def _refused(answer: Mapping[str, str]) -> BaseException:
     """The error of one object of a batch that could not be deleted."""
-    said = {"Error": {"Code": told.get("Code", ""), "Message": told.get("Message", "")}}
+    said = {"Error": {"Code": answer.get("Code", ""), "Message": answer.get("Message", "")}}
     error: BaseException = foreign("botocore.exceptions").ClientError(said, "DeleteObjects")
     return error
 

@@ -23,9 +23,9 @@ from blake3 import blake3
 from persistable.errors import PayloadUntrusted
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Store
 from persistable.stores.forwarding import ForwardingStore
-from persistable.stores.keys import TRUSTING, SigningKey, is_signed, public_keys
 from persistable.stores.readonly import ReadOnlyStore
 from persistable.stores.record_file import RECORD, SEAL, SEAL_BYTES
+from persistable.stores.signing_keys import TRUSTING, SigningKey, is_signed, public_keys
 
 _MEMBER = b',\n"signature":{"by":"%b","ed25519":"%b"}'
 _MEMBER_BYTES = len(_MEMBER) - 4 + 51 + 86

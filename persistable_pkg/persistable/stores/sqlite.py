@@ -22,11 +22,11 @@ from persistable.errors import StoreError
 from persistable.stores import sqlite_packs
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix, is_path
 from persistable.stores.changes import PackChanges
-from persistable.stores.connections import Reopened
+from persistable.stores.connections import PickledWithoutConnections
 from persistable.stores.remote_errors import room_in
 from persistable.stores.sqlite_connection import Database, Snapshot, Transaction
-from persistable.stores.sqlite_connections import Connections
 from persistable.stores.sqlite_packs import IN_SLOTS, ITEMS
+from persistable.stores.sqlite_session import Connections
 
 _T = TypeVar("_T")
 
@@ -47,7 +47,7 @@ _PIECE = 1 << 20
 _LAST = "\U0010ffff" * 64  # after every name
 
 
-class SQLiteStore(Reopened, BaseStore):
+class SQLiteStore(PickledWithoutConnections, BaseStore):
     """A store in one SQLite file. It and its folder are made at the first write; each thread has a connection of its own.
 
     ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB. Raises StoreError on a
@@ -239,13 +239,13 @@ class SQLiteStore(Reopened, BaseStore):
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
         return self._create_many(items, True)
 
-    def _create_many(self, items: Mapping[str, Bytes], told: bool = False) -> tuple[set[str], set[str]]:
+    def _create_many(self, items: Mapping[str, Bytes], report_fresh: bool = False) -> tuple[set[str], set[str]]:
         rows = self._rows(items)
         paths = [row[0] for row in rows]
 
         def store(db: Database) -> tuple[set[str], set[str]]:
             with Transaction(db):
-                fresh = set(sqlite_packs.fresh(db, paths)) if told else set[str]()
+                fresh = set(sqlite_packs.fresh(db, paths)) if report_fresh else set[str]()
                 doubtful = [path for path in paths if path not in fresh]
                 there = (
                     sqlite_packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)} if doubtful else set[str]()

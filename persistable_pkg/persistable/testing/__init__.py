@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from persistable.testing import strategies
     from persistable.testing.executors import ExecutorContract
     from persistable.testing.fileio import FileIOContract
-    from persistable.testing.reading import ReadContract
+    from persistable.testing.store_reads import ReadContract
     from persistable.testing.stores import StoreContract
 
 __all__ = ["ExecutorContract", "FileIOContract", "ReadContract", "StoreContract", "strategies"]
@@ -24,7 +24,7 @@ _HOMES = {
     "": ("strategies",),
     "executors": ("ExecutorContract",),
     "fileio": ("FileIOContract",),
-    "reading": ("ReadContract",),
+    "store_reads": ("ReadContract",),
     "stores": ("StoreContract",),
 }
 

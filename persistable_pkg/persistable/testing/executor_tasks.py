@@ -20,15 +20,15 @@ _LONGEST = 120.0  # seconds; leftovers of a failed test end by themselves
 class TwoArguments(Exception):
     """Pickles, and cannot be unpickled: ``__init__`` needs more arguments than `args` holds."""
 
-    def __init__(self, what: str, number: int) -> None:
-        super().__init__(f"{what} number {number}")
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(f"{text} number {number}")
 
 
 class HoldsLock(Exception):
     """Cannot be pickled: it carries a lock."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
         self.lock = threading.Lock()
 
 
@@ -44,7 +44,7 @@ def double(number: int) -> int:
     return number * 2
 
 
-def given(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def echo_arguments(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """All arguments of the call."""
     return args, kwargs
 
@@ -75,7 +75,7 @@ def fail_with_a_lock() -> None:
     raise HoldsLock("it holds a lock")
 
 
-def leave() -> None:
+def raise_system_exit() -> None:
     """Raise SystemExit, as a program that ends."""
     sys.exit(3)
 
@@ -129,7 +129,7 @@ def process_id() -> int:
     return os.getpid()
 
 
-def say_and_wait(begun: str, gate: str) -> str:
+def signal_and_wait(begun: str, gate: str) -> str:
     """Make the file `begun`, and return when there is a file `gate`."""
     Path(begun).touch()
     wait_for(Path(gate))

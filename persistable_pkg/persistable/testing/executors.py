@@ -29,7 +29,7 @@ from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.resources import Resources
 from persistable.testing import executor_tasks as tasks
-from persistable.testing.executor_ends import EndingContract
+from persistable.testing.executor_shutdown import EndingContract
 
 _SCRIPT = """
 class Point:
@@ -90,11 +90,11 @@ class ExecutorContract(EndingContract):
 
     def test_values_come_back_as_they_were(self, executor: Executor) -> None:
         value = {"a": [1, 2.5, None, True], ("b", 3): b"\0\xff", "c": {4, 5}, "text": "ünïcødé"}
-        future = executor.submit(tasks.given, 1, value, key=value, self="s", fn="f")
+        future = executor.submit(tasks.echo_arguments, 1, value, key=value, self="s", fn="f")
         assert isinstance(future, futures.Future)
         assert future.result(self.patience) == ((1, value), {"key": value, "self": "s", "fn": "f"})
         assert future.done() and not future.running() and not future.cancelled()
-        assert executor.submit(tasks.given).result(self.patience) == ((), {})
+        assert executor.submit(tasks.echo_arguments).result(self.patience) == ((), {})
 
     def test_what_a_task_tells_while_it_runs_arrives_in_order_and_before_its_result(self, executor: Executor) -> None:
         heard: list[object] = []
@@ -219,13 +219,13 @@ class ExecutorContract(EndingContract):
         lock = threading.Lock()
         for argument, word in ((lock, "lock"), (tasks.FailsOnArrival(), "this fails on arrival")):
             if executor.shares_memory:
-                assert executor.submit(tasks.given, argument).result(self.patience) == ((argument,), {})
+                assert executor.submit(tasks.echo_arguments, argument).result(self.patience) == ((argument,), {})
             else:
-                assert word in str(self._error_of(executor, tasks.given, argument))
+                assert word in str(self._error_of(executor, tasks.echo_arguments, argument))
         self._goes_on(executor)
 
     def test_leaving_the_program_fails_its_own_task(self, executor: Executor) -> None:
-        error = executor.submit(tasks.leave).exception(self.patience)
+        error = executor.submit(tasks.raise_system_exit).exception(self.patience)
         assert isinstance(error, RemoteError)
         assert error.error == "SystemExit"
         if not self.immediate:  # there, Ctrl-C may have been meant for the caller
@@ -270,7 +270,7 @@ class ExecutorContract(EndingContract):
         if executor.workers < 2:
             return
         here, there = str(tmp_path / "here"), str(tmp_path / "there")
-        pair = executor.submit(tasks.say_and_wait, here, there), executor.submit(tasks.say_and_wait, there, here)
+        pair = executor.submit(tasks.signal_and_wait, here, there), executor.submit(tasks.signal_and_wait, there, here)
         assert {future.result(self.patience) for future in pair} == {here, there}
 
     def test_short_tasks_do_not_wait_behind_a_long_one(self, executor: Executor, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ class ExecutorContract(EndingContract):
             return
         assert list(executor.map(tasks.double, range(50), timeout=self.patience)) == [2 * number for number in range(50)]
         gate = tmp_path / "gate"
-        long = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(gate))
+        long = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(gate))
         assert list(executor.map(tasks.double, range(50), timeout=self.patience)) == [2 * number for number in range(50)]
         assert not long.done()
         gate.touch()

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from persistable.stores.base import Store
-from persistable.testing.reading import Holding, ReadingContract
+from persistable.testing.store_reads import ReadingContract, StoreFiller
 
 
 class StoreAccess(ReadingContract):
@@ -33,7 +33,7 @@ class StoreAccess(ReadingContract):
         raise NotImplementedError("give this class a fixture `store` with an empty store")
 
     @pytest.fixture
-    def holding(self, store: Store) -> Holding:
+    def fill_store(self, store: Store) -> StoreFiller:
         """A function that plants items in the store."""
 
         def hold(items: Mapping[str, bytes]) -> Store:

@@ -13,7 +13,7 @@ import pytest
 
 from persistable import Persistable
 from persistable.errors import PersistableError, StoreUnavailable
-from persistable.records.partial import base_of
+from persistable.records.items_in_progress import base_of
 from persistable.records.record import SUFFIX
 from persistable.stores.base import Store, extended
 from persistable.stores.reach import in_memory, is_shared

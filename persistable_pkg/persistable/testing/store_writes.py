@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from persistable.stores.base import Store
-from persistable.testing.races import in_processes, replace_and_read, started, values, write_and_wait
+from persistable.testing.processes import in_processes, replace_and_read, started, values, write_and_wait
 from persistable.testing.store_access import StoreAccess
 
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from persistable.errors import InvalidName
 from persistable.stores.base import BaseStore, Store, enclosing_store, stat_many
-from persistable.testing.races import BAD_PATHS, contend, in_a_fork, in_processes, visit
+from persistable.testing.processes import BAD_PATHS, contend, in_a_fork, in_processes, visit
 from persistable.testing.store_commits import CommitContract
 from persistable.testing.store_listing import ListingContract
 from persistable.testing.store_writes import WritingContract, fail_while_writing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from persistable.web.export import Written, export
+from persistable.web.export import ExportedSite, export
 from persistable.web.server import Server, serve
 
-__all__ = ["Server", "Written", "export", "serve"]
+__all__ = ["ExportedSite", "Server", "export", "serve"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from persistable.errors import InvalidQuery, PayloadNotFound, PersistableError, UnknownKey, need
 from persistable.params.secret import redact
 from persistable.web.images import image_of
-from persistable.web.links import INDEX, Address, Served
+from persistable.web.links import INDEX, Address, ServerLinks
 from persistable.web.listing import catalog_page
 from persistable.web.overview import running_page, storage_page, targets_page
-from persistable.web.pages import Asked, Maker, Page, Site
+from persistable.web.page import Maker, Page, PageRequest, Site
 from persistable.web.payloads import diff_page, explain_page, lineage_page, payload_page
 from persistable.web.render import as_html, as_json, assets
 from persistable.web.sweeps import sweep_page
@@ -42,7 +42,7 @@ def page_at(site: Site, path: str, query: Mapping[str, str]) -> Page:
     if maker is None or len(words) != number:
         return _wrong(404, f"there is no page {path!r:.100}")
     try:
-        made = maker(site, Asked(words, query))
+        made = maker(site, PageRequest(words, query))
         return made._replace(shown={**made.shown, "has_project": site.project is not None})
     except (UnknownKey, PayloadNotFound) as error:
         return _wrong(404, str(error))
@@ -87,7 +87,7 @@ def application(site: Site) -> Starlette:
         made = page_at(site, path, query)
         if wants_json:
             return Response(as_json(made), made.status, media_type="application/json")
-        return Response(as_html(made, Served(Address.of(path or INDEX, **query))), made.status, media_type="text/html")
+        return Response(as_html(made, ServerLinks(Address.of(path or INDEX, **query))), made.status, media_type="text/html")
 
     return Starlette(
         routes=[

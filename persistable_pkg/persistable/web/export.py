@@ -13,9 +13,9 @@ from persistable.project.project import Project
 from persistable.web.activity import Activity
 from persistable.web.app import page_at
 from persistable.web.images import image_of
-from persistable.web.links import INDEX, Address, Exported, file_of
+from persistable.web.links import INDEX, Address, StaticLinks, file_of
 from persistable.web.listing import ROWS
-from persistable.web.pages import Site
+from persistable.web.page import Site
 from persistable.web.payloads import before
 from persistable.web.render import as_html, as_json, assets
 
@@ -24,7 +24,7 @@ MARK = "persistable-site.txt"
 _ABOUT = "A static site that `persistable serve --export` wrote; index.html is its first page. Its files:"
 
 
-class Written(NamedTuple):
+class ExportedSite(NamedTuple):
     """An exported site."""
 
     folder: Path
@@ -43,7 +43,7 @@ def export(
     name: str | None = None,
     where: str | None = None,
     project: Project | None = None,
-) -> Written:
+) -> ExportedSite:
     """Write every page of `catalog` into `folder`, which is new, empty, or holds an earlier export. Raises StoreError for any other.
 
     Payloads have a preview if they may be read without their class. Filters and differences of any two need the server. progress: is called
@@ -63,7 +63,7 @@ def export(
             (folder / file).write_bytes(data)
     finally:
         (folder / MARK).write_text("\n".join([_ABOUT, *written]) + "\n", encoding="utf-8")
-    return Written(folder, len(entries), len(known))
+    return ExportedSite(folder, len(entries), len(known))
 
 
 def _clear(folder: Path) -> None:
@@ -85,7 +85,7 @@ def _files(site: Site, known: dict[Address, None], progress: Callable[[int, int]
     yield from ((f"static/{name}", data) for name, (_, data) in assets().items())
     for done, address in enumerate(known, 1):
         page = page_at(site, address.path, dict(address.query))
-        yield file_of(address), as_html(page, Exported(address, known)).encode()
+        yield file_of(address), as_html(page, StaticLinks(address, known)).encode()
         yield file_of(address, ".json"), as_json(page).encode()
         preview: dict[str, Any] | None = page.facts.get("preview")
         if preview is not None and preview["kind"] == "image":

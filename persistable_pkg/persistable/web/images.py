@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from persistable.errors import PersistableError
 from persistable.fileio.figure import SavedFigure
-from persistable.web.pages import Site, entry_of
-from persistable.web.reading import TooLarge, payload_of
+from persistable.web.page import Site, entry_of
+from persistable.web.trust import TooLarge, payload_of
 
 _TYPES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf", "jpeg": "image/jpeg", "gif": "image/gif"}
 _STARTS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}

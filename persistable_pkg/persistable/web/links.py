@@ -27,8 +27,8 @@ class Address(NamedTuple):
         return cls(path, tuple(sorted((name, str(value)) for name, value in query.items() if value not in (None, ""))))
 
 
-class Served(NamedTuple):
-    """Links of one page, whose address is `here`, on the server. is_static: True in an exported site, which answers no queries."""
+class ServerLinks(NamedTuple):
+    """Links of one page, whose address is `here`, on the server. is_static: False; True for the links of an exported site."""
 
     here: Address
     is_static: bool = False
@@ -50,7 +50,7 @@ class Served(NamedTuple):
         return f"/image/{quote(key)}"
 
 
-class Exported(NamedTuple):
+class StaticLinks(NamedTuple):
     """Links of one page, whose address is `here`, to other files of an exported site. known: the pages of that site."""
 
     here: Address
@@ -74,7 +74,7 @@ class Exported(NamedTuple):
         return quote(os.path.relpath(file, os.path.dirname(file_of(self.here)) or ".").replace(os.sep, "/"))
 
 
-Links = Served | Exported
+Links = ServerLinks | StaticLinks
 
 
 def url_of(address: Address) -> str:

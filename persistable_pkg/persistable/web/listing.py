@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from persistable.catalog.details import row_of
 from persistable.catalog.entries import ORDERS
 from persistable.catalog.entry import Entry, label
+from persistable.catalog.entry_json import row_of
 from persistable.catalog.lookup import upstream_of_all
 from persistable.errors import InvalidName, InvalidQuery
 from persistable.web.links import INDEX
-from persistable.web.pages import Asked, Page, Site
+from persistable.web.page import Page, PageRequest, Site
 
 ROWS = 50
 STATES = ("done", "corrupt", "untrusted", "failed")
 
 
-def catalog_page(site: Site, asked: Asked) -> Page:
+def catalog_page(site: Site, asked: PageRequest) -> Page:
     """The records that match: ``name``, ``where`` and ``status`` as of `Catalog.find`, ``sort`` as of `persistable ls`, ``page`` from 1."""
     query = {**asked.query, **site.filters}
     filters = {word: query.get(word) or None for word in ("name", "where", "status")}

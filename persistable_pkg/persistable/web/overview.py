@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from persistable.catalog.details import row_of
+from persistable.catalog.entry_json import row_of
 from persistable.catalog.lookup import upstream_of_all
 from persistable.errors import PersistableError, UnknownKey
 from persistable.params.secret import redact
 from persistable.project.overview import rows
 from persistable.stores.base import BaseStore
 from persistable.web.listing import labels_of
-from persistable.web.pages import Asked, Page, Site
+from persistable.web.page import Page, PageRequest, Site
 
 LATEST = 20
 
 
-def running_page(site: Site, _: Asked) -> Page:
+def running_page(site: Site, _: PageRequest) -> Page:
     """The page of running work: generations of any process, progress of a run of this process, latest results, failures."""
     catalog = site.catalog
     latest = list(catalog.find()[:LATEST])
@@ -42,7 +42,7 @@ def _failure(entry: Any) -> dict[str, Any]:
     return {"error": None if failure is None else redact(failure.text), "attempt": None if failure is None else failure.attempt}
 
 
-def targets_page(site: Site, _: Asked) -> Page:
+def targets_page(site: Site, _: PageRequest) -> Page:
     """The page of the project's targets: stages and stored payloads of each. Modules that they name are imported, as `status` does."""
     project = site.project
     if project is None:
@@ -52,7 +52,7 @@ def targets_page(site: Site, _: Asked) -> Page:
     return Page("Targets", "targets.html", {"store": site.catalog.store.url, "project": str(project.file or ""), "targets": shown}, {})
 
 
-def storage_page(site: Site, _: Asked) -> Page:
+def storage_page(site: Site, _: PageRequest) -> Page:
     """The page of stored payloads, by name: number, bytes, and seconds of generation."""
     savings = site.catalog.savings()
     largest = sorted(savings, key=lambda each: -each.size)

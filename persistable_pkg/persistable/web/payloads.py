@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from persistable.catalog.details import details, row_of
 from persistable.catalog.entry import ABSENT, Entry
+from persistable.catalog.entry_json import details, row_of
 from persistable.catalog.explanation import of_node, of_record
 from persistable.catalog.index.rows import FAILED
+from persistable.catalog.lineage_graph import picture
 from persistable.catalog.lookup import by_keys, upstream_of_all
-from persistable.catalog.picture import picture
 from persistable.catalog.reproduce.compare import Comparison, compare
 from persistable.errors import FormatError, MissingExtra, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
 from persistable.graph import Graph
+from persistable.params.display import in_words, is_of_nodes, without_credentials
 from persistable.params.secret import redact
-from persistable.params.words import in_words, is_of_nodes, without_credentials
 from persistable.records.failure import Failure
 from persistable.records.key import Key
 from persistable.records.record import Record
 from persistable.web.listing import labels_of
-from persistable.web.pages import Asked, Page, Site, entry_of, named
+from persistable.web.page import Page, PageRequest, Site, entry_of, find_entry
 from persistable.web.preview import preview
-from persistable.web.reading import TooLarge, is_imported, payload_of
+from persistable.web.trust import TooLarge, is_imported, payload_of
 
 DOWNSTREAM = 50
 """Most payloads made from one that its page lists."""
@@ -30,7 +30,7 @@ LISTED = 200
 """Most payloads of a lineage that are listed below its picture, and most differences of each kind that a page of them lists."""
 
 
-def payload_page(site: Site, asked: Asked) -> Page:
+def payload_page(site: Site, asked: PageRequest) -> Page:
     """The page of a payload: facts and preview. ``read=class``: preview it by the class that its record names."""
     entry = entry_of(site, asked.words)
     record, damage = _record(entry)
@@ -91,7 +91,7 @@ def before(site: Site, entry: Entry) -> Entry | None:
     return entry_of(site, [rows[0][0]]) if rows else None
 
 
-def lineage_page(site: Site, asked: Asked) -> Page:
+def lineage_page(site: Site, asked: PageRequest) -> Page:
     """The page of everything upstream, or with ``downstream=1`` of everything downstream, as a picture and a list."""
     entry = entry_of(site, asked.words)
     graph = picture(site.catalog, entry, asked.query.get("downstream") == "1")
@@ -116,7 +116,7 @@ def drawn(graph: Graph, links: Mapping[Key, str]) -> tuple[str, str]:
         return "", f"{graph.text()}\n{missing}"
 
 
-def explain_page(site: Site, asked: Asked) -> Page:
+def explain_page(site: Site, asked: PageRequest) -> Page:
     """The page of the reasons why a payload and everything upstream of it are stored or not.
 
     From records alone; if its class is imported already, or ``read=class`` requests that, code is compared too.
@@ -138,9 +138,9 @@ def explain_page(site: Site, asked: Asked) -> Page:
     return Page(f"Explain {entry.name}", "explain.html", facts, {"entry": entry})
 
 
-def diff_page(site: Site, asked: Asked) -> Page:
+def diff_page(site: Site, asked: PageRequest) -> Page:
     """The page of the differences of ``a`` and ``b``: params to the leaf, code, versions, facts, and content as far as it may be read."""
-    a, b = (named(site, asked.query.get(word, "")) for word in ("a", "b"))
+    a, b = (find_entry(site, asked.query.get(word, "")) for word in ("a", "b"))
     found = site.catalog.diff(a, b, payloads=False)
     by_class = asked.query.get("read") == "class"
     compared, note = _compared(site, a, b, by_class)

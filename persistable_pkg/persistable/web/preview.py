@@ -14,15 +14,15 @@ from persistable.catalog.entry import Entry
 from persistable.errors import FormatError, PayloadUntrusted, PersistableError
 from persistable.fileio.base import FileIO
 from persistable.fileio.figure import SavedFigure
+from persistable.params.display import cut
 from persistable.params.secret import redact
-from persistable.params.words import cut
 from persistable.records import files
-from persistable.records.amounts import size_in_words
 from persistable.records.items import Collected
 from persistable.records.record import Record
+from persistable.records.units import size_in_words
 from persistable.web.images import kind_of
-from persistable.web.pages import Site
-from persistable.web.reading import TooLarge, payload_of, safe_format
+from persistable.web.page import Site
+from persistable.web.trust import TooLarge, payload_of, safe_format
 
 ROWS = 10
 COLUMNS = 20

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from persistable.catalog.entry import Entry
-from persistable.catalog.words import age, entries_table
+from persistable.catalog.entry_text import age, entries_table
 from persistable.errors import need
 from persistable.graph import Graph
 from persistable.graph.notebook import Html, badge, code, digest, html, number, style_sheet, table
-from persistable.params.words import cut, in_words
-from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.params.display import cut, in_words
 from persistable.records.key import Key
+from persistable.records.units import duration_in_words, size_in_words
 from persistable.runs.progress import in_words as left_in_words
 from persistable.web.links import Links
-from persistable.web.pages import Page
+from persistable.web.page import Page
 from persistable.web.sweeps import Cell
 
 FOLDER = Path(__file__).parent

@@ -14,7 +14,7 @@ from persistable.project.project import Project
 from persistable.web.activity import Activity
 from persistable.web.app import application
 from persistable.web.guard import Guard
-from persistable.web.pages import Site
+from persistable.web.page import Site
 
 if TYPE_CHECKING:
     from uvicorn import Server as UvicornServer

@@ -13,15 +13,15 @@ from persistable.catalog.entry import Entry
 from persistable.catalog.index.rows import FAILED
 from persistable.catalog.nearest import Descriptions
 from persistable.errors import InvalidName, PersistableError
+from persistable.families.colour_scale import mean
 from persistable.families.matrix import MOST, Matrix
-from persistable.families.scale import mean
 from persistable.nodes.status import Status
+from persistable.params.display import cut, in_words, is_of_nodes
 from persistable.params.trees import absent, leaves_of
-from persistable.params.words import cut, in_words, is_of_nodes
-from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.key import check_payload_name
-from persistable.web.pages import Asked, Page, Site
-from persistable.web.reading import TooLarge, payload_of
+from persistable.records.units import duration_in_words, size_in_words
+from persistable.web.page import Page, PageRequest, Site
+from persistable.web.trust import TooLarge, payload_of
 
 ENTRIES = 2500
 """Most payloads of one name that are considered, the newest."""
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
     values: list[float]
 
 
-def sweep_page(site: Site, asked: Asked) -> Page:
+def sweep_page(site: Site, asked: PageRequest) -> Page:
     """The page of a sweep. ``name``: of payloads; without it, all names are listed. ``x``, ``y``: params. ``by``: the value in a cell.
 
     by: ``status``, ``seconds``, ``size``, ``payload`` for payloads that are numbers, and ``payload.FIELD`` for dicts of such.

@@ -114,7 +114,7 @@ def test_a_watch_that_is_cut_or_too_old_begins_again(new_cluster: StandIn, tmp_p
     with executor_on(new_cluster) as executor:
         assert [executor.submit(tasks.double, n).result(PATIENCE) for n in range(3)] == [0, 2, 4]
         new_cluster.cut_watches_after = None
-        waiting = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
+        waiting = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
         tasks.wait_for(tmp_path / "begun")
         new_cluster.forget_history()
         (tmp_path / "gate").touch()
@@ -159,7 +159,7 @@ def test_no_interpreter_in_the_image(new_cluster: StandIn) -> None:
 @pytest.mark.parametrize(("end", "word"), [("evict", "Evicted"), ("out_of_memory", "OOMKilled"), ("delete", "deleted")])
 def test_a_pod_that_is_ended_from_outside(cluster: StandIn, tmp_path: Path, end: str, word: str) -> None:
     with executor_on(cluster) as executor:
-        lost = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
+        lost = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
         tasks.wait_for(tmp_path / "begun")
         pod = _a_pod(cluster)
         {"evict": cluster.evict, "out_of_memory": cluster.out_of_memory, "delete": lambda name: cluster.delete("pods", name, 0.1)}[end](pod)
@@ -234,7 +234,7 @@ def test_what_nodes_print_log_and_report_gets_here(new_cluster: StandIn, tmp_pat
 
 def test_several_jobs_of_a_new_cluster_are_one_indexed_job(new_cluster: StandIn, tmp_path: Path) -> None:
     with executor_on(new_cluster, workers=3) as executor:
-        futures = [executor.submit(tasks.say_and_wait, str(tmp_path / f"begun{n}"), str(tmp_path / "gate")) for n in range(6)]
+        futures = [executor.submit(tasks.signal_and_wait, str(tmp_path / f"begun{n}"), str(tmp_path / "gate")) for n in range(6)]
         wait_until(lambda: len(new_cluster.running()) == 3)
         (tmp_path / "gate").touch()
         assert len({future.result(PATIENCE) for future in futures}) == 6
@@ -247,7 +247,7 @@ def test_several_jobs_of_a_new_cluster_are_one_indexed_job(new_cluster: StandIn,
 
 def test_what_is_stopped_of_an_indexed_job_harms_no_other(new_cluster: StandIn, tmp_path: Path) -> None:
     with executor_on(new_cluster, workers=3) as executor:
-        futures = [executor.submit(tasks.say_and_wait, str(tmp_path / f"begun{n}"), str(tmp_path / "gate")) for n in range(3)]
+        futures = [executor.submit(tasks.signal_and_wait, str(tmp_path / f"begun{n}"), str(tmp_path / "gate")) for n in range(3)]
         wait_until(lambda: len(new_cluster.running()) == 3)
         assert executor.stop(futures[1])
         (tmp_path / "gate").touch()

@@ -73,7 +73,7 @@ def test_a_long_task_holds_up_no_other_of_its_batch(executor: RayExecutor, tmp_p
     warm(executor)
     gate = tmp_path / "gate"
     pending = [executor.submit(tasks.double, number) for number in range(300)]
-    long = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(gate))
+    long = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(gate))
     pending += [executor.submit(tasks.double, number) for number in range(300, 600)]
     assert [future.result(PATIENCE) for future in pending] == [2 * number for number in range(600)]
     assert not long.done()
@@ -141,7 +141,7 @@ def test_a_function_is_carried_as_it_is_when_it_is_submitted_anew(executor: RayE
 def test_tasks_with_a_time_go_to_ray_only_when_there_is_room(executor: RayExecutor, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     pending = [
-        executor.submit_for(Resources(time=60), tasks.say_and_wait, str(tmp_path / f"begun{number}"), str(gate)) for number in range(5)
+        executor.submit_for(Resources(time=60), tasks.signal_and_wait, str(tmp_path / f"begun{number}"), str(gate)) for number in range(5)
     ]
     eventually(lambda: begun(tmp_path) == 2)
     assert [future.running() for future in pending] == [True, True, False, False, False]
@@ -156,7 +156,7 @@ def test_the_window_is_what_was_asked_for(ray_cluster: RayCluster, tmp_path: Pat
     for window, at_ray in ((1, 1), (5, 5)):
         with RayExecutor(max_pending=window) as executor:
             gate.unlink(missing_ok=True)
-            pending = [executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(gate)) for _ in range(8)]
+            pending = [executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(gate)) for _ in range(8)]
             eventually(lambda: sum(future.running() for future in pending) == at_ray)  # noqa: B023 - called at once
             gate.touch()
             assert all(future.result(PATIENCE) for future in pending)
@@ -168,7 +168,7 @@ def test_what_waits_in_the_queue_of_ray_is_stopped_there(ray_cluster: RayCluster
     gate, folder = tmp_path / "gate", tmp_path / "traces"
     folder.mkdir()
     with RayExecutor(max_pending=8) as executor:
-        blocking = [executor.submit(tasks.say_and_wait, str(tmp_path / f"begun{number}"), str(gate)) for number in range(2)]
+        blocking = [executor.submit(tasks.signal_and_wait, str(tmp_path / f"begun{number}"), str(gate)) for number in range(2)]
         eventually(lambda: begun(tmp_path) == 2)
         waiting = [executor.submit(tasks.leave_trace, str(folder), number) for number in range(4)]
         eventually(lambda: all(future.running() for future in waiting))
@@ -204,7 +204,7 @@ print("alive")
 
 
 def test_a_callback_may_stop_another_task(executor: RayExecutor, tmp_path: Path) -> None:
-    long = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "never"))
+    long = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(tmp_path / "never"))
     tasks.wait_for(tmp_path / "begun", PATIENCE)
     executor.submit(tasks.double, 1).add_done_callback(lambda _: executor.stop(long))
     with pytest.raises(futures.CancelledError):

@@ -70,7 +70,7 @@ def test_resources_become_those_of_the_job_and_calls_elements_of_one_array(slurm
     gate = tmp_path / "gate"
     with SlurmExecutor(slurm_cluster / "jobs", max_jobs=4, options={"comment": "asked"}) as executor:
         wanted = Resources(cpus=2, memory=300 << 20, time=100)
-        pending = [executor.submit_for(wanted, tasks.say_and_wait, str(tmp_path / str(number)), str(gate)) for number in range(3)]
+        pending = [executor.submit_for(wanted, tasks.signal_and_wait, str(tmp_path / str(number)), str(gate)) for number in range(3)]
         eventually(lambda: len(in_queue("--format=%i")) == 3)
         rows = in_queue("--format=%C|%m|%l|%k|%P")
         assert rows == [["2|300M|3:00|asked|main"]] * 3
@@ -84,7 +84,7 @@ def test_resources_become_those_of_the_job_and_calls_elements_of_one_array(slurm
 
 def test_a_job_that_is_cancelled_by_hand_fails_with_what_slurm_says(slurm_cluster: Path, tmp_path: Path) -> None:
     with SlurmExecutor(slurm_cluster / "jobs") as executor:
-        future = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
+        future = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
         tasks.wait_for(tmp_path / "begun", PATIENCE)
         subprocess.run(["scancel", *(row[0] for row in in_queue("--format=%i"))], check=True)
         error = future.exception(PATIENCE)
@@ -105,7 +105,7 @@ def test_a_controller_that_does_not_answer_for_a_while_is_waited_for(
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "down").touch()
     with SlurmExecutor(slurm_cluster / "jobs") as executor:
-        other = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
+        other = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(tmp_path / "gate"))
         future = executor.submit(tasks.tick_in_a_subprocess, str(tmp_path / "ticks"))
         for name in ("begun", "ticks"):
             tasks.wait_for(tmp_path / name, PATIENCE)

@@ -104,7 +104,7 @@ def test_a_lost_connection_is_survived(ssh_server: SSHServer, tmp_path: Path) ->
     options: dict[str, Any] = {**ssh_server.options, "known_hosts": None}
     try:
         with SSHExecutor(f"{ssh_server.user}@127.0.0.1:{switch.endpoint.rpartition(':')[2]}", **options) as executor:
-            running = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(gate))
+            running = executor.submit(tasks.signal_and_wait, str(tmp_path / "begun"), str(gate))
             tasks.wait_for(tmp_path / "begun", PATIENCE)
             switch.cut()
             waiting = executor.submit(tasks.double, 21)
@@ -211,7 +211,7 @@ def test_a_full_disk_there_is_said(ssh_server: SSHServer, tmp_path: Path) -> Non
     jobs = tmp_path / "jobs"
     options: dict[str, Any] = {**ssh_server.options, "python": _elsewhere(tmp_path, jobs, "64k"), "folder": str(jobs)}
     with SSHExecutor(ssh_server.place, **options) as executor:
-        error = executor.submit(tasks.given, os.urandom(1 << 20)).exception(PATIENCE)
+        error = executor.submit(tasks.echo_arguments, os.urandom(1 << 20)).exception(PATIENCE)
         assert isinstance(error, ExecutorUnavailable)
         assert "No space left" in str(error)
         assert executor.submit(tasks.double, 4).result(PATIENCE) == 8
@@ -237,7 +237,7 @@ def test_output_is_seen_here_and_goes_with_the_error_of_a_dead_worker(ssh_server
 def test_slots_are_given_to_those_who_ask_for_cpus(ssh_server: SSHServer, tmp_path: Path) -> None:
     with SSHExecutor(ssh_server.place, **ssh_server.options) as executor:
         gate = tmp_path / "gate"
-        wide = executor.submit_for(Resources(cpus=2), tasks.say_and_wait, str(tmp_path / "wide"), str(gate))
+        wide = executor.submit_for(Resources(cpus=2), tasks.signal_and_wait, str(tmp_path / "wide"), str(gate))
         tasks.wait_for(tmp_path / "wide", PATIENCE)
         other = executor.submit(tasks.double, 1)
         time.sleep(0.3)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from persistable.catalog.cleanup import trash
-from persistable.catalog.index.parts import bare
+from persistable.catalog.cleanup import trash_files
+from persistable.catalog.index.change_detection import bare
 from persistable.records import claim_watch, claims, commit, heartbeat, owners
 from persistable.records.key import Key
 from persistable.records.leftovers import HANDED
@@ -27,9 +27,9 @@ from persistable.stores.base import HIDDEN, Stat, Store, extended
 from persistable.stores.custom_path import PLACED, PLACING
 from persistable.stores.local import LocalStore
 
-DAY = 86400.0
+ABANDONED_AFTER = 86400.0
 """Seconds without a change after which a write counts as abandoned."""
-RESUMED = 7 * DAY
+RESUMABLE_FOR = 7 * ABANDONED_AFTER
 """Seconds for which files are kept that the next attempt would resume from."""
 
 CUT_OFF = "left by an attempt that was killed"
@@ -74,16 +74,19 @@ class Leftover(NamedTuple):
         return self.base.partition("/")[0] if self.base and not self.base.startswith(HIDDEN) else ""
 
 
-class Claimed(NamedTuple):
-    """The keys with a claim. live: those that are being generated, or may be. dead: those whose owner is gone. since: when the oldest live
-    claim was made, as far as known, seconds since 1970; None where there is none."""
+class ClaimStates(NamedTuple):
+    """The path prefixes with a claim.
+
+    live: those that are being generated, or may be. dead: those whose owner is gone. since: when the oldest live claim was made, as far as
+    known, seconds since 1970; None where there is none.
+    """
 
     live: frozenset[str]
     dead: frozenset[str]
     since: float | None
 
 
-def claimed(store: Store) -> Claimed:
+def read_claims(store: Store) -> ClaimStates:
     """The claims in `store`."""
     found: dict[str, list[tuple[str, Stat]]] = {}
     for prefix in ("", PLACED):
@@ -96,13 +99,13 @@ def claimed(store: Store) -> Claimed:
         owner = claim_watch.holder_of(store, base)
         if owner is not None and not (owners.state_of(owner) == "unknown" and _is_silent(store, files)):
             live[base] = _begun(store, base, files)
-    return Claimed(frozenset(live), frozenset(found.keys() - live.keys()), min(live.values(), default=None))
+    return ClaimStates(frozenset(live), frozenset(found.keys() - live.keys()), min(live.values(), default=None))
 
 
 def _is_silent(store: Store, files: Sequence[tuple[str, Stat]]) -> bool:
     """Tell whether a claim has had no heartbeat for a day: its owner, on another host or stopped, would have lost it long ago."""
     times = [extended(store).modified(path) for path, _ in files]
-    return all(changed is not None and time.time() - changed > DAY for changed in times)
+    return all(changed is not None and time.time() - changed > ABANDONED_AFTER for changed in times)
 
 
 def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
@@ -151,13 +154,13 @@ class Survey:
     """
 
     def __init__(
-        self, store: Store, stores: Sequence[Store], sizes: Mapping[str, int | None], taken: Claimed, resumed: float | None = None
+        self, store: Store, stores: Sequence[Store], sizes: Mapping[str, int | None], taken: ClaimStates, resumed: float | None = None
     ) -> None:
         self._store = store
         self._stores = stores
         self._sizes = sizes
         self._taken = taken
-        self._resumed = RESUMED if resumed is None else resumed
+        self._resumed = RESUMABLE_FOR if resumed is None else resumed
         self._now = time.time()
         self._payloads: dict[str, dict[str, _Bucket]] = {}
         self._claims: dict[str, _Bucket] = {}
@@ -182,7 +185,7 @@ class Survey:
     def _look(self) -> None:
         for prefix in ("", HIDDEN):
             for path, stat in extended(self._store).scan(prefix):
-                if not path.startswith(trash.FOLDER + "/"):
+                if not path.startswith(trash_files.FOLDER + "/"):
                     self._sort(path, stat)
 
     def _sort(self, path: str, stat: Stat) -> None:
@@ -221,17 +224,19 @@ class Survey:
             name = path.removeprefix(HANDED + "/").partition(".")[0]
             if owners.is_dead_name(name):
                 self._others.setdefault((name, HANDED_OVER), _Bucket()).add(path, stat.size, changed)
-        elif path.startswith((f"{HIDDEN}/reach/", f"{HIDDEN}/probe/")) and changed is not None and self._now - changed > trash.SETTLED:
+        elif (
+            path.startswith((f"{HIDDEN}/reach/", f"{HIDDEN}/probe/")) and changed is not None and self._now - changed > trash_files.SETTLED
+        ):
             self._others.setdefault(("", TRIAL), _Bucket()).add(path, stat.size, changed)
 
     # ---------------------------------------------------------------- payloads
 
     def _unnamed(self) -> Iterator[Leftover]:
-        held = {path for store in self._stores for path in trash.restorable_files(store)}
+        held = {path for store in self._stores for path in trash_files.restorable_files(store)}
         for base, tokens in self._payloads.items():
             if base in self._taken.live or self._is_plain(base, tokens):
                 continue
-            told = [trash.named_files(store, base) for store in self._stores]
+            told = [trash_files.named_files(store, base) for store in self._stores]
             if None in told:
                 continue
             named = {path for each in told for path in each or ()}
@@ -262,7 +267,7 @@ class Survey:
                 yield Leftover(base, reason, (*paths, *(notes.paths if notes else ())), size, age)
             return
         dead = base in self._taken.dead
-        if dead or age is None or age > trash.SETTLED:
+        if dead or age is None or age > trash_files.SETTLED:
             yield Leftover(base, CUT_OFF if dead else UNNAMED, tuple(paths), size, age, sure=dead)
 
     def _size_of(self, path: str) -> int:
@@ -276,7 +281,7 @@ class Survey:
 
     def _begun_folder(self, base: str) -> str | None:
         """The folder of the items that the next attempt would resume from."""
-        from persistable.records.partial import Unsealed
+        from persistable.records.items_in_progress import Unsealed
 
         if base not in self._partial:
             return None
@@ -303,7 +308,7 @@ class Survey:
             if self._may_be_committed(base, token):
                 continue
             age, dead = bucket.age(self._now), base in self._taken.dead
-            if dead or age is None or age > trash.SETTLED:
+            if dead or age is None or age > trash_files.SETTLED:
                 yield Leftover(base, CUT_OFF if dead else UNNAMED, tuple(bucket.paths), bucket.size, age, sure=dead)
 
     def _may_be_committed(self, base: str, token: str) -> bool:
@@ -311,7 +316,7 @@ class Survey:
         data = self._store.get_many([base + SUFFIX]).get(base + SUFFIX)
         try:
             return data is not None and Record.parse(data).attempt_token == token
-        except trash.UNREADABLE:
+        except trash_files.UNREADABLE:
             return True
 
     def _of_scratch(self, here: bool = False) -> Iterator[Leftover]:
@@ -342,12 +347,12 @@ class Survey:
         """Yield the files of killed writes: paths of this machine, since a store does not list them."""
         for place, found in store.unfinished():
             inside = place.relative_to(store.root).as_posix()
-            if inside.startswith(trash.FOLDER + "/"):
+            if inside.startswith(trash_files.FOLDER + "/"):
                 continue
             age = self._now - found.st_mtime
             key = _OF_KEY.match(place.name)
             base = f"{place.parent.name}/{key[1]}" if key is not None else ""
-            if base not in self._taken.live and (base in self._taken.dead or age > DAY or _is_of_dead(place)):
+            if base not in self._taken.live and (base in self._taken.dead or age > ABANDONED_AFTER or _is_of_dead(place)):
                 yield Leftover(base, UNFINISHED, (str(place),), found.st_size, age, moves=False, here=True)
 
 
@@ -366,11 +371,11 @@ def _scratch_base(found: re.Match[str]) -> str:
     return f"{PLACED}/{found['to']}" if "/" in found["to"] else f"{found['to']}/{found['digest']}"
 
 
-def remove(store: Store, whole: Store, found: Sequence[Leftover], silent: Collection[str] = ()) -> None:
+def remove(store: Store, whole: Store, found: Sequence[Leftover], abandoned: Collection[str] = ()) -> None:
     """Delete leftovers that would be of no use in the trash. The caller holds the claims on their keys in `whole`, of which `store` is the
     layer with `found`, and releases them afterwards.
 
-    silent: the keys whose claims are of processes that are gone.
+    abandoned: the path prefixes with a claim of a process that is gone.
     """
     stood_in = bare(store) is not bare(extended(whole).primary_store)
     for each in found:
@@ -381,7 +386,7 @@ def remove(store: Store, whole: Store, found: Sequence[Leftover], silent: Collec
             elif each.reason != CLAIM or path.endswith((".beat", ".waits")):  # the caller's release removes the claims
                 store.delete(path)
         if stood_in and each.reason == CLAIM:  # the claim is in another layer
-            claim = claims.take_over(store, each.base, claims.here(), silent=each.base in silent)
+            claim = claims.take_over(store, each.base, claims.current_frame(), silent=each.base in abandoned)
             if claim is not None:
                 claim.release()
 

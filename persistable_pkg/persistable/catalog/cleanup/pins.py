@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from persistable.catalog.index.parts import stores_of
-from persistable.catalog.notes import checked, parsed
+from persistable.catalog.checksummed_json import checked, parsed
+from persistable.catalog.index.change_detection import stores_of
 from persistable.errors import InvalidName
 from persistable.records import store_format
 from persistable.records.key import Key

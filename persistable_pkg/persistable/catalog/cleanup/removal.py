@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from persistable.catalog.cleanup import leftovers, trash
-from persistable.catalog.cleanup.collection import Candidate, Collection, Taken
-from persistable.catalog.cleanup.trash import UNREADABLE, Kept, Unit
-from persistable.catalog.index.parts import stores_of
+from persistable.catalog.cleanup import leftovers, trash_files
+from persistable.catalog.cleanup.collection import Candidate, CleanupResult, Collection
+from persistable.catalog.cleanup.trash_files import UNREADABLE, KeptItem, Unit
+from persistable.catalog.index.change_detection import stores_of
 from persistable.catalog.index.rows import CORRUPT, FAILED, UNTRUSTED, row_of
 from persistable.errors import StoreReadOnly
-from persistable.records import access, claims, partial
+from persistable.records import claims, items_in_progress, record_access
 from persistable.records.failure import FAILED_SUFFIX
 from persistable.records.key import Key, Placed
 from persistable.records.record import SUFFIX, Record
@@ -20,7 +20,7 @@ from persistable.stores.custom_path import PLACED
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
-    from persistable.catalog.cleanup.collect import Rules
+    from persistable.catalog.cleanup.plan import CleanupRules
 
 _PENDING = f"{HIDDEN}/pending"
 CHANGED = "it has changed since"
@@ -38,90 +38,90 @@ def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
         return ()
     base = item.path.removesuffix(SUFFIX)
     try:
-        found: Record | access.Unusable = Record.parse(data)
+        found: Record | record_access.Unusable = Record.parse(data)
     except UNREADABLE:
-        found = access.DAMAGED
+        found = record_access.DAMAGED
     place = _place_of(base, found)
     if place is None:
         return ()
-    files = dict.fromkeys(access.files_of(item.store, place, found))
+    files = dict.fromkeys(record_access.files_of(item.store, place, found))
     if isinstance(place, Placed) and isinstance(found, Record):  # a file of users may be at a custom path
-        others = {file.path for file in found.files if not trash.is_same(item.store, file)}
+        others = {file.path for file in found.files if not trash_files.is_same(item.store, file)}
         files = dict.fromkeys(path for path in files if path not in others)
     return tuple(files)
 
 
-def _place_of(base: str, found: Record | access.Unusable) -> Key | Placed | None:
+def _place_of(base: str, found: Record | record_access.Unusable) -> Key | Placed | None:
     key = leftovers.key_of(base)
     if key is not None:
         return key
     return Placed(*found.key, to=base.removeprefix(PLACED + "/")) if isinstance(found, Record) else None
 
 
-def apply(catalog: Catalog, asked: Rules, planned: Collection, progress: Callable[[int, int], None] | None) -> Taken:
+def apply(catalog: Catalog, asked: CleanupRules, planned: Collection, progress: Callable[[int, int], None] | None) -> CleanupResult:
     """Remove the `planned` items that would still be planned now."""
-    from persistable.catalog.cleanup.collect import collect, same
+    from persistable.catalog.cleanup.plan import collect, common_items
 
     if not planned:
-        return Taken((), [], [], planned.freed_later)
+        return CleanupResult((), [], [], planned.stays_in_place)
     stores = stores_of(catalog.store)
     if all(readonly for _, readonly in stores):
         raise StoreReadOnly(
             f"{catalog.store.url} was opened with readonly=True, so nothing is removed; open it without readonly", url=catalog.store.url
         )
-    now = same(planned, collect(catalog, asked))
+    now = common_items(planned, collect(catalog, asked))
     known = {item.identity for item in now}
-    left = [Kept(item, CHANGED) for item in planned if item.identity not in known]
-    gone = {item.left.base for item in now if item.left is not None and item.left.reason == leftovers.CLAIM}
+    left = [KeptItem(item, CHANGED) for item in planned if item.identity not in known]
+    gone = {item.leftover.base for item in now if item.leftover is not None and item.leftover.reason == leftovers.CLAIM}
     act = _Removal(catalog.store, [store for store, readonly in stores if not readonly], gone)
     done = len(left)
     for some in _batches(now):
-        act.take(some)
+        act.move_to_trash(some)
         done += len(some)
         if progress is not None:
             progress(done, len(planned))
-    return Taken(tuple(dict.fromkeys(act.stamps.values())), act.taken, [*left, *act.left], planned.freed_later)
+    return CleanupResult(tuple(dict.fromkeys(act.stamps.values())), act.moved, [*left, *act.left], planned.stays_in_place)
 
 
 def _batches(found: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     """Yield batches of items of one layer, some hundreds at a time."""
     for part in sorted({item.part for item in found}):
         own = [item for item in found if item.part == part]
-        for first in range(0, len(own), trash.BATCH):
-            yield own[first : first + trash.BATCH]
+        for first in range(0, len(own), trash_files.BATCH):
+            yield own[first : first + trash_files.BATCH]
 
 
 class _Removal:
-    """One running cleanup. silent: the keys whose claims are of processes that are gone. stamps: by layer, the name of its folder in
+    """One running cleanup. abandoned: the path prefixes with a claim of a process that is gone. stamps: by layer, the name of its folder in
     the trash."""
 
-    def __init__(self, whole: Store, writable: Sequence[Store], silent: set[str]) -> None:
-        self._silent = silent
+    def __init__(self, whole: Store, writable: Sequence[Store], abandoned: set[str]) -> None:
+        self._abandoned = abandoned
         self._whole = whole
         self._writable = writable
         self.stamps: dict[int, str] = {}
-        self.taken: list[Candidate] = []
-        self.left: list[Kept] = []
+        self.moved: list[Candidate] = []
+        self.left: list[KeptItem] = []
         self._number = 0
 
-    def take(self, some: Sequence[Candidate]) -> None:
+    def move_to_trash(self, some: Sequence[Candidate]) -> None:
         """Move items of one layer to its trash, except those that are being generated."""
         store, part = some[0].store, some[0].part
-        with trash.claimed(self._whole, [_base_of(item) for item in some], claims.here(), self._silent) as mine:
+        with trash_files.holding_claims(self._whole, [_base_of(item) for item in some], claims.current_frame(), self._abandoned) as mine:
             free = [item for item in some if _base_of(item) in mine]
-            self.left += [Kept(item, GENERATED) for item in some if _base_of(item) not in mine]
-            going = self._unchanged(store, [item for item in free if item.left is None])
-            lost = [(item, item.left) for item in free if item.left is not None and self._is_still(store, item)]
+            self.left += [KeptItem(item, GENERATED) for item in some if _base_of(item) not in mine]
+            going = self._unchanged(store, [item for item in free if item.leftover is None])
+            lost = [(item, item.leftover) for item in free if item.leftover is not None and self._is_still(store, item)]
             units = [unit for _, unit in going]
             units += [Unit(left.base, None, left.paths, left.reason, left.size, "", left.sure) for _, left in lost if left.moves]
             copies = self._copies(store, units)
             self._drop(copies)
             if units:
-                trash.take(store, self.stamps.setdefault(part, trash.new_stamp()), self._number, units)
+                trash_files.move_to_trash(store, self.stamps.setdefault(part, trash_files.new_stamp()), self._number, units)
                 self._number += 1
             self._drop(copies)  # those that were made meanwhile
-            leftovers.remove(store, self._whole, [left for _, left in lost if not left.moves], self._silent)
-        self.taken += [*(item for item, _ in going), *(item for item, _ in lost)]
+            leftovers.remove(store, self._whole, [left for _, left in lost if not left.moves], self._abandoned)
+        self.moved += [*(item for item, _ in going), *(item for item, _ in lost)]
 
     def _unchanged(self, store: Store, some: Sequence[Candidate]) -> list[tuple[Candidate, Unit]]:
         """The payloads and failures whose record has not changed since the plan, each with the files to move."""
@@ -132,9 +132,9 @@ class _Removal:
         there = stat_many(store, [path for own in files.values() for path in own])
         for item in some:
             if f"{_PENDING}/{item.path}" in pending:
-                self.left.append(Kept(item, NOT_BROUGHT))
+                self.left.append(KeptItem(item, NOT_BROUGHT))
             elif item.path not in data or not _is_same(item, data[item.path]):
-                self.left.append(Kept(item, CHANGED))
+                self.left.append(KeptItem(item, CHANGED))
             else:
                 own = tuple(path for path in files[item] if path in there)
                 found.append((item, Unit(_base_of(item), item.path, own, item.reason, item.size, item.key)))
@@ -142,13 +142,13 @@ class _Removal:
 
     def _is_still(self, store: Store, item: Candidate) -> bool:
         """Tell whether a leftover is still named by no record."""
-        assert item.left is not None
-        if not item.left.moves or not item.left.base:
+        assert item.leftover is not None
+        if not item.leftover.moves or not item.leftover.base:
             return True
-        named = trash.named_files(store, item.left.base)
-        still = named is not None and not named.intersection(item.left.paths)
+        named = trash_files.named_files(store, item.leftover.base)
+        still = named is not None and not named.intersection(item.leftover.paths)
         if not still:
-            self.left.append(Kept(item, CHANGED))
+            self.left.append(KeptItem(item, CHANGED))
         return still
 
     def _copies(self, store: Store, units: Sequence[Unit]) -> list[tuple[Store, list[str]]]:
@@ -159,12 +159,12 @@ class _Removal:
     def _drop(self, copies: Sequence[tuple[Store, list[str]]]) -> None:
         for other, paths in copies:
             records = [path for path in paths if path.endswith((SUFFIX, FAILED_SUFFIX))]
-            partial.remove(other, records)
-            partial.remove(other, [path for path in paths if path not in set(records)])
+            items_in_progress.remove(other, records)
+            items_in_progress.remove(other, [path for path in paths if path not in set(records)])
 
 
 def _base_of(item: Candidate) -> str:
-    return item.left.base if item.left is not None else item.path.removesuffix(SUFFIX).removesuffix(FAILED_SUFFIX)
+    return item.leftover.base if item.leftover is not None else item.path.removesuffix(SUFFIX).removesuffix(FAILED_SUFFIX)
 
 
 def _is_same(item: Candidate, data: bytes) -> bool:

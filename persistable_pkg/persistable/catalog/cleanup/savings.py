@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from persistable.catalog.listed import Listed
-from persistable.catalog.query import Condition, counting
+from persistable.catalog.item_sequence import ItemSequence
+from persistable.catalog.query import Condition, first_layer_only
 from persistable.errors import need
-from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records.units import duration_in_words, size_in_words
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -33,7 +33,7 @@ class Saving:
         return self.seconds / self.size if self.size else float("inf")
 
 
-class Savings(Listed[Saving]):
+class Savings(ItemSequence[Saving]):
     """The bytes stored and the seconds that generation took, by name; most seconds first."""
 
     @property
@@ -78,7 +78,7 @@ def _per_megabyte(row: Saving) -> str:
 def savings(catalog: Catalog) -> Savings:
     """The savings of the store of `catalog`."""
     index = catalog.current()
-    where = counting(Condition("r.status = 'done'"), catalog.is_layered)
+    where = first_layer_only(Condition("r.status = 'done'"), catalog.is_layered)
     query = (
         "SELECT r.name, count(*), coalesce(sum(r.seconds), 0), coalesce(sum(r.size), 0) FROM records r "
         f"WHERE {where.sql} GROUP BY r.name ORDER BY 3 DESC, 1"

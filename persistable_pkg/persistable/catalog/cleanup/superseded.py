@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from persistable.catalog.cleanup.trash import UNREADABLE
+from persistable.catalog.cleanup.trash_files import UNREADABLE
 from persistable.catalog.index.index import Index
 from persistable.catalog.index.leaves import canonical
 from persistable.catalog.lookup import downstream_keys

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from persistable.catalog.cleanup import leftovers
-from persistable.catalog.cleanup.collect import Rules, collect
-from persistable.catalog.cleanup.trash import UNREADABLE
+from persistable.catalog.cleanup.plan import CleanupRules, collect
+from persistable.catalog.cleanup.trash_files import UNREADABLE
 from persistable.catalog.entry import COLUMNS, Entry
-from persistable.catalog.index.parts import bare, stores_of
+from persistable.catalog.index.change_detection import bare, stores_of
 from persistable.catalog.index.rows import CORRUPT, DONE, UNTRUSTED
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, PersistableError
 from persistable.records import commit, items
-from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.files import SMALL, fetch
 from persistable.records.key import Key, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
+from persistable.records.units import duration_in_words, size_in_words
 from persistable.stores.base import Store
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
@@ -249,10 +249,10 @@ def _fault(error: Exception, path: str = "") -> Fault:
 
 
 def _orphans(catalog: Catalog) -> list[str]:
-    nothing = Rules(None, False, False, None, None, None, None)
+    nothing = CleanupRules(None, False, False, None, None, None, None)
     found = collect(catalog, nothing, everywhere=True)
     kinds = (leftovers.UNNAMED, leftovers.CUT_OFF)
-    return sorted(path for item in found if item.left is not None and item.left.reason in kinds for path in item.left.paths)
+    return sorted(path for item in found if item.leftover is not None and item.leftover.reason in kinds for path in item.leftover.paths)
 
 
 def _reproduce(catalog: Catalog, found: Verification, part: float) -> None:

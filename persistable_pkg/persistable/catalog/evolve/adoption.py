@@ -14,8 +14,8 @@ from persistable.fileio.registry import fileio_for
 from persistable.nodes import format_check, generation
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, check_unchanged, is_node
-from persistable.records import access
-from persistable.records.files import CopiedFile, InFile
+from persistable.records import record_access
+from persistable.records.files import ExistingFile, SharedFile
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -52,7 +52,7 @@ def bound(catalog: Catalog, node: Node, replace: bool) -> Node:
         what = "is an input from elsewhere" if node.is_external else "is not persisted"
         raise StoreError(f"{node.label} {what}, so it has no payload here to be adopted", url=catalog.store.url, path="")
     twin = bound_to(node, catalog.store)
-    if not replace and access.is_there(catalog.store, twin.place):
+    if not replace and record_access.is_there(catalog.store, twin.place):
         where = catalog.store.url
         raise PayloadExists(
             f"there is a payload of {node.key} in {where} already, and it stays; replace=True (--replace) takes the new one", key=node.key
@@ -75,4 +75,4 @@ def format_of(node: Node, name: str, is_folder: bool = False) -> FileIO[Any]:
 
 
 def _keep(twin: Node, path: Path, name: str, move: bool) -> None:
-    generation.persist(twin, twin.store, InFile(path) if move else CopiedFile(path), made=ADOPTED, notes={ADOPTED: name})
+    generation.persist(twin, twin.store, ExistingFile(path) if move else SharedFile(path), made=ADOPTED, notes={ADOPTED: name})

@@ -15,7 +15,7 @@ ANY = "*"
 """The step of a path that matches every item of a list or dict."""
 
 
-class Taken(Exception):
+class ParamNameTaken(Exception):
     """Error for a new name of a param that another one has already, at this path."""
 
 
@@ -58,7 +58,7 @@ class Changes:
         said += [f"param {old} -> {new}" for old, new in self.params.items()]
         return said + [f"class {old} -> {new}" for old, new in self.classes.items()]
 
-    # applied
+    # application
 
     def named(self, name: str) -> str:
         """A payload name after the changes."""
@@ -184,7 +184,7 @@ def _with_name(data: Any, old: str, new: str) -> Any:
     if old not in names:
         return data
     if new in names:
-        raise Taken(new)
+        raise ParamNameTaken(new)
     if tag is not None:
         return {**data, tag: [[new if key == old else key, item] for key, item in pairs]}
     return {new if key == old else key: item for key, item in data.items()}

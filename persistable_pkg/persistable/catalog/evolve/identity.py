@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from persistable.catalog.evolve.changes import Changes
 from persistable.errors import ParamsError, PersistableError
-from persistable.params.tree_bytes import WAYS, canonical, object_bytes
+from persistable.params.tree_bytes import BYTES_READINGS, canonical, object_bytes
 from persistable.params.trees import from_tree, rewritten
 from persistable.records.key import Key, digest_of
 
@@ -18,7 +18,7 @@ BARE, DICT = "", "{}"
 """Names in place of that of a params class: the params are one value, or a dict."""
 
 
-class Node(NamedTuple):
+class NodeFacts(NamedTuple):
     """The facts of a node: its key, the reference of its class, trees of version and own params, and the keys upstream by role.
 
     params_class: the reference of the class of its params, where the record names it.
@@ -37,26 +37,26 @@ class Node(NamedTuple):
         return self.key.rpartition("/")[0]
 
 
-class Form(NamedTuple):
+class ParamsForm(NamedTuple):
     """The form in which params are part of a key: the name of their class (or BARE, or DICT), and the way to read short buffers."""
 
     params_class: str
-    way: int
+    bytes_reading: int
 
 
-def digest(node: Node, form: Form, name: str) -> str:
+def digest(node: NodeFacts, form: ParamsForm, name: str) -> str:
     """The digest of a node that is called `name`. Raises ParamsError where a record has only the digest of a large value."""
     upstream = {role: key.rpartition("/")[2] for role, key in node.upstream.items()}
     return digest_of(name, from_tree(node.version), _params(node.params, form), upstream)
 
 
-def _params(params: dict[str, Any], form: Form) -> bytes:
+def _params(params: dict[str, Any], form: ParamsForm) -> bytes:
     if form.params_class == BARE:
-        return b"N" if not params else canonical(params["params"], form.way)
+        return b"N" if not params else canonical(params["params"], form.bytes_reading)
     if form.params_class == DICT:
-        return canonical(params, form.way)
+        return canonical(params, form.bytes_reading)
     listed = params.get("$dict")
-    return object_bytes(form.params_class, params.items() if listed is None else [(key, item) for key, item in listed], form.way)
+    return object_bytes(form.params_class, params.items() if listed is None else [(key, item) for key, item in listed], form.bytes_reading)
 
 
 class Forms:
@@ -64,12 +64,14 @@ class Forms:
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self._known: dict[tuple[str, str], Form] = {}
+        self._known: dict[tuple[str, str], ParamsForm] = {}
 
-    def of(self, node: Node) -> Form:
+    def of(self, node: NodeFacts) -> ParamsForm:
         """The form of `node`. Raises ParamsError, with the reason, if there is none."""
         known = self._known.get((node.reference, node.name))
-        for form in ([known] if known is not None else []) + [Form(name, way) for name in self._names(node) for way in range(WAYS)]:
+        for form in ([known] if known is not None else []) + [
+            ParamsForm(name, reading) for name in self._names(node) for reading in range(BYTES_READINGS)
+        ]:
             try:
                 if digest(node, form, node.name) == node.key.rpartition("/")[2]:
                     self._known[node.reference, node.name] = form
@@ -81,7 +83,7 @@ class Forms:
             "its key does not follow from its record: the name of its params class is not known; classes={'Name': 'Name'} tells it"
         )
 
-    def _names(self, node: Node) -> Iterator[str]:
+    def _names(self, node: NodeFacts) -> Iterator[str]:
         """Yield names that the class of its params may have, likely ones first; the class of the node is imported only at last."""
         if not node.params:
             yield BARE
@@ -112,7 +114,7 @@ def _imported(key: str, references: list[str]) -> Iterator[str]:
             yield name_in_identity(kind)
 
 
-def renamed(node: Node, form: Form, changes: Changes, keys: Mapping[str, str], own: bool) -> tuple[Node, Form]:
+def renamed(node: NodeFacts, form: ParamsForm, changes: Changes, keys: Mapping[str, str], own: bool) -> tuple[NodeFacts, ParamsForm]:
     """`node` after the changes, with its new key. keys: new keys by old ones. own: whether `changes` apply to it, not only to its upstream.
 
     Raises Taken, ParamsError.

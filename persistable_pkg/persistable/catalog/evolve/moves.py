@@ -10,10 +10,10 @@ import os
 from contextlib import suppress
 
 from persistable.catalog.cleanup import pins
-from persistable.catalog.cleanup.trash import UNREADABLE
-from persistable.catalog.evolve.successor import moved
-from persistable.records import access
+from persistable.catalog.cleanup.trash_files import UNREADABLE
+from persistable.catalog.evolve.renamed_record import moved
 from persistable.records import commit as commits
+from persistable.records import record_access
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, Record
@@ -27,7 +27,7 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
     A second call after an interruption finishes the move. Raises the errors of the store; the former record and files are then still there.
     """
     placed = isinstance(target, Placed)
-    before = access.files_of(store, source, old)
+    before = record_access.files_of(store, source, old)
     written: list[str] = []
     commit = commits.Commit(store, target)
     try:
@@ -73,7 +73,7 @@ def _duplicate(store: Store, path: str, to: str) -> bool:
 
 def _failure_along(store: Store, source: Place, target: Place) -> None:
     """Move the failure of the last attempt along with the payload that an earlier one has made."""
-    found = access.find_failure(store, source)
+    found = record_access.find_failure(store, source)
     if found is None:
         return
     store.put(target.path + FAILED_SUFFIX, Failure(target.key, *found[1:]).to_bytes())

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from persistable.catalog.notes import checked, parsed
+from persistable.catalog.checksummed_json import checked, parsed
 from persistable.stores.base import HIDDEN, Store
 
 FOLDER = f"{HIDDEN}/renamed"

@@ -1,11 +1,11 @@
-"""`Renaming`: the plan of a renaming, to be shown and applied; and `Renamed`, its result."""
+"""`Renaming`: the plan of a renaming, to be shown and applied; and `RenameResult`, its result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from persistable.catalog.listed import Listed
+from persistable.catalog.item_sequence import ItemSequence
 from persistable.records.key import Key
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Move(NamedTuple):
     check: str = ""
 
 
-class Staying(NamedTuple):
+class UnrenamedRecord(NamedTuple):
     """A record that stays as it is."""
 
     key: Key
@@ -42,7 +42,7 @@ class Staying(NamedTuple):
     """The reason why it stays."""
 
 
-class Renaming(Listed[Move]):
+class Renaming(ItemSequence[Move]):
     """The plan of a renaming: one `Move` for each record, upstream first. Nothing is touched before `apply`.
 
     lines: the changes, in words. left: records that would be renamed but stay, with the reason, such as a payload under the new key.
@@ -53,8 +53,8 @@ class Renaming(Listed[Move]):
         catalog: Catalog,
         lines: Sequence[str],
         moves: Sequence[Move],
-        left: Sequence[Staying],
-        act: Callable[[Renaming, Progress | None], Renamed],
+        left: Sequence[UnrenamedRecord],
+        act: Callable[[Renaming, Progress | None], RenameResult],
     ) -> None:
         super().__init__(moves)
         self.catalog = catalog
@@ -72,7 +72,7 @@ class Renaming(Listed[Move]):
         """New key by old one."""
         return {move.old: move.new for move in self}
 
-    def apply(self, progress: Progress | None = None) -> Renamed:
+    def apply(self, progress: Progress | None = None) -> RenameResult:
         """Carry out the renaming; return the renamed keys, and the records that stay after all.
 
         Payloads are not read. A crash leaves each payload with the old record, the new one, or both; the same call does the rest. Payloads
@@ -96,16 +96,16 @@ class Renaming(Listed[Move]):
         )
 
 
-class Renamed:
+class RenameResult:
     """The result of a renaming. moved: old and new keys. left: records that stay. stamp: to undo it by, "" if nothing was done."""
 
-    def __init__(self, catalog: Catalog, stamp: str, moved: Sequence[tuple[Key, Key]], left: Sequence[Staying]) -> None:
+    def __init__(self, catalog: Catalog, stamp: str, moved: Sequence[tuple[Key, Key]], left: Sequence[UnrenamedRecord]) -> None:
         self._catalog = catalog
         self.stamp = stamp
         self.moved = list(moved)
         self.left = list(left)
 
-    def undo(self, progress: Progress | None = None) -> Renamed:
+    def undo(self, progress: Progress | None = None) -> RenameResult:
         """Restore all old keys and records, as ``catalog.rename(undo=stamp).apply()`` does in any process."""
         return self._catalog.rename(undo=self.stamp).apply(progress) if self.stamp else self
 
@@ -125,7 +125,7 @@ def in_words(renaming: Renaming) -> str:
     return text + (f"; {len(renaming.left)} {'stays' if len(renaming.left) == 1 else 'stay'}" if renaming.left else "")
 
 
-def why(left: Sequence[Staying]) -> list[str]:
+def why(left: Sequence[UnrenamedRecord]) -> list[str]:
     """The number of records that stay, by reason, in lines."""
     counts: dict[str, int] = {}
     for each in left:
@@ -142,6 +142,6 @@ def _arrow(move: Move) -> str:
     return f"{move.old.name}/{move.old.digest[:8]} -> {new}"
 
 
-def _staying(left: Sequence[Staying]) -> list[str]:
+def _staying(left: Sequence[UnrenamedRecord]) -> list[str]:
     rows = [f"  stays: {each.key}: {each.why}" for each in left[:SHOWN]]
     return rows + ([f"  and {len(left) - SHOWN} more"] if len(left) > SHOWN else [])

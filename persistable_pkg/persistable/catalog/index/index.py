@@ -81,7 +81,9 @@ class Index:
         self._anew = False  # whether its file has been made anew once
         self._db: sqlite3.Connection | None = None
         self.lock = threading.RLock()
-        if not private:  # that of `anew` is used under the lock of another, for which a fork waits: registering would wait for the fork
+        if (
+            not private
+        ):  # that of `replacement` is used under the lock of another, for which a fork waits: registering would wait for the fork
             close_at_forks(self)
 
     def use(self, act: Callable[[sqlite3.Connection], Result], filled: bool = False) -> Result:
@@ -115,7 +117,7 @@ class Index:
         return True
 
     @contextmanager
-    def alone(self) -> Generator[None]:
+    def refresh_lock(self) -> Generator[None]:
         """Keep other processes from bringing this index up to date inside the block."""
         with self.lock:
             if self.file is None or self._private or fcntl is None:
@@ -134,14 +136,14 @@ class Index:
                 os.close(held)
 
     @contextmanager
-    def anew(self) -> Generator[Index]:
+    def replacement(self) -> Generator[Index]:
         """An empty index, to be filled in the block, which then replaces this one; after an error this one is as it was."""
         if self.file is None:
             with self.lock:  # others wait until it is whole
                 self.discard()
                 yield self
             return
-        with self.alone():
+        with self.refresh_lock():
             fresh = Index(self.url, Path(f"{self.file}.new"), private=True)
             fresh.discard()
             try:
@@ -224,7 +226,7 @@ class Index:
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute("PRAGMA trusted_schema = OFF")
-            with written(db):
+            with write_transaction(db):
                 if not _is_ours(db, self.url):
                     if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                         raise sqlite3.DatabaseError("another's")
@@ -271,7 +273,7 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 @contextmanager
-def written(db: sqlite3.Connection) -> Generator[None]:
+def write_transaction(db: sqlite3.Connection) -> Generator[None]:
     """Run the block in a write transaction, alone among all processes."""
     db.execute("BEGIN IMMEDIATE")
     try:

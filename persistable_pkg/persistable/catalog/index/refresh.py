@@ -11,9 +11,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
-from persistable.catalog.index.parts import Known, Listing, parts_of
-from persistable.catalog.index.rows import Described, Row, described, row_of
+from persistable.catalog.index.change_detection import FolderState, RefreshState, parts_of
+from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, write_transaction
+from persistable.catalog.index.rows import NodeRow, Row, node_row, row_of
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
 from persistable.records.record import Record
@@ -45,7 +45,7 @@ def refresh(index: Index, store: Store, progress: Progress | None = None) -> Non
     progress: called with the numbers of records read so far and, as far as known, in all.
     """
     store_format.before_reading(store)
-    with index.alone():
+    with index.refresh_lock():
         index.use(lambda db: _Refresh(db, progress).all_of(store))
 
 
@@ -54,12 +54,12 @@ def is_current(index: Index, store: Store) -> bool:
 
     def look(db: sqlite3.Connection) -> bool:
         for number, part in enumerate(parts_of(store)):
-            known = Known(db, number)
+            known = RefreshState(db, number)
             if any(listing.files or listing.pack is not None or listing.folder in known.folders for listing in part.changed(known)):
                 return False
         return True
 
-    with index.alone():
+    with index.refresh_lock():
         return index.use(look)
 
 
@@ -102,7 +102,7 @@ class _Refresh:
         gc.disable()  # hundreds of thousands of texts that all stay: searching them for cycles takes longer than making them
         try:
             for number, part in enumerate(parts_of(store)):
-                known = Known(self._db, number)
+                known = RefreshState(self._db, number)
                 for listing in part.changed(known):
                     if listing.pack is not None:
                         self._apply_pack(number, listing)
@@ -116,7 +116,7 @@ class _Refresh:
             if enabled:
                 gc.enable()
             if self._dropped:
-                with written(self._db):
+                with write_transaction(self._db):
                     for name in self._dropped:
                         self._db.execute(INDEXES[name])
 
@@ -163,7 +163,7 @@ class _Refresh:
             known = self._folders[place] = int(found[0])
         return known
 
-    def _apply_folder(self, part: int, listing: Listing) -> None:
+    def _apply_folder(self, part: int, listing: FolderState) -> None:
         """Bring the rows of one folder up to date."""
         folder = self._folder_id(part, listing.folder, False)
         stamp_of = "inode" if listing.by_inode else "stamp"
@@ -179,12 +179,12 @@ class _Refresh:
         self._compare(folder, None, listing, have)
         self._after.append(("UPDATE folders SET stamp = ? WHERE id = ?", (listing.stamp, folder)))
 
-    def _apply_pack(self, part: int, listing: Listing) -> None:
+    def _apply_pack(self, part: int, listing: FolderState) -> None:
         """Bring the rows of one pack up to date."""
         db, place = self._db, (part, listing.pack)
         found = self._packs.get(place)
         if listing.stamp is None:  # it is gone
-            with written(db):
+            with write_transaction(db):
                 db.execute("DELETE FROM records WHERE pack = ?", (found,))
                 db.execute("DELETE FROM packs WHERE id = ?", (found,))
             return
@@ -198,7 +198,7 @@ class _Refresh:
         self._compare(self._folder_id(part, listing.folder, True), found, listing, have)
         self._after.append(("UPDATE packs SET state = ? WHERE id = ?", (listing.stamp, found)))
 
-    def _compare(self, folder: int, pack: int | None, listing: Listing, have: dict[str, Any]) -> None:
+    def _compare(self, folder: int, pack: int | None, listing: FolderState, have: dict[str, Any]) -> None:
         """Delete the rows of files that are gone; note new and changed files as pending."""
         prefix = f"{listing.folder}/" if listing.folder else ""
         new: list[Pending] = [
@@ -207,7 +207,7 @@ class _Refresh:
         # a pack without records no longer has the folder of its former records
         within, number = ("folder", folder) if pack is None else ("pack", pack)
         if have:
-            with written(self._db):
+            with write_transaction(self._db):
                 self._db.executemany(f"DELETE FROM records WHERE {within} = ? AND file = ?", [(number, file) for file in have])
         if pack is None:
             new.sort(key=_path)  # in the order in which they are read; of packs, one after the other
@@ -219,13 +219,13 @@ class _Refresh:
         pending, self._pending = self._pending, []
         after, self._after = self._after, []
         if self._new_packs:
-            with written(self._db):
+            with write_transaction(self._db):
                 self._db.executemany("INSERT INTO packs (id, part, number) VALUES (?, ?, ?)", self._new_packs)
             self._new_packs = []
         if self._wanted > MANY and not self._dropped:
             is_empty = self._db.execute("SELECT 1 FROM records LIMIT 1").fetchone() is None
             self._dropped = [name for name in INDEXES if is_empty or name != "records_pack"]  # by which packs are compared
-            with written(self._db):
+            with write_transaction(self._db):
                 for name in self._dropped:
                     self._db.execute(f"DROP INDEX {name}")
         rows: list[tuple[Pending, Row | None]] = []
@@ -235,13 +235,13 @@ class _Refresh:
             rows += [(place, row_of(path, data[path])) for place in some if (path := place[0]) in data]
             if len(rows) >= AT_ONCE or first + BATCH >= len(pending):
                 rows.sort(key=_path_of_row)  # so by their keys: writing in that order touches few pages of the index
-                with written(self._db):
+                with write_transaction(self._db):
                     self._write(rows)
                 rows.clear()
             self._done += len(some)
             if self._progress is not None:
                 self._progress(self._done, self._wanted)
-        with written(self._db):
+        with write_transaction(self._db):
             for statement, values in after:
                 self._db.execute(statement, values)
 
@@ -254,11 +254,11 @@ class _Refresh:
             unique="folder, file",
         )
 
-    def _nodes(self, told: Sequence[tuple[Described, str]]) -> dict[str, int]:
+    def _nodes(self, reported: Sequence[tuple[NodeRow, str]]) -> dict[str, int]:
         """The ids of these descriptions, each with the path of a record that has it; those that the index lacks are written."""
-        by_key: dict[str, Described] = {}
-        paths = {node.key: path for node, path in told}
-        for node, _ in told:
+        by_key: dict[str, NodeRow] = {}
+        paths = {node.key: path for node, path in reported}
+        for node, _ in reported:
             if node.class_reference is not None or node.key not in by_key:
                 by_key[node.key] = node
         query = "SELECT key, id, class IS NULL, params <> '{}' FROM nodes WHERE key IN (SELECT value FROM json_each(?))"
@@ -283,7 +283,7 @@ class _Refresh:
         self._note_columns(new)
         return ids
 
-    def _edges(self, nodes: Iterable[Described], ids: dict[str, int], paths: dict[str, str]) -> None:
+    def _edges(self, nodes: Iterable[NodeRow], ids: dict[str, int], paths: dict[str, str]) -> None:
         edges = [
             (ids[node.key], role, target, paths[node.key]) for node in nodes if node.upstream for role, target in node.upstream.items()
         ]
@@ -293,12 +293,12 @@ class _Refresh:
         for _, _, target, path in edges:
             self._unknown.setdefault(target, path)
 
-    def _params(self, nodes: Iterable[Described], ids: dict[str, int]) -> None:
+    def _params(self, nodes: Iterable[NodeRow], ids: dict[str, int]) -> None:
         paths = self._paths
         rows = ((paths[path], kind, value, ids[node.key]) for node in nodes for path, kind, value in node.values)
         self._insert("params", "path, kind, value, node", rows)
 
-    def _note_columns(self, nodes: Iterable[Described]) -> None:
+    def _note_columns(self, nodes: Iterable[NodeRow]) -> None:
         """Note the columns that queries over payloads of their names may use."""
         for node in nodes:
             name = node.key.rpartition("/")[0]
@@ -324,11 +324,11 @@ class _Refresh:
             left = list(dict.fromkeys(path for target, path in self._unknown.items() if target not in known))
             self._unknown = {}
             for first in range(0, len(left), BATCH):
-                rows: dict[str, tuple[Described, str]] = {}
+                rows: dict[str, tuple[NodeRow, str]] = {}
                 for path, data in store.get_many(left[first : first + BATCH]).items():
                     rows.update((node.key, (node, path)) for node in _lineage(data))
                 known = self._described(list(rows))
-                with written(self._db):
+                with write_transaction(self._db):
                     self._nodes([row for key, row in rows.items() if key not in known])
 
     def _described(self, keys: list[str]) -> set[str]:
@@ -354,9 +354,9 @@ def _record(place: Pending, row: Row | None, nodes: dict[str, int]) -> tuple[Any
     return folder, file, pack, stamp, inode, node, row.status, row.name, row.at, *row[4:]
 
 
-def _lineage(data: bytes) -> list[Described]:
+def _lineage(data: bytes) -> list[NodeRow]:
     try:
         rows = Record.parse(data).lineage
-        return [described(key, row["class"], row["version"], row["params"], row["upstream"]) for key, row in rows.items()]
+        return [node_row(key, row["class"], row["version"], row["params"], row["upstream"]) for key, row in rows.items()]
     except (PayloadCorrupted, PayloadUntrusted, KeyError, TypeError, ValueError):
         return []

@@ -21,7 +21,7 @@ _HOST_LINE = b'\n"scheme":'
 _NEEDED = {"params", "version", "started", "seconds", "made"}
 
 
-class Described(NamedTuple):
+class NodeRow(NamedTuple):
     """The description of a node, as the tables have it. Of a node that only failed, class and version are not known.
 
     params: as JSON. leaves: as JSON by path, in the form that can be compared; None where that is the same. values: see `valued`.
@@ -36,13 +36,13 @@ class Described(NamedTuple):
     upstream: dict[str, str]
 
 
-def described(key: str, class_reference: str | None, version: Any, params: dict[str, Any], upstream: dict[str, str]) -> Described:
+def node_row(key: str, class_reference: str | None, version: Any, params: dict[str, Any], upstream: dict[str, str]) -> NodeRow:
     """The description of the node of that key. Raises TypeError for params or upstream that are no dict."""
     if params.__class__ is not dict or upstream.__class__ is not dict:
-        raise TypeError("its params are none")
+        raise TypeError("its params or upstream are no dict")
     leaves = None if is_plain(params) else text_of({path: form(tree) for path, tree in walk(params) if '"' not in path})
     number = str(version) if version.__class__ is int else json.dumps(version)
-    return Described(key, class_reference, number, text_of(params), leaves, valued(params), upstream)
+    return NodeRow(key, class_reference, number, text_of(params), leaves, valued(params), upstream)
 
 
 class Row(NamedTuple):
@@ -51,7 +51,7 @@ class Row(NamedTuple):
     status: str
     name: str
     at: str | None
-    node: Described | None
+    node: NodeRow | None
     size: int | None = None
     seconds: float | None = None
     created: float | None = None
@@ -69,7 +69,7 @@ def _recorded(base: str, data: bytes) -> Row | None:
     try:
         record, facts = _parsed(data)
         reference = record.class_reference
-        node = described(facts["key"], reference, facts["version"], facts["params"], facts.get("upstream") or {})
+        node = node_row(facts["key"], reference, facts["version"], facts["params"], facts.get("upstream") or {})
         seconds = facts["seconds"]
         created = float(facts["started"] + seconds)
     except PayloadUntrusted:
@@ -114,7 +114,7 @@ def _failed(path: str, data: bytes) -> Row | None:
     if at is None:
         return None
     failure = Failure.parse(data, place)
-    node = described(str(place), None, None, failure.params, {})
+    node = node_row(str(place), None, None, failure.params, {})
     return Row(FAILED, place.name, at, node, None, failure.seconds, failure.started + failure.seconds, failure.host)
 
 
@@ -126,7 +126,7 @@ def _damaged(base: str, state: str = CORRUPT) -> Row | None:
         key = Key.parse(base)
     except InvalidName:
         return None
-    return Row(state, key.name, "", described(str(key), None, None, {}, {}))
+    return Row(state, key.name, "", node_row(str(key), None, None, {}, {}))
 
 
 def _at(base: str, key: str) -> str | None:

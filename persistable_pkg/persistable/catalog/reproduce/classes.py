@@ -16,7 +16,7 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
 from persistable.params.building import nearest
 from persistable.params.fields import FORMER
-from persistable.params.reduce import MAINS
+from persistable.params.reducers import MAINS
 from persistable.records.key import Key
 
 _NOTEBOOK = "it was defined in a notebook or at a prompt"

@@ -15,11 +15,11 @@ from persistable.catalog.nearest import Descriptions
 from persistable.errors import PersistableError
 from persistable.graph.notebook import card, code, html, table
 from persistable.nodes.code import LIBRARY, Fingerprint, code_of, compare
+from persistable.params.display import cut, in_words
 from persistable.params.trees import absent
-from persistable.params.words import cut, in_words
-from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.description import described, in_lineage, leaves
 from persistable.records.record import Record
+from persistable.records.units import duration_in_words, size_in_words
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog

@@ -17,8 +17,8 @@ from persistable.fileio.base import FileIO
 from persistable.nodes.node import Persistable
 from persistable.params.encoding import encode, fields_of
 from persistable.params.fields import NO_PIN
-from persistable.params.reduce import MAINS, reference
-from persistable.params.reduced import Refused
+from persistable.params.reduced_values import Refused
+from persistable.params.reducers import MAINS, reference
 from persistable.params.trees import from_tree, item_tree
 
 _BUILTINS = frozenset(dir(builtins))

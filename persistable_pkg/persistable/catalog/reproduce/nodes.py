@@ -15,7 +15,7 @@ from persistable.nodes import loading
 from persistable.nodes.binding import move_to
 from persistable.nodes.lineage import walk
 from persistable.nodes.types import own_store
-from persistable.records import access
+from persistable.records import record_access
 from persistable.records.key import Key
 from persistable.records.record import Record
 from persistable.stores.base import extended
@@ -34,7 +34,7 @@ def finder(catalog: Catalog) -> Find:
         if found.status in (ABSENT, FAILED):
             return None
         try:
-            return access.find_record(catalog.store, found.place)
+            return record_access.find_record(catalog.store, found.place)
         except PayloadCorrupted:
             return None
 
@@ -89,14 +89,14 @@ def script(catalog: Catalog, entry: Entry, trusted: bool = False) -> str:
     return code_of(entry.record, catalog.store, finder(catalog), trusted=trusted or _is_signed(catalog))
 
 
-def reproduction(catalog: Catalog, what: Any, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:
+def reproduction(catalog: Catalog, node_or_key: Any, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:
     """Generate a payload again and compare it; impossible where its node cannot be rebuilt. A node is used as it is."""
     from persistable.catalog.reproduce.reproduce import impossible, reproduce
     from persistable.nodes.node import Persistable
 
-    entry = lookup.entry(catalog, what)
+    entry = lookup.entry(catalog, node_or_key)
     try:
-        made: Any = what.bind(catalog.store) if isinstance(what, Persistable) else node(catalog, entry)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        made: Any = node_or_key.bind(catalog.store) if isinstance(node_or_key, Persistable) else node(catalog, entry)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     except PersistableError as error:
         return impossible(entry.place.key, error)
     return reproduce(made, recursive=recursive, rtol=rtol, atol=atol, progress=progress)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 from persistable.catalog.reproduce.classes import class_of
 from persistable.catalog.reproduce.facts import Facts, refused
 from persistable.errors import ParamsError, PersistableError
-from persistable.nodes.construction import Construction, Recorded, collection, grouped
+from persistable.nodes.construction import Construction, RecordedFacts, collection, grouped
 from persistable.nodes.declaration import Declaration, declaration_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import CAPTURED, Step
@@ -17,7 +17,7 @@ from persistable.params.annotations import home_of, own_annotations, signature_o
 from persistable.params.encoding import encode
 from persistable.params.fields import NO_PIN, spec_of
 from persistable.params.reader import Reader
-from persistable.params.reduce import dereference, kept_main
+from persistable.params.reducers import dereference, main_of_record
 
 
 class Recipe(NamedTuple):
@@ -55,17 +55,17 @@ def recipe_of(facts: Facts, nodes: Mapping[str, Persistable[Any, Any]], store: A
     Raises NotRebuildable.
     """
     target = class_of(facts.key, facts.reference, facts.source, trusted)
-    token = kept_main.set(sys.modules.get(target.__module__) if facts.source else None)
+    token = main_of_record.set(sys.modules.get(target.__module__) if facts.source else None)
     try:
         return _recipe(facts, target, nodes, store, trusted)
     finally:
-        kept_main.reset(token)
+        main_of_record.reset(token)
 
 
 def _recipe(facts: Facts, maker: Any, nodes: Mapping[str, Persistable[Any, Any]], store: Any, trusted: bool) -> Recipe:
     if isinstance(maker, Step):
         return _of_step(facts, maker, nodes)  # pyright: ignore[reportUnknownArgumentType] - as any step
-    construction: Callable[[Recorded], Construction] | None = getattr(maker, "_node_construction", None)
+    construction: Callable[[RecordedFacts], Construction] | None = getattr(maker, "_node_construction", None)
     if construction is not None:
         how = construction(_recorded(facts, maker, nodes, trusted))
         return Recipe(facts, how.function, dereference(how.function), None, how.args, how.kwargs)
@@ -77,7 +77,7 @@ def _recipe(facts: Facts, maker: Any, nodes: Mapping[str, Persistable[Any, Any]]
     return _of_class(facts, maker, nodes)
 
 
-def _recorded(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[str, Any], trusted: bool) -> Recorded:
+def _recorded(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[str, Any], trusted: bool) -> RecordedFacts:
     from persistable.fileio.registry import fileio_from_spec
     from persistable.fileio.trust import declared_format
 
@@ -87,7 +87,7 @@ def _recorded(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[
     def format_of(spec: dict[str, Any]) -> Any:
         return fileio_from_spec(spec) if trusted else declared_format(spec, None, facts.key)
 
-    return Recorded(facts.key.name, version, params, upstream, format_of)
+    return RecordedFacts(facts.key.name, version, params, upstream, format_of)
 
 
 # classes

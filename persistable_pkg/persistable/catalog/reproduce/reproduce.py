@@ -20,10 +20,10 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.staleness import judged
 from persistable.nodes.types import Node, upstream_of
 from persistable.params.secret import redact
-from persistable.records import access
-from persistable.records.amounts import duration_in_words
+from persistable.records import record_access
 from persistable.records.key import Key
 from persistable.records.record import Record
+from persistable.records.units import duration_in_words
 from persistable.runs.failures import NodeFailure
 from persistable.runs.result import RunResult
 from persistable.runs.run import run
@@ -38,7 +38,7 @@ _SHOWN = 3
 _VERSIONS = 6
 
 
-class Remade(NamedTuple):
+class NodeReproduction(NamedTuple):
     """One node that was made again. why: in words. comparison: of its payloads, if both were read. seconds: that it took."""
 
     key: Key
@@ -57,7 +57,7 @@ class Reproduction:
     impossible; None where there is none. why: in plain words. nodes: each that was made again, upstream first.
     """
 
-    def __init__(self, key: Key, nodes: Sequence[Remade], note: str = "") -> None:
+    def __init__(self, key: Key, nodes: Sequence[NodeReproduction], note: str = "") -> None:
         self.key = key
         self.nodes = tuple(nodes)
         worst = max(reversed(self.nodes), key=lambda each: _RANK[each.outcome])  # of equal ones the requested node
@@ -113,11 +113,11 @@ def reproduce(
     if in_memory(store) and executor == "processes":
         executor, note = "inline", "made in this process, which alone knows the store"
     with _scratch() as scratch:
-        remake = _Remake(node, store, scratch, recursive, executor)
-        if remake.trouble:
-            return Reproduction(node.key, remake.trouble)
+        remake = _ReproductionRun(node, store, scratch, recursive, executor)
+        if remake.blockers:
+            return Reproduction(node.key, remake.blockers)
         failures = remake.run(progress)
-        found: list[Remade] = []
+        found: list[NodeReproduction] = []
         for each in remake.remade:
             told = remake.judge(each, failures, rtol, atol)
             differs = told is not None and told.outcome in ("different", "impossible") and remake.is_made(each)
@@ -134,7 +134,7 @@ def reproduce(
 def impossible(key: Key, error: Exception) -> Reproduction:
     """The reproduction of a key without a node, with the reason in `error`."""
     label = error.reference if isinstance(error, NotRebuildable) else str(key)
-    return Reproduction(key, [Remade(key, label, "impossible", redact(str(error)))])
+    return Reproduction(key, [NodeReproduction(key, label, "impossible", redact(str(error)))])
 
 
 @contextmanager
@@ -146,20 +146,20 @@ def _scratch() -> Generator[LocalStore]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Remake:
+class _ReproductionRun:
     """The nodes that are generated again, and their upstream.
 
-    remade: the nodes that are generated again, upstream first. trouble: the reasons why that cannot begin.
+    remade: the nodes that are generated again, upstream first. blockers: the reasons why that cannot begin.
     """
 
     def __init__(self, node: Node, store: Store, scratch: Store, recursive: bool, executor: str | futures.Executor) -> None:
         self.store = store
         self.scratch = scratch
         self.executor = executor
-        self.then: dict[Key, Any] = {each.key: each for each in walk(node)}
+        self.original_nodes: dict[Key, Any] = {each.key: each for each in walk(node)}
         self.target: Node = rebuilt(flattened(node))  # a copy, so that its stores can be set
         self.records: dict[Key, Record | None] = {}
-        self.trouble: list[Remade] = []
+        self.blockers: list[NodeReproduction] = []
         self._kept = ReadOnlyStore(store)
         self.remade = self._assign(recursive)
 
@@ -204,7 +204,7 @@ class _Remake:
         key = node.key
         if key not in self.records:
             try:
-                self.records[key] = access.find_record(self.store, node.place)
+                self.records[key] = record_access.find_record(self.store, node.place)
             except PayloadError as error:
                 self.records[key] = None
                 if key == self.target.key:
@@ -217,11 +217,11 @@ class _Remake:
 
     def _is_whole(self, key: Key) -> bool:
         record = self.records.get(key)
-        return record is not None and access.missing_file(self.store, record) is None
+        return record is not None and record_access.missing_file(self.store, record) is None
 
     def _cannot(self, node: Node, why: str) -> None:
-        if not any(each.key == node.key for each in self.trouble):
-            self.trouble.append(Remade(node.key, node.label, "impossible", redact(why)))
+        if not any(each.key == node.key for each in self.blockers):
+            self.blockers.append(NodeReproduction(node.key, node.label, "impossible", redact(why)))
 
     def run(self, progress: bool) -> list[NodeFailure]:
         """Generate the nodes; return the failures. Nodes whose items others take come first: a run uses these items as they are."""
@@ -231,27 +231,27 @@ class _Remake:
             failures += _quietly(each, self.scratch, self.executor, progress).failures
         return failures
 
-    def judge(self, node: Node, failures: Sequence[NodeFailure], rtol: float, atol: float) -> Remade | None:
+    def judge(self, node: Node, failures: Sequence[NodeFailure], rtol: float, atol: float) -> NodeReproduction | None:
         """The outcome for one node; None where there is no record to compare it with."""
         failure = next((each for each in failures if each.key == node.key), None)
         if failure is not None:
             missing = "an input is not there as it was: " if isinstance(failure.error, InputError) else "it cannot be generated now: "
-            return Remade(node.key, node.label, "impossible", missing + failure.text, seconds=failure.seconds)
-        record, new = self.records.get(node.key), access.find_record(self.scratch, node.place)
+            return NodeReproduction(node.key, node.label, "impossible", missing + failure.text, seconds=failure.seconds)
+        record, new = self.records.get(node.key), record_access.find_record(self.scratch, node.place)
         if new is None:
-            return Remade(node.key, node.label, "impossible", "what it needs could not be generated")
+            return NodeReproduction(node.key, node.label, "impossible", "what it needs could not be generated")
         if record is None:
             return None
         seconds = f"made again in {duration_in_words(new.seconds)}"
         if _content(record) == _content(new):
-            return Remade(node.key, node.label, "identical", f"{seconds}: the same bytes", seconds=new.seconds)
+            return NodeReproduction(node.key, node.label, "identical", f"{seconds}: the same bytes", seconds=new.seconds)
         if not self._is_whole(node.key):
             why = "it has other bytes than were recorded, and the payload is not stored any more, so that nothing else can be compared"
-            return Remade(node.key, node.label, "impossible", why, seconds=new.seconds)
+            return NodeReproduction(node.key, node.label, "impossible", why, seconds=new.seconds)
         try:
             found = compare(self._read(self.store, node, record), self._read(self.scratch, node, new), rtol, atol)
         except PersistableError as error:
-            return Remade(
+            return NodeReproduction(
                 node.key, node.label, "impossible", f"the stored payload cannot be read: {redact(str(error))}", seconds=new.seconds
             )
         if found.outcome == "identical":
@@ -260,11 +260,11 @@ class _Remake:
             told = "; ".join(map(str, found.differences[:_SHOWN])) + ("; …" if found.number > _SHOWN else "")
             within = f"within rtol={rtol:g}, atol={atol:g}: " if (rtol or atol) and found.outcome == "equal" else ""
             why = f"{within}{redact(told)}"
-        return Remade(node.key, node.label, found.outcome, why, found, new.seconds)
+        return NodeReproduction(node.key, node.label, found.outcome, why, found, new.seconds)
 
     def is_made(self, node: Node) -> bool:
         """Tell whether a node with a record has been generated again."""
-        return self.records.get(node.key) is not None and access.find_record(self.scratch, node.place) is not None
+        return self.records.get(node.key) is not None and record_access.find_record(self.scratch, node.place) is not None
 
     def _read(self, store: Store, node: Node, record: Record) -> Any:
         return loading.read(store, record, loading.format_of(node, record))
@@ -298,7 +298,7 @@ class _Remake:
         """The changes of its own and upstream code since the stored payload was made, in words."""
         record = self.records[key]
         assert record is not None
-        verdict = judged(self.then[key], self.store, record)
+        verdict = judged(self.original_nodes[key], self.store, record)
         told = verdict.describe() or (f"it was made by {verdict.foreign}" if verdict.foreign else "")
         return "; ".join([*([told] if told else []), *verdict.unknown])
 
@@ -307,7 +307,7 @@ class _Remake:
         twin: Any = rebuilt(flattened(node))
         move_to(twin, second)
         made = _quietly(twin, second, self.executor, False)
-        one, two = access.find_record(self.scratch, node.place), access.find_record(second, node.place)
+        one, two = record_access.find_record(self.scratch, node.place), record_access.find_record(second, node.place)
         if made.failures or one is None or two is None or _content(one) == _content(two):
             return False
         return compare(self._read(self.scratch, node, one), self._read(second, node, two)).outcome != "identical"

@@ -27,10 +27,10 @@ from persistable.errors import InputError, PayloadCorrupted, StoreError
 from persistable.nodes.generation import persist
 from persistable.nodes.node import Persistable
 from persistable.params.streams import digest_rest
-from persistable.records import access, items, store_format
-from persistable.records.amounts import size_in_words
+from persistable.records import items, record_access, store_format
 from persistable.records.key import Key, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
+from persistable.records.units import size_in_words
 from persistable.stores import manifest
 from persistable.stores.base import Store, extended
 from persistable.stores.local import LocalStore
@@ -51,7 +51,7 @@ _DOWNLOADS = ("persistable:HttpGet",)
 
 
 @dataclass(repr=False)
-class Exported:
+class ExportResult:
     """The result of an export."""
 
     to: str
@@ -79,7 +79,7 @@ class Exported:
 
 def export(
     catalog: Catalog, to: Any, nodes: Any, payloads: Payloads, *, anonymous: bool, about: dict[str, str | None], progress: Progress | None
-) -> Exported:
+) -> ExportResult:
     """Write the records of `nodes`, of everything upstream, and their payloads, as `Catalog.export` says."""
     if payloads not in get_args(Payloads):
         raise ValueError(f"payloads={payloads!r}: give 'all', 'sources' or 'none'")
@@ -106,9 +106,9 @@ class _Export:
         """Path and size of each record, and the exported files of its payload; its bytes are in the spool."""
         self._published = 0.0
         self._wanted = self._done = 0
-        self._result = Exported(sink.url)
+        self._result = ExportResult(sink.url)
 
-    def write(self, entries: Sequence[Entry], external: Sequence[Any], about: dict[str, str | None]) -> Exported:
+    def write(self, entries: Sequence[Entry], external: Sequence[Any], about: dict[str, str | None]) -> ExportResult:
         """Write everything; return the result."""
         self._wanted = sum(entry.size or 0 for entry in entries)
         known = {entry.key for entry in entries}
@@ -149,7 +149,7 @@ class _Export:
             except InputError:
                 self._result.missing.append(node.key)
                 return
-            record = access.find_record(store, node.key)
+            record = record_access.find_record(store, node.key)
             assert record is not None
             for file in record.files:
                 self._copy(record, file, store)
@@ -190,7 +190,7 @@ class _Export:
 
     def _files_of(self, entry: Entry, record: Record) -> list[FileFact] | None:
         """The files of a payload; None unless all are there."""
-        if isinstance(entry.place, Placed) and access.find_record(self._store, entry.place) is None:
+        if isinstance(entry.place, Placed) and record_access.find_record(self._store, entry.place) is None:
             return None
         files = list(record.files)
         if len(extended(self._store).stat_many([file.path for file in files])) < len(files):
@@ -240,7 +240,7 @@ class _Export:
     def _describe(self, spool: SpooledTemporaryFile[bytes], about: dict[str, str | None]) -> None:
         """Write the RO-Crate description."""
 
-        def records() -> Iterator[crate.Placed]:
+        def records() -> Iterator[crate.CrateRecord]:
             spool.seek(0)
             for path, size, present in self._places:
                 yield path, Record.parse(spool.read(size)), present

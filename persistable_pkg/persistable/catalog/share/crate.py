@@ -45,12 +45,12 @@ class About(NamedTuple):
     published: float
 
 
-Placed = tuple[str, Record, tuple[str, ...]]
+CrateRecord = tuple[str, Record, tuple[str, ...]]
 """The path of a record, the record, and the paths of the exported files of its payload."""
 
 
 def write_crate(
-    about: About, files: Mapping[str, ManifestEntry], records: Callable[[], Iterator[Placed]], write: Callable[[bytes], Any]
+    about: About, files: Mapping[str, ManifestEntry], records: Callable[[], Iterator[CrateRecord]], write: Callable[[bytes], Any]
 ) -> None:
     """Pass the content of the description to `write`, piece by piece. files: all that are exported. records: iterates over the records."""
     write(f'{{"@context":{json.dumps(CONTEXT)},"@graph":['.encode())
@@ -61,7 +61,7 @@ def write_crate(
     write(b"\n]}\n")
 
 
-def _entities(about: About, files: Mapping[str, ManifestEntry], records: Callable[[], Iterator[Placed]]) -> Iterator[dict[str, Any]]:
+def _entities(about: About, files: Mapping[str, ManifestEntry], records: Callable[[], Iterator[CrateRecord]]) -> Iterator[dict[str, Any]]:
     yield {"@id": PATH, "@type": "CreativeWork", "conformsTo": {"@id": PROFILE}, "about": {"@id": "./"}}
     made: dict[str, tuple[str, ...]] = {}
     classes: dict[str, None] = {}

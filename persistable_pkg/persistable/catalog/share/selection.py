@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from persistable.catalog.cleanup.reach import flat
+from persistable.catalog.cleanup.reachability import flat
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.index.rows import FAILED
 from persistable.catalog.lookup import ancestors
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
 
 
-def selected(catalog: Catalog, what: Any) -> list[Entry]:
+def selected(catalog: Catalog, targets: Any) -> list[Entry]:
     """The stored entries of a selection, and everything stored upstream of them, each once and in the order of their keys.
 
-    what: a node, family, pipeline, key, path, entry, the result of `find`, or a list of such; None for every record. Nodes that are not
+    targets: a node, family, pipeline, key, path, entry, the result of `find`, or a list of such; None for every record. Nodes that are not
     persisted are replaced by their upstream. Raises UnknownKey for a node or key that is not stored.
     """
-    asked = list(catalog.find()) if what is None else list(_asked(catalog, what))
+    asked = list(catalog.find()) if targets is None else list(_asked(catalog, targets))
     found = {(each.key, each.at): each for each in asked if each.status != FAILED}
-    if what is not None:
+    if targets is not None:
         for each in ancestors(catalog, [str(entry.key) for entry in asked if entry.key is not None]):
             if each.status not in (ABSENT, FAILED):
                 found.setdefault((each.key, each.at), each)
     return [found[place] for place in sorted(found, key=lambda place: (str(place[0]), place[1] or ""))]
 
 
-def inputs(catalog: Catalog, what: Any) -> list[Any]:
+def inputs(catalog: Catalog, targets: Any) -> list[Any]:
     """The nodes of external inputs upstream of the nodes in a selection, each once; keys and entries have no location of inputs."""
-    given = [] if what is None else [each for each in flat(what) if not _is_stored(each)]
+    given = [] if targets is None else [each for each in flat(targets) if not _is_stored(each)]
     return [node for node in walk(*(node for node, _ in pairs(given, catalog.store))) if node.is_external]
 
 
-def _is_stored(what: Any) -> bool:
+def _is_stored(item: Any) -> bool:
     """Tell whether it is a key, path or entry, not a node."""
-    return isinstance(what, Entry | Key | str) or hasattr(what, "__fspath__")
+    return isinstance(item, Entry | Key | str) or hasattr(item, "__fspath__")
 
 
-def _asked(catalog: Catalog, what: Any) -> Iterator[Entry]:
-    for each in flat(what):
+def _asked(catalog: Catalog, item: Any) -> Iterator[Entry]:
+    for each in flat(item):
         if _is_stored(each):
             yield catalog[each]
         else:

@@ -14,12 +14,12 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, cast
 
 from persistable.catalog.entry import Entry, value_of
+from persistable.catalog.index.change_detection import parts_of
 from persistable.catalog.index.leaves import form, walk
-from persistable.catalog.index.parts import parts_of
 from persistable.catalog.share.links import Links
 from persistable.errors import InvalidName, InvalidQuery, PayloadNotFound, StoreError
+from persistable.params.display import in_words
 from persistable.params.unset import UNSET
-from persistable.params.words import in_words
 from persistable.records import items
 from persistable.records.key import Key, Placed
 from persistable.stores.base import Store, check_name, check_path

@@ -25,7 +25,7 @@ from distributed.deploy.spec import ProcessInterface, SpecCluster
 from persistable.errors import WorkerDied
 from persistable.executors import calls, notes
 from persistable.executors.calls import Parts
-from persistable.executors.endings import how_ended
+from persistable.executors.outcomes import how_ended
 
 _NEVER = 1_000_000
 
@@ -132,7 +132,7 @@ def perform(work: Parts | str, entry: str | None) -> Answer:
                 file.write(str(os.getpid()))
         except FileExistsError:
             return False, calls.to_bytes(calls.pack((died(), None)))
-    with notes.sent_by(notes.Sender(partial(_note, get_worker()))):
+    with notes.use_sender(notes.Sender(partial(_note, get_worker()))):
         found = calls.perform_to_bytes(pickle.loads(Path(work).read_bytes()) if isinstance(work, str) else work)
     if entry is not None:
         os.unlink(entry)

@@ -22,7 +22,7 @@ from persistable.errors import RunError, WorkerDied, need
 from persistable.executors import machine, notes
 from persistable.executors.base import Executor, portable
 from persistable.executors.calls import answer, pack, to_bytes
-from persistable.executors.endings import failed, settle
+from persistable.executors.outcomes import failed, settle
 from persistable.executors.resources import Resources, check_offers
 
 P = ParamSpec("P")
@@ -58,7 +58,7 @@ class DaskExecutor(Executor):
     """
 
     name: ClassVar[str] = "dask"
-    places: ClassVar[bool] = True
+    schedules_resources: ClassVar[bool] = True
 
     def __init__(self, client_or_address: Any = None, *, n_workers: int | None = None) -> None:
         if n_workers is not None and n_workers < 1:

@@ -217,7 +217,7 @@ class API:
         raise AssertionError("unreachable")
 
     def _once(self, ask: Callable[[], Any]) -> Any:
-        """Try once. Raises _Passing for failures that may be temporary."""
+        """Try once. Raises _TransientError for failures that may be temporary."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 

@@ -24,7 +24,7 @@ from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.files import SharedFiles
 from persistable.executors.remote.request import ANSWER, NOTE, REQUEST, TAKEN, Answer
 from persistable.executors.resources import Resources
-from persistable.stores.keys import carrying
+from persistable.stores.signing_keys import pickle_held_keys
 
 _SECRET = 700_000  # bytes of all files in a Secret: it may have 1 MiB, as base64
 _INDEXED = (1, 29)  # the version since which the failure of an index does not fail the others
@@ -236,7 +236,7 @@ class KubernetesEngine(Engine):
         for number, entry in enumerate(self._enter(name, jobs)):
             request = entry.job.request
             if entry.place is not None:
-                with carrying(False):
+                with pickle_held_keys(False):
                     files[f"{number}.{PLACE}"] = pickle.dumps(entry.place)
             if len(request) <= _SECRET:
                 files[f"{number}.{REQUEST}"] = request

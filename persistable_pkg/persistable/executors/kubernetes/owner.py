@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from persistable.params.process import host, started
+from persistable.params.process_identity import host, started
 
 HEARTBEAT = 20.0
 """Seconds between two renewals."""

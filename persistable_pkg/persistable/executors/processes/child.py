@@ -47,7 +47,7 @@ class _Server:
         os.register_at_fork(before=_hold_stops, after_in_parent=_take_stops, after_in_child=_forked)
 
     def serve(self) -> None:
-        with notes.sent_by(notes.Sender(self._note)):
+        with notes.use_sender(notes.Sender(self._note)):
             self._perform_all()
 
     def _perform_all(self) -> None:

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.errors import NotEnforceable
-from persistable.executors import cores, machine
+from persistable.executors import machine, thread_limits
 from persistable.executors.base import Executor
 from persistable.executors.processes.pool import Pool
 from persistable.executors.processes.task import Task
@@ -35,7 +35,7 @@ class ProcessExecutor(Executor):
     """
 
     name: ClassVar[str] = "processes"
-    stops: ClassVar[bool] = True
+    can_stop: ClassVar[bool] = True
     isolates: bool = True
     local: bool = True
 
@@ -50,7 +50,7 @@ class ProcessExecutor(Executor):
             raise ValueError(f"max_workers is {max_workers}; give 1 or more")
         workers = max_workers or machine.cpus()
         given = dict(environment or {})
-        self._pool = Pool(workers, {**cores.shared(max(1, machine.cpus() // workers), given), **given}, grace)
+        self._pool = Pool(workers, {**thread_limits.shared(max(1, machine.cpus() // workers), given), **given}, grace)
         # not at exit, where the pool is abandoned
         weakref.finalize(self, self._pool.drop).atexit = False
 

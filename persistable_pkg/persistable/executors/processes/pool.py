@@ -18,7 +18,7 @@ from typing import Any
 
 from persistable.errors import WorkerDied
 from persistable.executors.calls import answer, name_of, pack
-from persistable.executors.endings import failed, how_ended, stopped_error
+from persistable.executors.outcomes import failed, how_ended, stopped_error
 from persistable.executors.processes.frames import RESULT, Frame
 from persistable.executors.processes.task import Task
 from persistable.executors.processes.worker import Worker

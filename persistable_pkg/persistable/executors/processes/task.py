@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from persistable.executors.calls import Parts
-from persistable.executors.endings import OwnFuture
+from persistable.executors.outcomes import OwnFuture
 
 if TYPE_CHECKING:
     from persistable.executors.processes.pool import Pool

@@ -78,7 +78,7 @@ def run_batch(request: bytes, *buffers: Any) -> BatchResult:
     posted = _Posted(batch.name)
     try:
         for place, packed in batch.calls:
-            with notes.sent_by(notes.Sender(posted.note, LOOK)):
+            with notes.use_sender(notes.Sender(posted.note, LOOK)):
                 went_well, parts = calls.perform(_opened(packed, buffers), partial(function, place))
             apart = [pickle.PickleBuffer(part) for part in parts[1:]]
             size += len(parts[0])

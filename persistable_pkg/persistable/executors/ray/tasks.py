@@ -9,7 +9,7 @@ from concurrent import futures
 from typing import Any
 
 from persistable.executors.calls import answer
-from persistable.executors.endings import settle
+from persistable.executors.outcomes import settle
 from persistable.executors.ray.batch import BatchResult, Ended, Progress
 from persistable.executors.ray.objects import CachedBuffer
 from persistable.executors.sizing import ChunkSizer

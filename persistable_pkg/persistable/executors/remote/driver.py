@@ -15,7 +15,7 @@ from persistable.errors import WorkerDied
 from persistable.executors import notes
 from persistable.executors.base import portable
 from persistable.executors.calls import answer as unpacked
-from persistable.executors.endings import how_ended, stopped_error
+from persistable.executors.outcomes import how_ended, stopped_error
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.request import NOTE, REFUSED, Answer, Request, written
 from persistable.executors.remote.tasks import Call, Group, Task

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from persistable.executors.remote.request import Answer
 from persistable.executors.resources import Resources
 
-WORTH = 5
+CALL_OVERHEADS = 5
 """Target duration of a job, in multiples of its overhead."""
 
 

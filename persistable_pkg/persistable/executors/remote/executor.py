@@ -8,10 +8,10 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.executors.calls import name_of, pack, to_bytes
 from persistable.executors.driven import DrivenExecutor
-from persistable.executors.endings import failed
+from persistable.executors.outcomes import failed
 from persistable.executors.remote import reach
 from persistable.executors.remote.driver import Driver
-from persistable.executors.remote.engine import WORTH, Engine
+from persistable.executors.remote.engine import CALL_OVERHEADS, Engine
 from persistable.executors.remote.request import Request
 from persistable.executors.remote.tasks import Call, Task
 from persistable.executors.resources import Resources
@@ -29,14 +29,14 @@ class RemoteExecutor(DrivenExecutor[Driver]):
     next run that needs them. A job that its engine restarts, since its machine was needed or lost, resumes where it stopped.
     """
 
-    adopts: ClassVar[bool] = True
+    reattaches: ClassVar[bool] = True
     task = Task
 
     def __init__(self, engine: Engine, settings: Request) -> None:
         """engine: runs the jobs. settings: the common part of their requests."""
         super().__init__()
         self._engine = engine
-        self.worth = WORTH * engine.overhead
+        self.min_call_seconds = CALL_OVERHEADS * engine.overhead
         self._settings = settings
         self._reached: set[str] = set()
 
@@ -84,7 +84,9 @@ class RemoteExecutor(DrivenExecutor[Driver]):
             for name, future in asked:
                 error = future.exception()
                 if error is not None or not future.result():
-                    raise reach.unseen(store.url, self.name, name, "" if error is None else f"{type(error).__name__}: {error}") from error
+                    raise reach.store_not_shared(
+                        store.url, self.name, name, "" if error is None else f"{type(error).__name__}: {error}"
+                    ) from error
         finally:
             store.delete(mark)
         self._reached.add(store.url)

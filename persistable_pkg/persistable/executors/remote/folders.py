@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from persistable.executors.remote.files import FolderFiles
 from persistable.executors.remote.request import DRIVER, REQUEST, TAKEN, Answer, answers_in
-from persistable.params.process import started
+from persistable.params.process_identity import started
 
 _IDENTITIES = "identities"
 _OWNER = "owner"

@@ -28,10 +28,10 @@ def check_files(paths: Sequence[str]) -> None:
     """Raise NotEnforceable, in a worker, if one of these files does not exist."""
     for path in paths:
         if not os.path.exists(path):
-            raise unseen(path.partition(f"/{HIDDEN}/")[0], "workers", platform.node())
+            raise store_not_shared(path.partition(f"/{HIDDEN}/")[0], "workers", platform.node())
 
 
-def unseen(url: str, executor: str, place: str, reason: str = "") -> NotEnforceable:
+def store_not_shared(url: str, executor: str, place: str, reason: str = "") -> NotEnforceable:
     """Return the error for a store that differs, or cannot be reached, at another place."""
     why = reason or "files of this process are not found there, as with a folder of one machine only"
     return NotEnforceable(

@@ -77,11 +77,11 @@ def read(data: bytes) -> Request:
     head, _, body = data.partition(b"\n")
     theirs = Versions(*head.decode().split(" ", 1))
     if theirs != versions():
-        raise misfit(theirs, versions(), "worker", platform.node())
+        raise versions_differ(theirs, versions(), "worker", platform.node())
     return Request(*pickle.loads(body))
 
 
-def misfit(here: Versions, there: Versions, executor: str, place: str) -> ExecutorUnavailable:
+def versions_differ(here: Versions, there: Versions, executor: str, place: str) -> ExecutorUnavailable:
     """Return the error for jobs of `here` that cannot be performed by the versions `there`."""
     return ExecutorUnavailable(
         f"jobs are sent by {here}, and {place} has {there}; install the same there, or name another interpreter there by python=",

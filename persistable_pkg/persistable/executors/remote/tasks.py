@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, NamedTuple
 
-from persistable.executors.endings import OwnFuture
-from persistable.executors.remote.engine import WORTH
+from persistable.executors.outcomes import OwnFuture
+from persistable.executors.remote.engine import CALL_OVERHEADS
 from persistable.executors.resources import Resources
 from persistable.executors.sizing import ChunkSizer
 
@@ -70,7 +70,7 @@ class Group:
         overhead = engine.overhead
         self._alone = resources is not None and resources.time is not None
         self._has_answers = False
-        self._sizer = ChunkSizer(work=WORTH * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
+        self._sizer = ChunkSizer(work=CALL_OVERHEADS * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
 
     def take(self, jobs: int, slots: int) -> list[list[Task]]:
         """Take the tasks of up to `jobs` jobs from the queue."""

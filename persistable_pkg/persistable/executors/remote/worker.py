@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from persistable.executors import cores, notes
+from persistable.executors import notes, thread_limits
 from persistable.executors.calls import flush_output, pack, perform_to_bytes, to_bytes
 from persistable.executors.remote import reach
 from persistable.executors.remote.files import FolderFiles, JobFiles
@@ -70,7 +70,7 @@ class _Worker:
             if index in answered or not self._take(index):
                 continue
             start, imported = time.perf_counter(), len(sys.modules)
-            with notes.sent_by(notes.Sender(self._note, _PAUSE, leaves_files=True)):
+            with notes.use_sender(notes.Sender(self._note, _PAUSE, leaves_files=True)):
                 went_well, answer = perform_to_bytes(parts)
             seconds = time.perf_counter() - start if len(sys.modules) == imported else None
             if os.getpid() != process:
@@ -109,4 +109,4 @@ def _prepare(request: Request) -> None:
     os.environ.update(request.environment)
     threads = int(os.environ.get("SLURM_CPUS_PER_TASK", "0"))
     if threads:
-        os.environ.update(cores.shared(threads, {}))
+        os.environ.update(thread_limits.shared(threads, {}))

@@ -34,7 +34,7 @@ class Client:
         self._pending: dict[int, futures.Future[Any]] = {}
         self._count = 0
         self._news: deque[State] = deque()
-        self._said = time.monotonic()
+        self._last_call_at = time.monotonic()
         self.lost: str | None = None
         """The reason why the connection was lost; None while it is open."""
         connection.start(self._received, self._lose)
@@ -48,7 +48,7 @@ class Client:
             self._count += 1
             number = self._count
             self._pending[number] = future
-        self._said = time.monotonic()
+        self._last_call_at = time.monotonic()
         self._connection.send(encoded(Call(number, method, arguments)))
         try:
             return future.result(_PATIENCE)
@@ -59,7 +59,7 @@ class Client:
 
     def news(self) -> list[State]:
         """Return the new states of jobs; pings the server now and then, so that it knows that this process is alive."""
-        if self.lost is None and time.monotonic() - self._said > SILENCE / 4:
+        if self.lost is None and time.monotonic() - self._last_call_at > SILENCE / 4:
             with suppress(Lost):
                 self.call("ping")
         found: list[State] = []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from persistable.errors import ExecutorUnavailable, need
-from persistable.executors.remote.request import Versions, misfit, versions
+from persistable.executors.remote.request import Versions, versions, versions_differ
 
 if TYPE_CHECKING:
     import asyncssh
@@ -83,7 +83,7 @@ class SSHConnection:
         if installed:
             there = Versions(python[0], installed[0])
             if there != versions():
-                raise misfit(versions(), there, "ssh", self._host)
+                raise versions_differ(versions(), there, "ssh", self._host)
             return
         errors = (await process.stderr.read()).decode(errors="replace").strip()
         if not python:

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from persistable.executors import cores, machine
+from persistable.executors import machine, thread_limits
 from persistable.executors.remote import worker
 from persistable.executors.remote.folders import Owner
 from persistable.executors.remote.request import Versions, versions
@@ -78,7 +78,7 @@ class Server:
 
     def attend(self, folder: str, name: str, owner: Owner, slots: int) -> None:
         """Attend to the jobs of a driver under a folder, `~` being the home. slots: maximum number at a time, which share the CPUs."""
-        os.environ.update(cores.shared(max(1, machine.cpus() // slots), {}))
+        os.environ.update(thread_limits.shared(max(1, machine.cpus() // slots), {}))
         self._spool = Spool(Path(folder).expanduser(), name, owner)
 
     def launch(self, jobs: Sequence[tuple[str, bytes, Sequence[str | None]]], modules: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from persistable.executors.machine import await_group
-from persistable.params.process import started
+from persistable.params.process_identity import started
 
 PROCESS = "process"
 ENDED = "ended"

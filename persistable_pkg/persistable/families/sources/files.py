@@ -13,8 +13,8 @@ from blake3 import blake3
 
 from persistable.errors import InvalidName
 from persistable.families.sources import content as contents
+from persistable.families.sources.input_roots import InputRoot, segments_of
 from persistable.families.sources.inputs import Values, changed, vanished
-from persistable.families.sources.scan import InputRoot, segments_of
 from persistable.fileio.base import FileIO
 from persistable.records.files import folder_of_this_process
 from persistable.records.template import Template

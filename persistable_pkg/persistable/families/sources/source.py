@@ -12,10 +12,10 @@ from persistable.errors import InvalidName, UnknownFormat, UnknownParam
 from persistable.families import Family
 from persistable.families.axis import Axis, frozen
 from persistable.families.sources.files import Files, Folders, Keys
+from persistable.families.sources.input_nodes import Listing, ListingSnapshot
+from persistable.families.sources.input_roots import input_root_of
 from persistable.families.sources.inputs import Inputs, Objects, Values
-from persistable.families.sources.listing import Listing, Seen
 from persistable.families.sources.rows import Rows, rows_at
-from persistable.families.sources.scan import input_root_of
 from persistable.families.view import LiveView, View
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.params.masking import masked
@@ -26,7 +26,7 @@ from persistable.stores.open import open_store
 
 
 @dataclass(frozen=True)
-class Where:
+class FilterMembers:
     """Keeps the members for whose key `keep` is true."""
 
     keep: Callable[[Any], object]
@@ -37,7 +37,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Rekeyed:
+class RekeyMembers:
     """Renames the keys of the members."""
 
     name: Callable[[Any], Any]
@@ -56,7 +56,7 @@ class Rekeyed:
             if first.setdefault(new, label) is not label:
                 shown = new[0] if len(new) == 1 else new
                 raise ValueError(f"rekey() gives {shown!r:.60} for both {first[new]!r:.60} and {label!r:.60}; a key must find one input")
-        return view._replace(axes=(Axis({field: [row[field] for row in rows] for field in fields}, found=True),))
+        return view._replace(axes=(Axis({field: [row[field] for row in rows] for field in fields}, is_listed=True),))
 
 
 def _row(new: Any, label: Any, axis: Axis) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _row(new: Any, label: Any, axis: Axis) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class Joined:
+class JoinMembers:
     """Keeps the members that match one of `other` in the fields of the same names."""
 
     other: Family[Any]
@@ -247,25 +247,25 @@ class Source(Family[PayloadT]):
 
     def where(self, keep: Callable[[Any], object]) -> Source[PayloadT]:
         """Keep the members for whose key `keep` is true; it is called again at each refresh."""
-        return cast("Source[PayloadT]", self._derived(Where(keep)))
+        return cast("Source[PayloadT]", self._derived(FilterMembers(keep)))
 
     def rekey(self, name: Callable[[Any], Any]) -> Source[PayloadT]:
         """The same nodes under the keys that `name` returns for each key: a value, or a dict of values by field.
 
         Raises ValueError, when the family is used, if two members would have the same key.
         """
-        return cast("Source[PayloadT]", self._derived(Rekeyed(name)))
+        return cast("Source[PayloadT]", self._derived(RekeyMembers(name)))
 
     def join(self, other: Family[Any]) -> Source[PayloadT]:
         """Keep the members that match one of `other`: with the same values in the fields of the same names."""
-        return cast("Source[PayloadT]", self._derived(Joined(other), *other.sources))
+        return cast("Source[PayloadT]", self._derived(JoinMembers(other), *other.sources))
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Source[PayloadT]:
         """Return the source itself: inputs are read in place."""
         return self
 
     def prepare(self, view: View, members: Iterable[Any]) -> None:
-        seen = cast(Seen, view.factory.maker)
+        seen = cast(ListingSnapshot, view.factory.maker)
         every = cast("list[Values]", view.factory.columns[0].values)
         seen.prepare([every[view.full(indices)[0]] for indices in members])
 

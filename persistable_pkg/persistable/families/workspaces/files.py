@@ -9,8 +9,8 @@ from typing import Any
 
 from persistable.errors import InputChanged, InputVanished, PayloadNotRepresentable
 from persistable.families.sources.files import Files, Folders, each
+from persistable.families.sources.input_roots import input_root_of
 from persistable.families.sources.inputs import Values, naming
-from persistable.families.sources.scan import input_root_of
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.compare import difference
 from persistable.records import files
@@ -114,7 +114,7 @@ class SeedFiles:
         """Write `value` to the path, replacing its content. Raises the errors of its format for a value that it cannot represent."""
         path = self.path(values)
         if self._as_path:
-            value = files.InFile(shutil.copy2(value, files.folder_of_this_process()))  # a copy that may be moved away
+            value = files.ExistingFile(shutil.copy2(value, files.folder_of_this_process()))  # a copy that may be moved away
         with naming(f"the seed {self.name} at {self.shown(values)}"):
             if not self._as_path:
                 self._check(value)

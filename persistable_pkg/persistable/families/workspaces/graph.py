@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from persistable.errors import LineageCycle
 from persistable.families.workspaces.seeds import Seed
 from persistable.nodes.binding import bound_to, move_to, with_nodes
-from persistable.nodes.lineage import nodes_in, swapped
+from persistable.nodes.lineage import nodes_in, replace_nodes
+from persistable.nodes.node_template import NodeTemplate, has_lasting_params, is_plain_class
 from persistable.nodes.step import StepNode, arguments_of, step_of
-from persistable.nodes.template import NodeTemplate, has_lasting_params, is_plain_class
 from persistable.nodes.types import Node, own_store, upstream_of
 from persistable.params.encoding import encode
 
@@ -152,7 +152,7 @@ def made(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Any:
     of = _stand_ins(definition, nodes)
     if isinstance(template, StepNode):
         node: StepNode[Any] = template  # pyright: ignore[reportUnknownVariableType]
-        again: Any = node.step.maker.node(swapped(arguments_of(node), of))
+        again: Any = node.step.maker.node(replace_nodes(arguments_of(node), of))
         move_to(again, own_store(node))  # instead of the enclosing one
         return again
     return with_nodes(template, of)

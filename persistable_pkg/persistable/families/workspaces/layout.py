@@ -15,8 +15,8 @@ from persistable.fileio import BytesFileIO, fileio_for
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import KINDS, ScalarFileIO
 from persistable.fileio.registry import plain
+from persistable.nodes.declared_type import written
 from persistable.nodes.format_check import why_not
-from persistable.nodes.returned import written
 from persistable.params.building import did_you_mean
 from persistable.records.template import Template
 

@@ -10,10 +10,10 @@ from typing import Any, Final, Generic, NoReturn, TypeVar, cast, overload
 from persistable.errors import InputVanished, MalformedFile, NotGeneratable
 from persistable.families.sources.inputs import Unlocated, Values
 from persistable.families.workspaces.files import SeedFiles
-from persistable.fileio.original import private
+from persistable.fileio.memory_copy import private_copy
 from persistable.fileio.plain import KINDS
 from persistable.nodes.binding import move_to
-from persistable.nodes.construction import Construction, Recorded
+from persistable.nodes.construction import Construction, RecordedFacts
 from persistable.nodes.node import Persistable
 
 
@@ -47,7 +47,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
         return cls(cast("Any", _Unlocated(name, read_by)), (), content, None)
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         params: FileSeedParams = recorded.params
         return Construction("persistable:FileSeed.recorded", (params.seed, params.content, params.read_by), {})
 
@@ -116,11 +116,11 @@ class GivenSeed(Persistable[Any, GivenSeedParams]):
         self._node_call = None
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         return Construction("persistable:GivenSeed", (recorded.params.seed, recorded.params.value), {})
 
     def _generate_payload(self, **_: Any) -> Any:
-        return private(self.params.value)
+        return private_copy(self.params.value)
 
 
 PayloadT = TypeVar("PayloadT")

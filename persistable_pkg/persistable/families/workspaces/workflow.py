@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from persistable import graph
 from persistable.errors import InputMissing, UnknownMember, UnknownParam
+from persistable.families.workspaces.class_body import Member, all_members, check, declared, kind_of, names_of, own_members
 from persistable.families.workspaces.graph import NodeMaker, NodeName, WorkflowGraph, WorkflowNode
-from persistable.families.workspaces.members import Member, all_members, check, declared, kind_of, names_of, own_members
 from persistable.families.workspaces.seeds import GivenSeed, Seed
-from persistable.fileio.original import Original
+from persistable.fileio.memory_copy import InMemoryCopy
 from persistable.nodes import generation
 from persistable.nodes.binding import bound_to, move_to
 from persistable.nodes.generation import default_store
@@ -21,8 +21,8 @@ from persistable.nodes.status import Status, states_of
 from persistable.nodes.types import Node, hold, holds_payload, needs_of, own_store
 from persistable.params.building import did_you_mean, nearest
 from persistable.params.checks import check_of
-from persistable.params.declared import converted
-from persistable.records import access
+from persistable.params.coercion import coerce_value
+from persistable.records import record_access
 from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
@@ -47,7 +47,7 @@ class Binding(ABC):
         """The identity of this instance, as text."""
 
 
-class Given(Binding):
+class GivenSeeds(Binding):
     """Seeds given as values or nodes; nothing is stored."""
 
     def __init__(self, where: str, seeds: Mapping[str, Seed[Any]], values: dict[str, Any]) -> None:
@@ -128,15 +128,15 @@ class Workflow:
                     accepted=list(self._seed_members),
                 )
             if self._kinds[name] is not None and not isinstance(value, Persistable):
-                seeds[name] = converted(check_of(self._kinds[name], {}), value, f"{type(self).__name__}.{name}")
-        self._bind(Given(type(self).__name__, self._seed_members, seeds), None)
+                seeds[name] = coerce_value(check_of(self._kinds[name], {}), value, f"{type(self).__name__}.{name}")
+        self._bind(GivenSeeds(type(self).__name__, self._seed_members, seeds), None)
 
     def _bind(self, binding: Binding, workflow_id: Any) -> None:
         self._binding = binding
         self.workflow_id = workflow_id
         self._lock = threading.RLock()
         self._nodes: dict[NodeName, Any] = {}
-        self._memo: dict[NodeName, Original] = {}
+        self._memo: dict[NodeName, InMemoryCopy] = {}
 
     # nodes
 
@@ -219,7 +219,9 @@ class Workflow:
         while stack:
             node_name = stack.pop()
             node = self._nodes[node_name]
-            there = node_name in self._memo or node.is_external or (node.is_persisted and access.is_there(_store_of(node), node.place))
+            there = (
+                node_name in self._memo or node.is_external or (node.is_persisted and record_access.is_there(_store_of(node), node.place))
+            )
             if node_name not in missing and not there:
                 missing.add(node_name)
                 stack.extend(self._graph.definitions[node_name].upstream.values())
@@ -239,9 +241,9 @@ class Workflow:
         store = _store_of(node)
         payload = generation.generate(bound_to(node, store), store, {}, seen=(None,), given=given, writable=False)
         if not node.is_persisted:
-            self._memo[definition.node_name] = Original(payload, node.key)
+            self._memo[definition.node_name] = InMemoryCopy(payload, node.key)
 
-    # used
+    # plan, run and status
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from persistable.errors import UnknownParam, WorkflowError
 from persistable.families.sources.inputs import Values
-from persistable.families.workspaces.entry import Entry, Snapshot
 from persistable.families.workspaces.files import SeedFiles
+from persistable.families.workspaces.id_binding import IdBinding, Snapshot
 from persistable.families.workspaces.ids import Listing, id_of, part, unknown, values_of
 from persistable.families.workspaces.layout import Layout, Stored
 from persistable.families.workspaces.workflow import Workflow, bound
@@ -85,7 +85,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         missing = self._missing(values)
         if missing:
             raise unknown(repr(self), workflow_id, self.layout.fields, missing, self)
-        workflow: W = bound(self.layout.workflow, Entry(self.store, self.layout, self._files, values, None), id_of(values))
+        workflow: W = bound(self.layout.workflow, IdBinding(self.store, self.layout, self._files, values, None), id_of(values))
         return workflow
 
     def __contains__(self, workflow_id: object) -> bool:
@@ -150,7 +150,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         if not fields and values is not None:
             raise TypeError(f"{name} is a seed that all ids share: put({name}=...), without an id, changes it for all")
 
-    # used
+    # plan, run and status
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:
@@ -191,7 +191,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         layout = self.layout
         snapshot = self._snapshot_of(list(names) if names is not None else layout.workflow._graph.members, ids)  # pyright: ignore[reportPrivateUsage]
         for values in snapshot.ids:
-            workflow: W = bound(layout.workflow, Entry(self.store, layout, self._files, values, snapshot), id_of(values))
+            workflow: W = bound(layout.workflow, IdBinding(self.store, layout, self._files, values, snapshot), id_of(values))
             yield id_of(values), workflow
 
     def _snapshot_of(self, names: Iterable[str], ids: Iterable[Any] | None) -> Snapshot:

@@ -1,8 +1,8 @@
 """Fingerprints of generating code: exact about changes, blind to comments, docstrings and layout, nearly free when nothing changed."""
 
-from persistable.nodes.code.fingerprint import LIBRARY, Comparison, Fingerprint, Given, compare, is_same_code, mixed
-from persistable.nodes.code.given import ATOMS, Thing, code_in
+from persistable.nodes.code.fingerprint import LIBRARY, Comparison, Fingerprint, SentFingerprint, compare, is_same_code, mixed
 from persistable.nodes.code.live import CodeOf, code_of
+from persistable.nodes.code.param_code import ATOMS, Thing, code_in
 from persistable.nodes.code.project_name import project_at, project_of
 from persistable.nodes.code.reference import (
     Main,
@@ -16,9 +16,9 @@ from persistable.nodes.code.reference import (
     sent_main,
 )
 from persistable.nodes.code.scripts import MARK, mark_of
-from persistable.params import reduce
+from persistable.params import reducers
 
-reduce.mark_of = mark_of  # `params` is a lower layer and cannot import the modules that read sources
+reducers.main_source_digest = mark_of  # `params` is a lower layer and cannot import the modules that read sources
 
 __all__ = [
     "ATOMS",
@@ -27,8 +27,8 @@ __all__ = [
     "CodeOf",
     "Comparison",
     "Fingerprint",
-    "Given",
     "Main",
+    "SentFingerprint",
     "Thing",
     "class_reference",
     "closure_values",

@@ -11,7 +11,7 @@ from typing import Any
 
 from persistable.nodes.code import source
 from persistable.nodes.code.constants import kind_of, plain_bytes
-from persistable.params.reduce import is_script
+from persistable.params.reducers import is_script
 from persistable.params.syntax import parse
 
 MOST = 256 << 10

@@ -11,7 +11,7 @@ from persistable.nodes.code.checkout import Checkout
 if TYPE_CHECKING:
     from persistable.nodes.code.live import CodeOf
 
-    Code: TypeAlias = "Fingerprint | Given | CodeOf"  # the types that `compare` takes; live code reads its parts only when needed
+    Code: TypeAlias = "Fingerprint | SentFingerprint | CodeOf"  # the types that `compare` takes; live code reads its parts only when needed
 
 UNKNOWN = "?"
 UNREADABLE = "-"  # a part that exists and has no hash: it cannot be compared
@@ -50,7 +50,7 @@ class Fingerprint(NamedTuple):
         return cls(str(data["python"]), str(data["quick"]), {str(name): str(part) for name, part in data["parts"].items()})
 
 
-class Given(NamedTuple):
+class SentFingerprint(NamedTuple):
     """The fingerprint of a node's code as taken in the process that sent the node, with the git work tree and project of the code."""
 
     python: str

@@ -13,8 +13,7 @@ from typing import Any, NewType, ParamSpec, TypeVar, TypeVarTuple, cast
 from persistable.nodes.code.annotations import maker_of, members_of
 from persistable.nodes.code.constants import SCALARS, code_facts, digest, exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.fingerprint import IMPORT, LIBRARY, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
-from persistable.nodes.code.given import Thing
-from persistable.nodes.code.objects import (
+from persistable.nodes.code.introspection import (
     LRU,
     Watch,
     captured_bytes,
@@ -29,10 +28,11 @@ from persistable.nodes.code.objects import (
     raw_function,
 )
 from persistable.nodes.code.ownership import Project, is_installed
+from persistable.nodes.code.param_code import Thing
 from persistable.nodes.code.reference import class_reference
 from persistable.nodes.code.scripts import MARK
 from persistable.nodes.code.walk import Unit, Walk
-from persistable.params.reduce import MAINS
+from persistable.params.reducers import MAINS
 from persistable.params.unset import UNSET
 
 _class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__get__

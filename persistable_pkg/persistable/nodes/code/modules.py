@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from persistable.nodes.code.constants import kind_of
-from persistable.nodes.code.objects import module_dict
+from persistable.nodes.code.introspection import module_dict
 from persistable.nodes.code.ownership import Namespace, Project, module_name
 from persistable.params.unset import UNSET
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from persistable.params.reduce import MAINS
+from persistable.params.reducers import MAINS
 
 _OURSELVES = __name__.partition(".")[0]
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__))

@@ -10,7 +10,7 @@ from typing import Any
 
 from persistable.nodes.code.ownership import is_installed
 from persistable.nodes.code.reference import sent_main
-from persistable.params.reduce import MAINS
+from persistable.params.reducers import MAINS
 
 _known: dict[str, str | None] = {}
 

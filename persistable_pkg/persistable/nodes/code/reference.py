@@ -10,7 +10,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from persistable.nodes.code.checkout import Checkout
-from persistable.params.reduce import MAINS
+from persistable.params.reducers import MAINS
 
 
 def class_reference(thing: type | Callable[..., Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from persistable.nodes.code.constants import digest, kind_of, plain_bytes
 from persistable.nodes.code.reference import closure_values
-from persistable.params.reduce import MAINS
+from persistable.params.reducers import MAINS
 
 MARK = "__persistable_source__"
 """The attribute of a function or class of ``__main__`` with its mark."""

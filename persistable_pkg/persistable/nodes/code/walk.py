@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 from persistable.nodes.code import annotations as annotated
 from persistable.nodes.code.bytecode import Uses, uses
 from persistable.nodes.code.constants import FROZEN, SCALARS, exact_tuple, kind_of
-from persistable.nodes.code.given import Thing
-from persistable.nodes.code.modules import Modules, UnimportedModule, absolute_name
-from persistable.nodes.code.objects import (
+from persistable.nodes.code.introspection import (
     ARGUED,
     BY_NAME,
     CONTAINERS,
@@ -50,7 +48,9 @@ from persistable.nodes.code.objects import (
     strings_in,
     title,
 )
+from persistable.nodes.code.modules import Modules, UnimportedModule, absolute_name
 from persistable.nodes.code.ownership import Namespace, Project, module_name
+from persistable.nodes.code.param_code import Thing
 from persistable.nodes.code.reference import closure_values
 from persistable.params.unset import UNSET
 

@@ -20,16 +20,16 @@ from persistable.nodes.command.outputs import Outputs
 from persistable.nodes.command.process import run
 from persistable.nodes.command.template import Script
 from persistable.nodes.compose import Open
-from persistable.nodes.construction import Construction, Recorded, collection, grouped, set_given
-from persistable.nodes.lineage import holds_nodes, nodes_in, swapped
+from persistable.nodes.construction import Construction, RecordedFacts, collection, grouped, set_given
+from persistable.nodes.lineage import holds_nodes, nodes_in, replace_nodes
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.types import Node
-from persistable.params.credentials import given_under, in_script, inside
+from persistable.params.credentials import credential_names, find_script_credential, is_credential
 from persistable.params.fields import omit_when, untracked
 from persistable.params.secret import Secret, redact
-from persistable.records.access import find_record
-from persistable.records.files import InFile, at_hand
+from persistable.records.files import ExistingFile, verified_local_path
+from persistable.records.record_access import find_record
 
 if TYPE_CHECKING:
     from persistable.executors.resources import Resources, Retry
@@ -146,7 +146,7 @@ class Command(Persistable[PayloadT, CommandParams]):
                 name=unused[0],
                 accepted=sorted(script.names),
             )
-        stand_ins = swapped(nodes, lambda _: Path("/upstream"))
+        stand_ins = replace_nodes(nodes, lambda _: Path("/upstream"))
         script.render(
             {**values, **stand_ins, **dict.fromkeys(self._node_open, Path("/upstream")), "output": self._outputs.paths(Path("/output"))}
         )
@@ -165,7 +165,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         )
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         params: CommandParams = recorded.params
         outputs, io = _outputs_of(params.outputs, recorded.format)
         env = {**params.env, **params.secrets, **dict.fromkeys(params.inherited)}
@@ -196,7 +196,7 @@ class Command(Persistable[PayloadT, CommandParams]):
                 shutil.rmtree(left, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=scratch))
         try:
-            return InFile(self._run(folder, running))
+            return ExistingFile(self._run(folder, running))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -206,7 +206,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         for name in ("inputs", "work", "tmp"):
             (folder / name).mkdir()
         self._outputs.prepare(folder / "outputs")
-        given = swapped({name: self.__dict__[name] for name in self._inputs()}, partial(_file_of, running, folder / "inputs"))
+        given = replace_nodes({name: self.__dict__[name] for name in self._inputs()}, partial(_file_of, running, folder / "inputs"))
         text = Script(params.template).render({**params.values, **given, "output": self._outputs.paths(folder / "outputs")})
         (folder / "script").write_text(text, encoding="utf-8", errors="surrogateescape")
         untouched = _stamps(given)
@@ -220,7 +220,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         said = {name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._uses_stdout}
         running.notes.update({"exitcode": exitcode, **said})
         for name, text in said.items():
-            running.keeps(name, text)
+            running.add_subprocess_output(name, text)
         if exitcode != 0:
             raise _failed(exitcode, said["stdout"], said["stderr"], params.shell)
         if _stamps(given) != untouched:
@@ -272,9 +272,9 @@ def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _check_credentials(template: str, values: dict[str, Any]) -> None:
     """Raise ParamsError for a credential in plain text: the template and the values are identity, so records would show it."""
-    found = in_script(template)
+    found = find_script_credential(template)
     if found is None:
-        name = next(inside(values), None)
+        name = next(credential_names(values), None)
         found = f"{name}=..." if name is not None else None
     if found is not None:
         raise ParamsError(
@@ -291,7 +291,7 @@ def _environment(env: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Secr
             raise TypeError(
                 f"env[{name!r}] of Command is a {type(value).__name__}; give a string, a Secret, or None to pass on what is set"
             )
-        if isinstance(value, str) and given_under(name, value):
+        if isinstance(value, str) and is_credential(name, value):
             raise ParamsError(
                 f"env[{name!r}] of Command is plain text, which records would show; put it into an environment variable "
                 "and pass Secret('NAME')"
@@ -314,7 +314,7 @@ def _file_of(running: Any, folder: Path, node: Node) -> Path:
     store = node._node_store or running.store
     record = find_record(store, node.place) if node.is_persisted else None
     if record is not None:
-        return at_hand(store, node.key, record.files, format_of(node, record), own)
+        return verified_local_path(store, node.key, record.files, format_of(node, record), own)
     io = node._node_format()
     target = own / f"{node.payload_name}{io.suffix}"
     io.save(node.payload, target)

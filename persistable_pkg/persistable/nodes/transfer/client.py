@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 from persistable.errors import HttpFailed, ParamsError, UnknownParam, need
-from persistable.params.credentials import given_under, of_url
+from persistable.params.credentials import find_url_credential, is_credential
 from persistable.params.secret import Secret, redact, redacted_logs, revealed
 from persistable.stores.retries import TRANSIENT_STATUSES, retried, retry_after
 
@@ -314,9 +314,9 @@ class _Exchange:
 
     # errors
 
-    def _failed(self, status: int | None, what: str, *, transient: bool = False, retry_after: float | None = None) -> HttpFailed:
+    def _failed(self, status: int | None, problem: str, *, transient: bool = False, retry_after: float | None = None) -> HttpFailed:
         return HttpFailed(
-            f"GET {self.request.shown}: {what}", status=status, url=self.request.shown, transient=transient, retry_after=retry_after
+            f"GET {self.request.shown}: {problem}", status=status, url=self.request.shown, transient=transient, retry_after=retry_after
         )
 
     def _failed_by(self, error: Exception) -> HttpFailed:
@@ -362,7 +362,7 @@ def check_address(user: str, url: Any, secrets: Mapping[str, Any]) -> None:
             f"the URL {_without_user(url)} given to {user} holds a user or password in front of the host, which records and logs would "
             "show; put it into an environment variable and pass that as a Secret"
         )
-    found_there = of_url(url)
+    found_there = find_url_credential(url)
     if found_there is not None:
         raise ParamsError(
             f"{found_there} in the URL given to {user} is a credential in plain text, which keys, records and logs would show; "
@@ -405,7 +405,7 @@ def check_headers(user: str, headers: Mapping[str, Any]) -> None:
             raise TypeError(f"the header {name} of {user} is a {type(value).__name__}; give a string or a Secret")
         if name.lower() in _OURS:
             raise ParamsError(f"{user} sets the header {name} itself; leave it out")
-        if isinstance(value, str) and given_under(name, value, in_request=True):
+        if isinstance(value, str) and is_credential(name, value, in_request=True):
             raise ParamsError(
                 f"the header {name} of {user} is plain text, which records would show; put it into an environment variable "
                 'and pass Secret("NAME"), or Secret("NAME", "Bearer {}")'

@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 from persistable.errors import ParamsError, PayloadCorrupted, PayloadUntrusted, UnknownParam
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import BytesFileIO
-from persistable.nodes.construction import Construction, Recorded, set_given
+from persistable.nodes.construction import Construction, RecordedFacts, set_given
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
 from persistable.params.building import did_you_mean
 from persistable.params.fields import omit_when, untracked
 from persistable.params.secret import Secret
 from persistable.params.streams import digest_rest
-from persistable.records.access import find_record, missing_file
-from persistable.records.files import InFile
+from persistable.records.files import ExistingFile
 from persistable.records.key import Key
+from persistable.records.record_access import find_record, missing_file
 
 if TYPE_CHECKING:
     import os
@@ -169,7 +169,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         super().__init__(params=params, payload_io=format_, **settings)
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         params: HttpGetParams = recorded.params
         options: dict[str, Any] = {
             each.name: getattr(params, each.name)
@@ -206,7 +206,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         if running.claim is not None:
             _remember(store, self.params, self.key)
         assert path is not None
-        return InFile(path)
+        return ExistingFile(path)
 
     def _request(self) -> Request:
         params = self.params

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 from persistable.errors import ParamsError, StoreError
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.location import LocalPlace, place
-from persistable.nodes.construction import Construction, Recorded, set_given
-from persistable.nodes.lineage import swapped
+from persistable.nodes.construction import Construction, RecordedFacts, set_given
+from persistable.nodes.lineage import replace_nodes
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import check_address
@@ -21,7 +21,7 @@ from persistable.params.fields import omit_when
 from persistable.params.masking import masked
 from persistable.params.secret import Secret, redact
 from persistable.records import files as payloads
-from persistable.records.access import find_record
+from persistable.records.record_access import find_record
 from persistable.stores.base import check_name
 from persistable.stores.open import open_store
 
@@ -95,7 +95,7 @@ class Upload(Persistable[str, UploadParams]):
         self._node_call = None  # it would record the options
 
     @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: RecordedFacts) -> Construction:
         params: UploadParams = recorded.params
         options = {"io": recorded.format(params.writes)} if params.writes else {}
         name = {"payload_name": recorded.name} if recorded.name != "upload" else {}
@@ -117,7 +117,7 @@ class Upload(Persistable[str, UploadParams]):
         store = source._node_store or self._node_running("source").store
         wanted = self._target_io or source._node_format()
         record = find_record(store, source.place) if source.is_persisted else None
-        target = _Target(self.params.target_url, swapped(self._options, Secret.reveal, Secret), self._folder)
+        target = _Target(self.params.target_url, replace_nodes(self._options, Secret.reveal, Secret), self._folder)
         if record is not None:
             stored_as = format_of(source, record)
             if stored_as.spec() == wanted.spec():
@@ -176,7 +176,7 @@ class _Target:
     def _replacing(self) -> Generator[Any]:
         """A block in which to create parts; at its end all other files of the folder are removed."""
         if self._local is not None:
-            from persistable.fileio.folders import replacing_folder
+            from persistable.fileio.parts import replacing_folder
 
             with replacing_folder(self._local) as create:
                 yield create

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from persistable.errors import PayloadUntrusted
 from persistable.stores.base import Bytes, byte_view
-from persistable.stores.layered.copies import Copies
 from persistable.stores.layered.layer import Layer
 from persistable.stores.layered.mutable import MutableCache
-from persistable.stores.layered.policy import KEY, files_of, is_mutable, primary_only
+from persistable.stores.layered.path_kinds import KEY, files_of, is_mutable, primary_only
+from persistable.stores.layered.tee import Copies
 from persistable.stores.record_file import RECORD
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class CacheCopies:
             except OSError as error:
                 self._available.skipped(each, error, "written")
             else:
-                self._records.arrived(each, path)
+                self._records.on_file_copied(each, path)
 
     def filling(self, index: int, path: str, file: BinaryIO) -> BinaryIO:
         """A stream of `file`, or of a copy in a faster layer, made first."""
@@ -78,12 +78,12 @@ class CacheCopies:
                 raise
             filled = copies.commit()
         for each in filled:
-            self._records.arrived(each, path)
+            self._records.on_file_copied(each, path)
         return filled
 
     def copies(self, path: str, targets: Sequence[int]) -> Copies:
         """Begin an upload of `path` into these layers, all at once."""
-        targets = [each for each in targets if not self._available.rests(each)]
+        targets = [each for each in targets if not self._available.is_skipped(each)]
         limits = {each: None if each == self._at.index else self._layers[each].max_bytes for each in targets}
         stores = [(each, self._layers[each].store, limits[each]) for each in targets]
         return Copies(path, stores, lambda index, error: self._available.skipped(index, error, "written"))
@@ -94,7 +94,7 @@ class CacheCopies:
             for path, data in items.items():
                 self.copy(path, data)
             return
-        for index in self._available.up(self._at.caches):
+        for index in self._available.without_skipped(self._at.caches):
             taken = {path: data for path, data in items.items() if not is_mutable(path) and self.takes(index, byte_view(data).nbytes)}
             try:
                 self._layers[index].store.put_many(taken)
@@ -107,7 +107,7 @@ class CacheCopies:
     def copy(self, path: str, data: Bytes) -> None:
         """Put an item just written to the primary into the caches."""
         files = files_of(data) if path.endswith(RECORD) else None
-        for index in self._available.up(self._at.caches):
+        for index in self._available.without_skipped(self._at.caches):
             self._copy_into(index, path, data, files)
 
     def _copy_into(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> None:
@@ -131,7 +131,7 @@ class CacheCopies:
 
     def remove(self, index: int, path: str) -> bool:
         """Remove an item from a cache, unless that is down; True if there was one."""
-        if self._available.rests(index):
+        if self._available.is_skipped(index):
             return False
         try:
             return self._mutable.remove(index, path) if is_mutable(path) else self._layers[index].store.delete(path)

@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 from persistable.params.streams import digest_rest
 from persistable.stores.base import extended
 from persistable.stores.layered.layer import Layer
-from persistable.stores.layered.policy import primary_only
+from persistable.stores.layered.path_kinds import primary_only
 from persistable.stores.record_file import RECORD
 
 _BATCH = 500

@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, quote
 from persistable.errors import LayerSkippedWarning, StoreError
 from persistable.params.masking import masked
 from persistable.stores.base import Store, extended
-from persistable.stores.keys import TRUSTING
 from persistable.stores.open import open_store
 from persistable.stores.readonly import ReadOnlyStore, Unwritable
+from persistable.stores.signing_keys import TRUSTING
 
 _NAMES = ("url", "readonly", "max_bytes", "trust", "sign", "options")
 _SCHEME = "layered://?"
@@ -59,11 +59,11 @@ class Layer:
         return extended(self.store).trust
 
     @classmethod
-    def of(cls, what: Any) -> Layer:
+    def of(cls, source: Any) -> Layer:
         """The layer given as a path, URL, store, mapping (as in ``persistable.toml``) or layer."""
-        if isinstance(what, Layer):
-            return what
-        made = cls._of(cast("Mapping[str, Any]", what)) if isinstance(what, Mapping) else cls(what)
+        if isinstance(source, Layer):
+            return source
+        made = cls._of(cast("Mapping[str, Any]", source)) if isinstance(source, Mapping) else cls(source)
         place = made.store.local_path("any") if made.readonly else None
         if place is not None and not place.parent.is_dir():
             warnings.warn(

@@ -15,7 +15,7 @@ from persistable.stores.layered.records import CachedRecords
 from persistable.stores.reach import in_memory
 
 if TYPE_CHECKING:
-    from persistable.stores.keys import SigningKey
+    from persistable.stores.signing_keys import SigningKey
 
 
 class LayersOfStore(BaseStore):
@@ -58,7 +58,7 @@ class LayersOfStore(BaseStore):
     @property
     def primary(self) -> Layer | None:
         """The slowest layer that may be written, which decides about commits. None where no layer may be written."""
-        return self.layers[self._at.usual] if self._at.usual >= 0 else None
+        return self.layers[self._at.configured_index] if self._at.configured_index >= 0 else None
 
     @property
     def deciding(self) -> Layer | None:

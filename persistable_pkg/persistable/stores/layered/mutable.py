@@ -25,10 +25,10 @@ from blake3 import blake3
 from persistable.errors import LayersDisagreeWarning
 from persistable.params.streams import digest_rest
 from persistable.stores.base import HIDDEN, Bytes, Stat, Store, byte_view
-from persistable.stores.layered.copies import Copies
 from persistable.stores.layered.layer import Layer
 from persistable.stores.layered.outage import Availability
 from persistable.stores.layered.primary import Primary
+from persistable.stores.layered.tee import Copies
 
 Found = TypeVar("Found")
 NOTES = f"{HIDDEN}/copied"
@@ -48,7 +48,7 @@ class MutableCache:
     def __init__(self, layers: Sequence[Layer], at: Primary, available: Availability) -> None:
         self._layers = layers
         self._at = at
-        self._failed, self._skipped, self._awake = available.failed, available.skipped, available.awake
+        self._failed, self._skipped, self._awake = available.failed, available.skipped, available.available_layers
         self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # foreign files known to differ
 
     @property
@@ -80,7 +80,7 @@ class MutableCache:
         return found
 
     def _answers(self, ask: Callable[[Store], Found | None]) -> Iterator[tuple[int, Found, bool]]:
-        """Layer, its answer, and whether it is a cache after all deciding layers answered; deciding layers come first.
+        """Index of a layer, its answer, and True if it is a cache and each deciding layer has no such file; deciding layers come first.
 
         If the primary is unreachable, caches come before read-only layers. Raises its error at the end.
         """

@@ -11,8 +11,8 @@ from persistable.stores.layered.layer import Layer
 from persistable.stores.layered.primary import Primary
 from persistable.stores.remote_errors import is_of_name
 
-REST = 15.0
-"""Seconds for which a layer that could not be read is skipped, at first; the primary never is."""
+SKIP_SECONDS = 15.0
+"""Seconds for which a layer that could not be read is skipped at first, later longer; the layer that decides never is."""
 
 
 class Availability:
@@ -22,32 +22,32 @@ class Availability:
         self._layers = layers
         self._at = at
         self._reported: set[tuple[int, str]] = set()
-        self._resting: dict[int, float] = {}
-        self._rested: dict[int, float] = {}
+        self._skipped_until: dict[int, float] = {}
+        self._skip_seconds: dict[int, float] = {}
 
     @property
     def all_do(self) -> bool:
         """Tell whether no layer has failed so far, and the primary has neither an outage nor an unfinished check for pending changes."""
-        return not (self._resting or self._at.needs_check)
+        return not (self._skipped_until or self._at.needs_check)
 
-    def awake(self) -> Iterable[int]:
+    def available_layers(self) -> Iterable[int]:
         """The layers that are not skipped, fast to slow."""
         everyone = range(len(self._layers))
-        return everyone if self.all_do else (index for index in everyone if not self.rests(index))
+        return everyone if self.all_do else (index for index in everyone if not self.is_skipped(index))
 
-    def up(self, indexes: Iterable[int]) -> Sequence[int]:
+    def without_skipped(self, indexes: Iterable[int]) -> Sequence[int]:
         """The layers among `indexes` that are not skipped."""
-        return [index for index in indexes if not self.rests(index)]
+        return [index for index in indexes if not self.is_skipped(index)]
 
-    def rests(self, index: int) -> bool:
+    def is_skipped(self, index: int) -> bool:
         """Tell whether a layer is skipped now."""
-        until = self._resting.get(index) if index != self._at.index else None
+        until = self._skipped_until.get(index) if index != self._at.index else None
         return (until is not None and time.monotonic() < until) or self._at.is_silent(index)
 
-    def _rest(self, index: int) -> None:
+    def _skip_for_a_while(self, index: int) -> None:
         """Skip a layer for a while, longer each time: finding out that it is down may take half a minute."""
-        self._rested[index] = min(2 * self._rested.get(index, REST / 2), 16 * REST)
-        self._resting[index] = time.monotonic() + self._rested[index]
+        self._skip_seconds[index] = min(2 * self._skip_seconds.get(index, SKIP_SECONDS / 2), 16 * SKIP_SECONDS)
+        self._skipped_until[index] = time.monotonic() + self._skip_seconds[index]
 
     def failed(self, index: int, error: OSError) -> OSError | None:
         """Handle a failed read of a layer; the error, if the caller has to raise it."""
@@ -55,19 +55,20 @@ class Availability:
             return None if self._at.give_up(index, error) else error
         if index in self._at.down or is_of_name(error):
             return None
-        self._rest(index)
+        self._skip_for_a_while(index)
         self.skipped(index, error, "read")
         return None
 
-    def skipped(self, index: int, error: OSError, what: str) -> None:
-        """Report once that a layer is skipped after an error, in which it could not be "read" or "written"."""
+    def skipped(self, index: int, error: OSError, operation: str) -> None:
+        """Skip the layer for a while if it is unreachable, and warn, once for each layer and operation ("read", "written")."""
         if isinstance(error, StoreUnavailable) and index != self._at.index:
-            self._rest(index)
-        if (index, what) in self._reported or is_of_name(error):  # a file whose name a layer cannot hold is absent there
+            self._skip_for_a_while(index)
+        if (index, operation) in self._reported or is_of_name(error):  # a file whose name a layer cannot hold is absent there
             return
-        self._reported.add((index, what))
+        self._reported.add((index, operation))
         warnings.warn(
-            f"the layer {self._layers[index].store.url} could not be {what} and is passed over, the other layers go on without it: {error}",
+            f"the layer {self._layers[index].store.url} could not be {operation} and is passed over, the other layers go on without it: "
+            f"{error}",
             LayerSkippedWarning,
             stacklevel=4,
         )

@@ -24,9 +24,9 @@ from weakref import ReferenceType, ref
 
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreFull, StoreReadOnly
 from persistable.stores.base import HIDDEN, Store, stat_many
-from persistable.stores.custom_path import PLACED, beside, copy, move
+from persistable.stores.custom_path import PLACED, attempt_path, copy, move
 from persistable.stores.layered.layer import Layer
-from persistable.stores.layered.policy import claimed, files_of, primary_only, token_of
+from persistable.stores.layered.path_kinds import claimed, files_of, primary_only, token_of
 from persistable.stores.reach import in_memory
 from persistable.stores.record_file import RECORD
 from persistable.stores.remote_errors import is_of_name
@@ -43,8 +43,8 @@ class Primary:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
         self._writable = [index for index, layer in enumerate(layers) if not layer.readonly]
-        self.usual = self._writable[-1] if self._writable else -1
-        self.index = self.usual
+        self.configured_index = self._writable[-1] if self._writable else -1
+        self.index = self.configured_index
         """The layer that decides now; -1 where none may be written."""
         self.caches = tuple(self._writable[:-1])
         """The faster layers that may be written."""
@@ -76,7 +76,9 @@ class Primary:
             for path, data in self._claims.items():
                 with suppress(OSError):
                     self._layers[self.index].store.create(path, data)
-            self._probe = _Probe(self, self._layers[self.usual].store, isinstance(self.down.get(self.usual), StoreFull | StoreReadOnly))
+            self._probe = _Probe(
+                self, self._layers[self.configured_index].store, isinstance(self.down.get(self.configured_index), StoreFull | StoreReadOnly)
+            )
         warnings.warn(
             f"the layer {self._layers[index].store.url} could not be used and is passed over: {error}. What is written meanwhile is "
             f"kept in {self._layers[self.index].store.url}, and brought there by LayeredStore.sync() or at the next use; others may "
@@ -100,7 +102,7 @@ class Primary:
 
     def _choose(self) -> None:
         able = [index for index in self._writable if index not in self.down]
-        lasting = [index for index in able if index == self.usual or not in_memory(self._layers[index].store)]
+        lasting = [index for index in able if index == self.configured_index or not in_memory(self._layers[index].store)]
         self.index = lasting[-1]
         self.caches = tuple(index for index in able if index < self.index)
         self.needs_check = bool(self.down)
@@ -117,7 +119,7 @@ class Primary:
                     self._try()
             elif self.down:
                 if self._probe is None or self._probe.process != os.getpid():
-                    self._probe = _Probe(self, self._layers[self.usual].store, not self.is_silent(self.usual))
+                    self._probe = _Probe(self, self._layers[self.configured_index].store, not self.is_silent(self.configured_index))
                 elif self._probe.is_answered:
                     self._try()
         finally:
@@ -130,9 +132,9 @@ class Primary:
             delay = self._probe.delay if self._probe is not None else FIRST_LOOK
             self._probe = None
             if not self.down:
-                self.give_up(self.usual, error)
+                self.give_up(self.configured_index, error)
             if self.down:
-                self._probe = _Probe(self, self._layers[self.usual].store, not self.is_silent(self.usual), 2 * delay)
+                self._probe = _Probe(self, self._layers[self.configured_index].store, not self.is_silent(self.configured_index), 2 * delay)
 
     # --- claims
 
@@ -148,7 +150,8 @@ class Primary:
             self._released[path] = mine
 
     def _restore_claims(self, before: int) -> None:
-        usual, other = self._layers[self.usual].store, self._layers[before].store
+        """Release in the primary the claims that were released during the outage, and move those taken meanwhile there."""
+        usual, other = self._layers[self.configured_index].store, self._layers[before].store
         for path, data in self._released.items():
             with suppress(OSError):
                 if usual.get(path) == data:
@@ -176,7 +179,7 @@ class Primary:
 
     def _is_pending(self) -> bool:
         for index in self._writable:
-            if index != self.usual:
+            if index != self.configured_index:
                 with suppress(OSError):
                     if next(iter(self._layers[index].store.list(PENDING)), None) is not None:
                         return True
@@ -187,10 +190,10 @@ class Primary:
         with self._lock:
             done: list[str] = []
             for index in self._writable:
-                if index != self.usual:
+                if index != self.configured_index:
                     done.extend(self._push_all(self._layers[index].store))
             if self.down:
-                self._layers[self.usual].store.exists(f"{HIDDEN}/probe")
+                self._layers[self.configured_index].store.exists(f"{HIDDEN}/probe")
                 before = self.index
                 self.down.clear()
                 self._probe = None
@@ -222,7 +225,7 @@ class Primary:
         return done
 
     def _push(self, store: Store, path: str, files: Sequence[tuple[str, int]]) -> bool:
-        primary = self._layers[self.usual].store
+        primary = self._layers[self.configured_index].store
         try:
             found: Any = json.loads(store.get(f"{PENDING}/{path}"))
         except (ValueError, RecursionError, FileNotFoundError):
@@ -240,7 +243,7 @@ class Primary:
             return False
         to, token = path[len(PLACED) + 1 : -len(RECORD)], token_of(data)
         for name, size in files:  # beside its place until the record is there, as in a generation
-            copy(store, name, primary, beside(to, token) + name.removeprefix(to), size)
+            copy(store, name, primary, attempt_path(to, token) + name.removeprefix(to), size)
         if there is None:
             primary.put(path, data)
         move(primary, to, token, files)

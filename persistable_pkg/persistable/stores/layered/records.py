@@ -9,7 +9,7 @@ from typing import NamedTuple
 from persistable.errors import LayersDisagreeWarning, PayloadUntrusted
 from persistable.stores.layered.layer import Layer
 from persistable.stores.layered.outage import Availability
-from persistable.stores.layered.policy import files_of
+from persistable.stores.layered.path_kinds import files_of
 from persistable.stores.layered.primary import Primary
 
 _REMEMBERED = 4096
@@ -33,7 +33,7 @@ class CachedRecords:
         self._available = available
         self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
 
-    def found(self, index: int, path: str, data: bytes, targets: Sequence[int]) -> None:
+    def on_record_read(self, index: int, path: str, data: bytes, targets: Sequence[int]) -> None:
         """Copy a record found in a slow layer into those of `targets` that have its files; remember it until the others have them."""
         files = files_of(data) if index else None
         if files is None:
@@ -59,7 +59,7 @@ class CachedRecords:
             self._available.skipped(index, error, "read")
             return None
 
-    def arrived(self, index: int, path: str) -> None:
+    def on_file_copied(self, index: int, path: str) -> None:
         """Place a remembered record in a layer, if `path`, which has just arrived there, was its last missing file."""
         seen = self._arriving.get(path)
         absent = seen.absent.get(index) if seen is not None else None
@@ -90,7 +90,7 @@ class CachedRecords:
 
     def drop_outdated(self, path: str, naming: str | None = None) -> None:
         """Remove cached records that differ from the primary's. naming: only those that name this file, even if the primary has none."""
-        for index in self._available.up(self._at.caches):
+        for index in self._available.without_skipped(self._at.caches):
             store = self._layers[index].store
             try:
                 cached = store.get_many([path]).get(path)  # not `get`: a record without a trusted signature is removed, too

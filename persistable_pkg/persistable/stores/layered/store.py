@@ -42,9 +42,9 @@ from persistable.errors import LayersDisagreeWarning, StoreReadOnly
 from persistable.stores.base import Bytes, Stat, Store, check_path, check_prefix, extended
 from persistable.stores.custom_path import PLACING, copy
 from persistable.stores.layered.compare import Difference, compare, damaged_in
-from persistable.stores.layered.copies import Copies, Tee, end, entered
 from persistable.stores.layered.layers import LayersOfStore
-from persistable.stores.layered.policy import KEY, claimed, is_mutable, is_plain, primary_only
+from persistable.stores.layered.path_kinds import KEY, claimed, is_mutable, is_plain, primary_only
+from persistable.stores.layered.tee import Copies, Tee, end, entered
 from persistable.stores.record_file import RECORD
 
 Found = TypeVar("Found")
@@ -76,7 +76,7 @@ class LayeredStore(LayersOfStore):
             self._raise_absent(path)
         index, data = found
         if path.endswith(RECORD):
-            self._records.found(index, path, data, self._cached.faster(index, 0))
+            self._records.on_record_read(index, path, data, self._cached.faster(index, 0))
         else:
             self._cached.fill(index, path, data)
         return data
@@ -89,7 +89,7 @@ class LayeredStore(LayersOfStore):
         missing: list[str] = [path for path in wanted if not _is_checked(path)]
         found = self._mutable.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
         failed: OSError | None = None
-        for index in self._available.awake() if missing else ():
+        for index in self._available.available_layers() if missing else ():
             asked = [path for path in missing if index == self._primary or not primary_only(path)]
             if not asked:
                 continue
@@ -168,7 +168,7 @@ class LayeredStore(LayersOfStore):
         self._ready()
         seen: set[str] = set()
         apart = primary_only(prefix + "/")
-        for index in sorted(self._available.awake(), key=lambda index: index in self._caches):
+        for index in sorted(self._available.available_layers(), key=lambda index: index in self._caches):
             if apart and index != self._primary:
                 continue
             try:
@@ -213,7 +213,7 @@ class LayeredStore(LayersOfStore):
             return self._mutable.ask(path, ask)
         apart, placing, primary = primary_only(path), path.startswith(PLACING), self._primary
         failed: OSError | None = None
-        for index in self._available.awake():
+        for index in self._available.available_layers():
             if index != self._primary and (apart or (placing and self.layers[index].readonly)):
                 continue
             try:
@@ -406,7 +406,7 @@ class LayeredStore(LayersOfStore):
         """
         if primary_only(check_path(path)):
             return False
-        source, damaged = damaged_in(self.layers, self._available.awake(), path, sound, self._available.failed)
+        source, damaged = damaged_in(self.layers, self._available.available_layers(), path, sound, self._available.failed)
         dropped = [each for each in damaged if source is not None and self._cached.drop_damaged(each, path)]
         key = KEY.match(path)
         if dropped and key is not None and not is_mutable(path) and not path.endswith(RECORD):

@@ -14,7 +14,7 @@ from pymongo.errors import ConfigurationError, PyMongoError
 from persistable.errors import StoreError
 from persistable.params.masking import masked
 from persistable.params.secret import Secret, revealed
-from persistable.stores.database import Link, Server
+from persistable.stores.database import DatabaseConnector, Server
 from persistable.stores.mongo.address import Address
 from persistable.stores.mongo.errors import explained, kind_of
 
@@ -64,7 +64,7 @@ class Client(Server):
         self._client.close()
 
 
-class Connection(Link[Client]):
+class Connection(DatabaseConnector[Client]):
     """The link to a collection, with retries. of_store: the collection has to be one of a store."""
 
     trouble = PyMongoError
@@ -97,7 +97,7 @@ class Connection(Link[Client]):
             client.reached = True
             return done
 
-        return self.tried(act, path, writing)
+        return self.call_with_retries(act, path, writing)
 
     def _at_once(self, server: Client, error: Exception) -> bool:
         return server.is_closed and self._held is not None  # closed by another store of this process

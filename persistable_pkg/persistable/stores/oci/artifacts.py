@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from persistable.errors import StoreError
 from persistable.stores.base import in_folder
-from persistable.stores.layered.policy import files_of
+from persistable.stores.layered.path_kinds import files_of
 from persistable.stores.oci.blobs import Source, push
 from persistable.stores.oci.manifest import (
     EMPTY,

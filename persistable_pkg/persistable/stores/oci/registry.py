@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable, need
-from persistable.params.secret import redact, said_without_secrets
+from persistable.params.secret import redact, redact_log_record
 from persistable.stores.oci.address import Address
 from persistable.stores.oci.login import Login
 from persistable.stores.oci.manifest import MEDIA
@@ -72,7 +72,7 @@ class Registry:
         self._login = login(lambda: self._client)
         weakref.finalize(self, _close, self._client, os.getpid())
         for name in ("httpx", "httpcore.http11", "httpcore.connection"):
-            logging.getLogger(name).addFilter(said_without_secrets)  # these loggers get URLs, which may be signed
+            logging.getLogger(name).addFilter(redact_log_record)  # these loggers get URLs, which may be signed
 
     # manifests
 

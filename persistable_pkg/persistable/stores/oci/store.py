@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 from persistable.errors import StoreError
 from persistable.params.secret import Secret
 from persistable.stores.base import BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix, in_folder
-from persistable.stores.connections import Shared
+from persistable.stores.connections import ConnectionRegistry
 from persistable.stores.filesystem import Upload
 from persistable.stores.oci.address import Address
 from persistable.stores.oci.artifacts import Artifacts, TagListing, at_once
@@ -31,7 +31,7 @@ SETTLE = 0.02
 _LONGEST_SETTLE = 2.0
 _SCANNED_AT_ONCE = 1000
 _SPOOL = 8 << 20
-_connected = Shared[Artifacts](16)
+_connected = ConnectionRegistry[Artifacts](16)
 
 
 def connected(place: Address, secret: Secret | None, timeout: float) -> Artifacts:

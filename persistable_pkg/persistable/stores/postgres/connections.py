@@ -14,7 +14,7 @@ from psycopg import pq
 
 from persistable.errors import StoreError, StoreReadOnly
 from persistable.params.secret import Secret, revealed
-from persistable.stores.database import Link, Server
+from persistable.stores.database import DatabaseConnector, Server
 from persistable.stores.postgres.errors import explained, is_passing
 from persistable.stores.postgres.layout import OLDEST, VERSION, Layout
 
@@ -70,7 +70,7 @@ class Pool(Server):
                 self._idle.pop().close()
 
 
-class Connections(Link[Pool]):
+class Connections(DatabaseConnector[Pool]):
     """The link to a database, with retries. layout: that of a store's table, if it is for one."""
 
     trouble = psycopg.Error
@@ -103,7 +103,7 @@ class Connections(Link[Pool]):
                     return None
                 return work(connection)
 
-        return self.tried(act, path, make)
+        return self.call_with_retries(act, path, make)
 
     def _at_once(self, server: Pool, error: Exception) -> bool:
         layout = self._layout
