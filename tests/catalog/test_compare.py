@@ -247,6 +247,13 @@ def test_equal_within_the_tolerance_and_not_without(a: Any, b: Any, rtol: float,
         assert compare(a, b).outcome == "different"
 
 
+def test_slices_are_compared_by_their_bounds() -> None:
+    assert compare([slice(0, 1)], [slice(0, 1)]).outcome == "identical"
+    assert compare([slice(0, 1)], [slice(False, 1)]).outcome == "different"
+
+
+@example({(0.0, math.nan): 0.0}, {(0.0, float("nan")): 0.0})
+@example([range(0)], [range(0, 0, 2)])
 @given(values, values)
 def test_identical_exactly_where_values_and_types_are_the_same(a: Any, b: Any) -> None:
     def ordered(value: Any) -> Any:

@@ -238,7 +238,7 @@ def _plain(walk: _Walk, a: Any, b: Any) -> None:
 
 
 _ATOMS: dict[type, Callable[[_Walk, Any, Any], None]] = {
-    str: _text, bytes: _bytes, bytearray: _bytes, bool: _plain, type(None): _plain, range: _plain, slice: _plain, type(...): _plain,
+    str: _text, bytes: _bytes, bytearray: _bytes, bool: _plain, type(None): _plain, type(...): _plain,
 }  # fmt: skip
 
 
@@ -308,8 +308,15 @@ _differ_in_extras = _by_parts(lambda value: Parts(_extras(value)))
 
 
 def _same_nan(value: Any) -> Hashable:
-    """`value`, or for NaN a value that is equal for every NaN of its type."""
+    """`value`, with each NaN replaced by a value that is equal for every NaN of its type, also in tuples and frozen sets."""
+    if type(value) is tuple or type(value) is frozenset:
+        return type(value)(map(_same_nan, value))
     return value if value == value else (type(value), repr(value))
+
+
+def _bounds(value: Any) -> Parts:
+    """The parts of a range or slice: empty ranges are equal whatever their parts."""
+    return Parts(_attributes(start=value.start, stop=value.stop, step=value.step))
 
 
 def _sequences(walk: _Walk, a: Any, b: Any) -> None:
@@ -656,6 +663,7 @@ _KINDS: list[tuple[str, Callable[[Any], bool], Callable[[_Walk, Any, Any], None]
     ("torch", _of("torch", "Tensor"), _by_parts(_tensor)),
     ("matplotlib", _of("matplotlib", "Figure"), _by_parts(_figure)),
     ("", lambda value: isinstance(value, FunctionType), _by_parts(_function)),
+    ("", lambda value: isinstance(value, range | slice), _by_parts(_bounds)),
     ("", lambda value: isinstance(value, Mapping), _by_parts(_mapping)),
     ("", lambda value: isinstance(value, list | tuple) or type(value).__name__ == "deque", _sequences),
     ("", lambda value: isinstance(value, Set), _sets),
