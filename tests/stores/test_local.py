@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from servers.needs import absent
 
-from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly
+from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.stores import LocalStore, SQLiteStore, Store
 from persistable.testing.processes import everything_below
 
@@ -47,6 +47,7 @@ FULL: dict[str, Callable[[LocalStore, str, bytes], object]] = {
     "put_many": lambda store, path, data: store.put_many({path: data}),
     "write": fill,
     "create": lambda store, path, data: store.create(path + ".new", data),
+    "put_unreferenced": lambda store, path, data: store.put_unreferenced(path + ".new", data),
 }
 
 
@@ -259,6 +260,37 @@ def test_repeated_claims_share_one_file_that_goes_when_the_process_ends(tmp_path
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, env=environment)
     assert everything_below(tmp_path) == sorted(["claims/after", "claims/again", *(f"claims/{number}" for number in range(4))])
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_an_unreferenced_item_is_written_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool) -> None:
+    store = LocalStore(tmp_path, fsync=fsync)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", pytest.fail)
+        store.put_unreferenced("a/x", b"one")
+        store.put_unreferenced("a/large", memoryview(b"n" * 200_001))
+    assert store.get("a/x") == b"one"
+    assert len(store.get("a/large")) == 200_001
+    store.put_unreferenced("a/x", b"two")  # after all there is one: replaced as a whole
+    assert store.get("a/x") == b"two"
+    with pytest.raises(StoreError, match="needs a folder where there is a file"):
+        store.put_unreferenced("a/x/y", b"2")
+    assert everything_below(tmp_path) == ["a/large", "a/x"]
+
+
+@pytest.mark.parametrize("call", ["write", "close"])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_unreferenced_item_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises((StoreUnavailable, KeyboardInterrupt)):
+            LocalStore(tmp_path).put_unreferenced("a/x", b"one")
+    assert everything_below(tmp_path) == []
 
 
 def test_unfinished_writes_can_be_found(tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ class _Writer(streams.RawIOBase):
     def put(self) -> Written:
         """Put the bytes that were kept into the store, in one call."""
         self.data = data = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
-        self._store.put(self._path, data)
+        store = self._store if isinstance(self._store, BaseStore) else extended(self._store)  # mostly without a call
+        store.put_unreferenced(self._path, data)
         self._kept.clear()
         return Written((FileFact("", self._path, len(data), blake3(data).hexdigest()),), data)
 

@@ -333,6 +333,13 @@ class BaseStore(Listing):
         for path, data in items.items():
             self.put(path, data)
 
+    def put_unreferenced(self, path: str, data: Bytes) -> None:
+        """`put` at a path that nothing refers to yet, so that nobody reads it before the end of the call. By default `put`.
+
+        It need not be atomic: a killed call may leave some of the bytes there.
+        """
+        self.put(path, data)
+
     def new_file(self, path: str) -> Path:
         """Create an empty file beside the place of `path`, to be filled in place and then passed to `adopt`, or deleted."""
         raise NotImplementedError(f"{type(self).__name__}.new_file")

@@ -11,8 +11,8 @@ from typing import Any
 
 from persistable.stores.base import BaseStore, Listing, Store
 
-_OF_ITS_OWN = frozenset({"info", "pickled_options"})
-"""Members that are not forwarded: each store answers them for itself."""
+_OF_ITS_OWN = frozenset({"info", "pickled_options", "put_unreferenced"})
+"""Members that are not forwarded: each store answers them for itself. Each item has to pass through the `put` of a wrapper."""
 
 
 class ForwardingStore(BaseStore):

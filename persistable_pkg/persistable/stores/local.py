@@ -1,7 +1,8 @@
 """Bytes at paths in a local or mounted folder.
 
 Every call is a handful of system calls on file descriptors: a hit of a tiny payload costs microseconds, and `pathlib` or `io` would
-cost more than the disk does. An unfinished write is beside its target as ``.<name>.<token>.tmp`` and takes its place by a rename.
+cost more than the disk does. An unfinished write is beside its target as ``.<name>.<token>.tmp`` and takes its place by a rename,
+unless nothing refers to that target yet.
 
 On a file system that folds case or unicode forms (macOS, Windows) two paths that differ only so are one file; a store cannot tell them
 apart, so the reader compares the record with the key wanted.
@@ -249,6 +250,22 @@ class LocalStore(BaseStore):
             self._no_write(error, path)
         except BaseException:
             _discard(temporary)
+            raise
+        if self.fsync:
+            _sync_folder(target)
+
+    def put_unreferenced(self, path: str, data: Bytes) -> None:
+        target = self._prefix + (path if _is_safe(path) else check_path(path))
+        try:
+            self._fill(target, data)  # under its own name at once: a rename would take as long as all else here
+        except FileExistsError:
+            self.put(path, data)
+            return
+        except OSError as error:
+            _discard(target)
+            self._no_write(error, path)
+        except BaseException:
+            _discard(target)
             raise
         if self.fsync:
             _sync_folder(target)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from persistable.stores.base import Store
+from persistable.stores.base import Store, extended
 from persistable.testing.processes import in_processes, replace_and_read, started, values, write_and_wait
 from persistable.testing.store_access import StoreAccess
 
@@ -41,6 +41,14 @@ class WritingContract(StoreAccess):
         assert store.get("a/x") == b"old"
         assert not store.exists("a/new")
         assert self.leftovers(store) == before
+
+    def test_an_unreferenced_item_is_stored_as_by_put(self, store: Store) -> None:
+        extended(store).put_unreferenced("a/new", b"one")
+        assert self.peek(store, "a/new") == b"one"
+        self.plant(store, "a/x", b"old")
+        extended(store).put_unreferenced("a/x", b"new")
+        assert self.peek(store, "a/x") == b"new"
+        assert sorted(store.list()) == ["a/new", "a/x"]
 
     def test_closing_the_stream_does_not_commit(self, store: Store) -> None:
         with pytest.raises(RuntimeError, match="after close"):
