@@ -315,7 +315,7 @@ def _same_nan(value: Any) -> Hashable:
 
 
 def _bounds(value: Any) -> Parts:
-    """The parts of a range or slice: empty ranges are equal whatever their parts."""
+    """The parts of a range or slice, since Python calls all empty ranges equal."""
     return Parts(_attributes(start=value.start, stop=value.stop, step=value.step))
 
 
