@@ -70,8 +70,8 @@ class Event:
         facts = self.facts()
         key, label, error = facts.pop("key", None), facts.pop("label", ""), facts.pop("error", "")
         name = f" {label} ({key.name}/{key.digest[:8]})" if key is not None and label else f" {key}" if key is not None else ""
-        told = {name: fact for name, fact in facts.items() if name not in self._optional}
-        rest = ", ".join([f"{name}={fact:.3g}" if fact.__class__ is float else f"{name}={fact}" for name, fact in told.items()])
+        shown = {name: fact for name, fact in facts.items() if name not in self._optional}
+        rest = ", ".join([f"{name}={fact:.3g}" if fact.__class__ is float else f"{name}={fact}" for name, fact in shown.items()])
         return f"{type(self).__name__}{name}{f': {error}' if error else ''}{f' [{rest}]' if rest else ''}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -325,10 +325,10 @@ def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None
     """Pass `event` to every subscribed hook, then to those of this context, or `hooks` in their place, then to the log."""
     tell = _event_replacement.get()
     if tell is not None:
-        told = tell(event)
-        if told is None:
+        replacement = tell(event)
+        if replacement is None:
             return
-        event = told
+        event = replacement
     own = _own.get() if hooks is None else hooks
     if own and _hooks:
         own = tuple([hook for hook in own if not any(hook is each for each in _hooks)])

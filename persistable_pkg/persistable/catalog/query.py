@@ -66,9 +66,9 @@ def parse(text: str, columns: Columns) -> Condition:
     try:
         found = sqlglot.parse("".join(_readable(part) for part in _QUOTED.split(text)), read="sqlite")
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
-        said = _MISSING.sub("something is missing", str(error).split("\n")[0])
+        message = _MISSING.sub("something is missing", str(error).split("\n")[0])
         advice = "a param called like a word of SQL is written in double quotes, text in single ones"
-        raise InvalidQuery(f"where={text!r:.200} cannot be read: {said} ({advice})", where=text, part="") from None
+        raise InvalidQuery(f"where={text!r:.200} cannot be read: {message} ({advice})", where=text, part="") from None
     if len(found) != 1 or found[0] is None:
         raise InvalidQuery(f"where={text!r:.200}: give one expression", where=text, part="")
     return _Writer(sqlglot.exp, text, columns).condition(found[0])

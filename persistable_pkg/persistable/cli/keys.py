@@ -151,8 +151,8 @@ def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool
         raise BadUsage(
             f"there is a file {error.filename or out} already, and what is signed by it needs it; choose another name"
         ) from error
-    said = f"the private key is in {out}, which only you may read; the public one, also in {out}.pub, is\n{public}"
-    answer(common.json, {"private": str(out), "public": public}, said)
+    text = f"the private key is in {out}, which only you may read; the public one, also in {out}.pub, is\n{public}"
+    answer(common.json, {"private": str(out), "public": public}, text)
     return 0
 
 
@@ -242,16 +242,16 @@ def _why(key: str, found: str, before: Mapping[str, Any], now: Mapping[str, Any]
     if old is None or new is None:
         yield f"{at}the file does not describe this one; the reason is likely that of another of the target"
         return
-    said = list(_own(old, new, at))
+    reasons = list(_own(old, new, at))
     for role in dict.fromkeys([*old["upstream"], *new["upstream"]]):
         was, is_now = old["upstream"].get(role), new["upstream"].get(role)
         where = f"{place}.{role}" if place else role
         if was is None or is_now is None:
-            said.append(f"{at}the upstream role {role} was {'added' if was is None else 'removed'}")
+            reasons.append(f"{at}the upstream role {role} was {'added' if was is None else 'removed'}")
         elif was != is_now:
             yield from _why(was, is_now, before, now, where)
-    yield from said
-    if not said and old["upstream"] == new["upstream"] and key.rpartition("/")[0] == found.rpartition("/")[0]:
+    yield from reasons
+    if not reasons and old["upstream"] == new["upstream"] and key.rpartition("/")[0] == found.rpartition("/")[0]:
         yield at + _of_versions(before, now)
 
 

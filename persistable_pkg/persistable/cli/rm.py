@@ -87,7 +87,7 @@ def _show(found: list[tuple[Store, Removal]]) -> None:
             "keep" if removal.kept else "remove",
             f"{removal.place.name}/{removal.place.digest[:12]}",
             size_in_words(removal.size),
-            removal.kept or ("" if removal.named else "made from it"),
+            removal.kept or ("" if removal.requested else "made from it"),
         )
         for _, removal in found
     ]

@@ -34,7 +34,7 @@ def _facts(found: Verification) -> dict[str, Any]:
         {"key": None if entry.key is None else str(entry.key), "at": entry.at, "state": fault.state, "why": fault.why}
         for entry, fault in found.faults.items()
     ]
-    again = [{"key": str(entry.key), "outcome": told.outcome, "why": told.why} for entry, told in found.reproductions.items()]
+    again = [{"key": str(entry.key), "outcome": result.outcome, "why": result.why} for entry, result in found.reproductions.items()]
     return {
         "sound": len(found.sound), "corrupt": len(found.corrupt), "missing": len(found.missing), "untrusted": len(found.untrusted),
         "faults": bad, "orphans": found.orphans, "reproduced": again, "size": found.size, "seconds": found.seconds,
@@ -45,13 +45,13 @@ def _show(found: Verification) -> None:
     rows = found.rows()
     if rows:
         table([Column("payload"), Column("state"), Column("why", long=True)], rows)
-    made = sum(told.outcome != "impossible" for told in found.reproductions.values())
+    made = sum(result.outcome != "impossible" for result in found.reproductions.values())
     again = f", {made} made again" if found.reproductions else ""
     refused = f", {len(found.untrusted)} untrusted" if found.untrusted else ""
     counts = f"{len(found.sound)} sound, {len(found.corrupt)} corrupt, {len(found.missing)} missing{refused}{again}"
     write(f"{counts} ({size_in_words(found.size)} in {duration_in_words(found.seconds)})")
-    for entry, told in found.reproductions.items():
-        if told.outcome == "impossible":
-            note(f"not made again: {entry.key}: {told.why}")
+    for entry, result in found.reproductions.items():
+        if result.outcome == "impossible":
+            note(f"not made again: {entry.key}: {result.why}")
     if found.orphans:
         note(f"files that no record names: {len(found.orphans)}, such as {found.orphans[0]}; `persistable gc` takes them")

@@ -104,7 +104,7 @@ def check(resources: Resources | None) -> None:
         available["memory"], wanted["memory"] = total, resources.memory
     short = [name for name, amount in wanted.items() if amount > available[name]]
     if short:
-        told = " and ".join(f"{wanted[name]:g} {name} (this machine has {available[name]:g})" for name in short)
+        text = " and ".join(f"{wanted[name]:g} {name} (this machine has {available[name]:g})" for name in short)
         raise Infeasible(
-            f"a task asks for {told}; lower its Resources, or run it on an executor that has them", wanted=wanted, available=available
+            f"a task asks for {text}; lower its Resources, or run it on an executor that has them", wanted=wanted, available=available
         )

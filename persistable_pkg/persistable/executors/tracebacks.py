@@ -58,9 +58,9 @@ def lines_of(error: BaseException) -> str:
 
     if isinstance(error, RemoteError) and error.traceback:
         return redact(error.traceback)
-    told = traceback.TracebackException.from_exception(error)
-    told.__notes__ = None
-    return redact("".join(told.format()))
+    summary = traceback.TracebackException.from_exception(error)
+    summary.__notes__ = None
+    return redact("".join(summary.format()))
 
 
 _PLACE = re.compile(r'^(\s*)File "(.+)", line (\d+), in .*$')

@@ -145,7 +145,7 @@ class Axis:
         return Axis(columns, is_listed=True)
 
     def indices_of(self, joined: Axis) -> Sequence[int]:
-        """The index on this axis of each value of `join`, an axis that this one was joined into."""
+        """The index on this axis of each value of `joined`, an axis that this one was joined into."""
         if joined is self:
             return range(len(self))
         indices = {values: index for index, values in enumerate(_rows(self, list(self.columns)))}

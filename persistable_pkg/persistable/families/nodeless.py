@@ -298,11 +298,11 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     keys = [Key(direct_generator.payload_name, digest) for digest in request.digests]
     with output_forwarding.run_from_elsewhere(
         request.run, set(keys), request.has_receiver, request.main, request.output, request.levels, begins=True
-    ) as told:
+    ) as unsent:
         batch = direct_generator.batch(keys, request.rows, request.attempts)
         batch.perform(lambda: True)
     ended = [_carried(each) for each in batch.ended]
-    return ChunkResult(ended, batch.left, told, batch.seconds)
+    return ChunkResult(ended, batch.left, unsent, batch.seconds)
 
 
 def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], Mapping[str, int], str, Any, bool]) -> ChunkResult:
@@ -322,8 +322,8 @@ for _performs in (perform_chunk, perform_in_thread):
 def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:
     if ended.error is None:
         return ended.number, None, "", ended.seconds
-    told = clean(ended.error)
-    return ended.number, portable(told), lines_of(told), ended.seconds
+    cleaned = clean(ended.error)
+    return ended.number, portable(cleaned), lines_of(cleaned), ended.seconds
 
 
 def _tokens() -> Iterator[str]:

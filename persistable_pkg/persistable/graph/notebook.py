@@ -109,8 +109,8 @@ def _cell(tag: str, content: Html, right: bool, named: str = "") -> str:
 def listing(head: Sequence[str], rows: Iterable[Sequence[object]], more: int = 0, notes: Iterable[str] = ()) -> Html:
     """A table, unless it is empty, the number of rows left out of it, and a line for each note."""
     rows = list(rows)
-    said = [*([f"and {more:,} more"] if more > 0 else []), *notes]
-    return _framed(table(rows, head) if rows else "", *(Html(f'<p class="p-note">{html(each)}</p>') for each in said))
+    notes_below = [*([f"and {more:,} more"] if more > 0 else []), *notes]
+    return _framed(table(rows, head) if rows else "", *(Html(f'<p class="p-note">{html(each)}</p>') for each in notes_below))
 
 
 def card(title: str, *parts: object) -> Html:
@@ -149,10 +149,10 @@ def node_html(node: Node, store: Store) -> str:
             record = record_access.find_record(store, node.place)
     if record is not None:
         verdict = state.verdict
-        said = [f"made by {verdict.foreign}"] if verdict.foreign else []
-        said += [f"stored by {verdict.barred.format}"] if isinstance(verdict.barred, PayloadUntrusted) else []
-        said += [each for each in (verdict.describe(), *verdict.unknown) if each]
-        rows += [("code", "; ".join(said))] if said else []
+        remarks = [f"made by {verdict.foreign}"] if verdict.foreign else []
+        remarks += [f"stored by {verdict.barred.format}"] if isinstance(verdict.barred, PayloadUntrusted) else []
+        remarks += [each for each in (verdict.describe(), *verdict.unknown) if each]
+        rows += [("code", "; ".join(remarks))] if remarks else []
         rows += [
             ("size", size_in_words(record.size)),
             ("age", f"{duration_in_words(time.time() - record.started)}, took {duration_in_words(record.seconds)}"),

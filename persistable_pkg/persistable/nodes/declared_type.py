@@ -90,8 +90,8 @@ def _number(kinds: Iterable[Any]) -> _Number:
     from persistable.params.checks import check_of
     from persistable.params.mismatch import Mismatch
 
-    said = next((kind for kind in kinds if kind is not UNKNOWN and kind is not None and not isinstance(kind, str)), None)
-    check = check_of(said, {}) if said is not None else None
+    declared = next((kind for kind in kinds if kind is not UNKNOWN and kind is not None and not isinstance(kind, str)), None)
+    check = check_of(declared, {}) if declared is not None else None
     if check is None or not check.exact & {float, complex}:
         return _AS_IT_IS
 

@@ -28,8 +28,8 @@ def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
         return
     try:
         took, params = generation.seconds(), generation.facts()["params"]
-        said = generation.output_text()
-        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params, said)
+        output = generation.output_text()
+        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params, output)
     except Exception as second:  # noqa: BLE001 - the error of the node matters more than any of the store
         error.add_note(f"and the failure could not be recorded: {second}")
 

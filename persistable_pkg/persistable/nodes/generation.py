@@ -842,9 +842,8 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     generation.committed = True
     if isinstance(place, Placed):
         moved = _move_in_place(store, place, record)
-        if (
-            moved and isinstance(generation.io, PartsFileIO) and not unread
-        ):  # the payload may refer to the path from which it was read, and which has just changed
+        # the payload may refer to the path from which it was read, which has just changed
+        if moved and isinstance(generation.io, PartsFileIO) and not unread:
             again = files.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
     if failure is not None or old is not None:
         clear(store, place, failure, old, record)

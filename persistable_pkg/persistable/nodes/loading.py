@@ -49,8 +49,8 @@ def load(
     `whole`: False if the caller has checked already for changes upstream. `part`: reads a part of the payload instead; no event is emitted
     then.
     """
-    heard = part is None and events.has_receiver(node._node_logger)
-    clock = time.perf_counter() if heard else 0.0
+    has_receiver = part is None and events.has_receiver(node._node_logger)
+    clock = time.perf_counter() if has_receiver else 0.0
     record = find_record(store, node.key if node._node_custom_path is None else node.place)  # `place` is a call
     while record is not None:
         check_code(node, store, record, whole)
@@ -74,7 +74,7 @@ def load(
                 ) from error
             record = again  # replaced or deleted while we were reading
             continue
-        if heard:
+        if has_receiver:
             events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._node_logger)
         return result, record
     return None

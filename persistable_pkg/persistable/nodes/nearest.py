@@ -97,7 +97,7 @@ def _apart(values: tuple[Any, Any]) -> float:
 
 def rename_hints_for(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
     """Hints at stored payloads that a rename or a new param hides from absent nodes; only a few nodes of each name are checked."""
-    said: dict[str, None] = {}
+    lines: dict[str, None] = {}
     looked: dict[tuple[str, str], int] = {}
     for node, store in nodes:
         place = (node.key.name, store.url)
@@ -112,9 +112,9 @@ def rename_hints_for(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
         found = compared(node, store)
         best = least(found)
         for hint in hints(node, found, None if best is None else best.differences, store):
-            said[f"{node.key.name}: {hint}"] = None
+            lines[f"{node.key.name}: {hint}"] = None
             looked[place] = _OF_ONE_NAME
-    return list(said)
+    return list(lines)
 
 
 def not_found(node: Node, store: Store) -> PayloadNotFound:

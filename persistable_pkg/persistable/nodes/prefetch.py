@@ -63,14 +63,14 @@ class Inputs:
         store, record = self._of(node)
         if record is None:
             return None
-        heard = events.has_receiver(node._node_logger)
-        clock = time.perf_counter() if heard else 0.0
+        has_receiver = events.has_receiver(node._node_logger)
+        clock = time.perf_counter() if has_receiver else 0.0
         loading.check_code(node, store, record, whole=False)
         try:
             result = loading.read(store, record, loading.format_of(node, record), writable=False)
         except (FileNotFoundError, PayloadCorrupted):
             return None  # replaced meanwhile, or damaged
-        if heard:
+        if has_receiver:
             events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._node_logger)
         return result, record
 

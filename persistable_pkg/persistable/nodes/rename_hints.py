@@ -98,12 +98,12 @@ def _default(node: Node, path: str) -> Any:
 
 
 def _of_classes(node: Node, compared: Sequence[Any], best: Differences) -> Iterator[str]:
-    said: set[str] = set()
+    hints: set[str] = set()
     for path, (asked, stored) in best.items():
         now, before = _class_in(asked), _class_in(stored)
-        if now is None or before is None or now == before or _is_there(node, before) or before in said:
+        if now is None or before is None or now == before or _is_there(node, before) or before in hints:
             continue
-        said.add(before)
+        hints.add(before)
         number = _count(compared, lambda found, path=path, before=before: _class_in(found.get(path, (None, None))[1]) == before)
         yield f'{number} stored with a `{before}` as {path}; if that is {now} now, `@formerly("{before}")` above class {now} keeps them'
 

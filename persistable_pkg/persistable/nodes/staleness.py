@@ -425,13 +425,13 @@ class Judge:
                 if source.data is None:
                     sources = _frontier(unit)[0]
                     break
-        said: list[str] = []
+        unknown: list[str] = []
         for source in sources:
             if source.verdict is not FRESH:
                 return None
             name, digest = source.node.key
-            said.append(f"{name}/{digest} {source.content}")
-        return said[0] if len(said) == 1 else "\n".join(sorted(set(said)))
+            unknown.append(f"{name}/{digest} {source.content}")
+        return unknown[0] if len(unknown) == 1 else "\n".join(sorted(set(unknown)))
 
     def _verdict(self, unit: _Unit) -> Verdict | None:
         """The verdict on a payload whose record is not as `_is_expected` requires; None if the record is damaged."""

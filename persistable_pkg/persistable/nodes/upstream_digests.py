@@ -36,8 +36,8 @@ def content_of(head: Head) -> str:
         return plain
     items = head.get("items")
     own = [] if items is not None else sorted([part, size, digest] for part, _, size, digest in files)
-    said = [own, head.get("schema"), None if items is None else items[3:] or [files[0][3]]]
-    return text_digest(code_text(said))
+    facts = [own, head.get("schema"), None if items is None else items[3:] or [files[0][3]]]
+    return text_digest(code_text(facts))
 
 
 def code_text(fact: Any) -> str:

@@ -59,8 +59,8 @@ def message_of(event: Event, when: datetime) -> Message:
     facts = {name: _plain(fact) for name, fact in event.facts().items() if name != "node"}
     key = getattr(event, "key", None)
     title = f"{type(event).__name__} on {host}" if key is None else f"{type(event).__name__} on {host}: {_short(key)}"
-    told = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "key")
-    return Message(redact(title), told, (), 0, type(event).__name__ == "Failed", {**about, **facts, "title": redact(title)})
+    text = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "key")
+    return Message(redact(title), text, (), 0, type(event).__name__ == "Failed", {**about, **facts, "title": redact(title)})
 
 
 def _of_run(event: RunFinished, host: str, about: dict[str, Any]) -> Message:

@@ -258,8 +258,8 @@ def _cleaned(error: Any, seen: set[int]) -> Any:
     members: tuple[Any, ...] = getattr(error, "exceptions", ()) if issubclass(error.__class__, BaseExceptionGroup) else ()
     for member in members:
         _cleaned(member, seen)
-    said = _text_of(error)
-    return error if redact(said) == said else _stand_in(error)
+    text = _text_of(error)
+    return error if redact(text) == text else _stand_in(error)
 
 
 def _set(error: BaseException, name: str, value: Any) -> None:

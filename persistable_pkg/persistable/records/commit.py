@@ -127,13 +127,13 @@ def attempt_path(place: Placed, token: str) -> str:
 
 
 def facts_in_place(files: Iterable[FileFact], place: Placed, token: str) -> tuple[FileFact, ...]:
-    """The facts for the record about files that were written `attempt_path`, with their final paths."""
+    """The facts for the record about files that were written to `attempt_path`, with their final paths."""
     start = attempt_path(place, token)
     return tuple([file._replace(path=place.to + file.path.removeprefix(start)) for file in files])
 
 
 def move_in_place(store: Store, place: Placed, record: Record) -> bool:
-    """Move files written `attempt_path` to the paths that their committed record names. False if another record is there by now."""
+    """Move files written to `attempt_path` to the paths that their committed record names. False if another record is there by now."""
     if _read_back(store, place.path + SUFFIX, _LOOKS) != record.to_bytes():
         return False
     move(store, place.to, record.attempt_token, [(file.path, file.size) for file in record.files])
@@ -190,7 +190,7 @@ def as_written(store: Store, place: Placed, record: Record) -> Record:
 
 
 def abandoned(store: Store, place: Placed) -> list[str]:
-    """The files that attempts at `place` have written `attempt_path` and not moved."""
+    """The files that attempts at `place` have written to `attempt_path` and not moved."""
     folder, _, name = place.to.rpartition("/")
     listed = store.list(f"{PLACING}/{folder}".rstrip("/"))
     skip = len(PLACING) + 1 + (len(folder) + 1 if folder else 0)

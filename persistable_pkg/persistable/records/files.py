@@ -587,10 +587,10 @@ def _loaded(file: BinaryIO, size: int, io: FileIO[Any], writable: bool, may_map:
 def _may_map(store: Store, descriptor: int) -> bool:
     """Tell whether a payload may be mapped: by the setting of the store, else if the file is on a disk of this machine."""
     whole = extended(store)
-    said = [whole.mmap, *[extended(layer.store).mmap for layer in whole.layers]]
-    if False in said:
+    settings = [whole.mmap, *[extended(layer.store).mmap for layer in whole.layers]]
+    if False in settings:
         return False
-    return True in said or not is_on_network(descriptor)
+    return True in settings or not is_on_network(descriptor)
 
 
 @contextmanager

@@ -104,9 +104,9 @@ def _is_there_on_windows(pid: int) -> bool:
     if not handle:
         return bool(here.get_last_error() != 87)  # ERROR_INVALID_PARAMETER: no such process; others may not be asked
     status = ctypes.c_ulong()
-    told = kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(status))
+    succeeded = kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(status))
     kernel.CloseHandle(ctypes.c_void_p(handle))
-    return not told or status.value == 259  # STILL_ACTIVE
+    return not succeeded or status.value == 259  # STILL_ACTIVE
 
 
 def _start_of(pid: int) -> str | None:

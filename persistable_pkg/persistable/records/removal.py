@@ -22,7 +22,7 @@ class Removal(NamedTuple):
     """The place of the payload."""
     size: int
     """The bytes of its files."""
-    named: bool
+    requested: bool
     kept: str
     requested_directly: bool
 

@@ -90,8 +90,8 @@ def _look(store: Any) -> _Seen | None:
         return None
     except OSError:
         data = None
-    told = None if data is None else _parsed(store, data)
-    return _remember(store, _Seen(told, damaged=data is not None and told is None))
+    declared = None if data is None else _parsed(store, data)
+    return _remember(store, _Seen(declared, damaged=data is not None and declared is None))
 
 
 def _mark(store: Any, seen: _Seen) -> _Seen:
@@ -133,12 +133,14 @@ def _parsed(store: Any, data: bytes) -> Format | None:
     made_by = str(known.get("made_by", ""))
     if not all(type(number) is int for number in numbers):
         raise _too_new(store, Format(made_by=made_by), f"says its format in {PATH} in a way that is not known", "format")
-    told = Format(*cast("tuple[int, int, int, int]", tuple(numbers)), made_by)
-    if told.min_reader > FORMAT:
-        raise _too_new(store, told, f"has format {told.format}, which only versions read that know format {told.min_reader}", "min_reader")
-    if told.scheme > SCHEME:
-        raise _too_new(store, told, f"has keys of the identity scheme {told.scheme}", "scheme")
-    return told
+    declared = Format(*cast("tuple[int, int, int, int]", tuple(numbers)), made_by)
+    if declared.min_reader > FORMAT:
+        raise _too_new(
+            store, declared, f"has format {declared.format}, which only versions read that know format {declared.min_reader}", "min_reader"
+        )
+    if declared.scheme > SCHEME:
+        raise _too_new(store, declared, f"has keys of the identity scheme {declared.scheme}", "scheme")
+    return declared
 
 
 def _too_new(store: Any, declared: Format, subject: str, member: str) -> StoreTooNew:

@@ -77,8 +77,8 @@ def died(attempt: Attempt, error: Exception) -> Outcome:
             failure = find_failure(unit.store, unit.place)
             number = failure.attempt + 1 if failure is not None else attempt.number
             took = time.time() - attempt.started
-            said = capture.shortened(capture.drawn("".join(attempt.output_pieces))) if capture.keep_output.get() else ""
-            record_failure(unit.node, unit.store, error, number, attempt.started, took, output=said)
+            output = capture.shortened(capture.drawn("".join(attempt.output_pieces))) if capture.keep_output.get() else ""
+            record_failure(unit.node, unit.store, error, number, attempt.started, took, output=output)
         except StoreError as second:
             error.add_note(f"and the failure could not be recorded: {second}")
     announce(unit.node, error, attempt.number, outcome.seconds)

@@ -362,10 +362,10 @@ class ChunkedRun:
             if error is not None and status == "failed":
                 self._fail(family, number, failed(error, None, 1, seconds).error, lines, seconds)
             if announces:
-                said = "" if error is None or status != "failed" else f"{type(error).__name__}: {message_of(error)}"
+                message = "" if error is None or status != "failed" else f"{type(error).__name__}: {message_of(error)}"
                 node = bound_to(family.chunks.nodes[number], family.store) if shown else None
                 key = family.chunks.keys([number])[0]
-                events.emit(events.Performed(key=key, outcome=status, seconds=seconds, error=said, is_target=True, node=node))
+                events.emit(events.Performed(key=key, outcome=status, seconds=seconds, error=message, is_target=True, node=node))
 
     def _fail(self, family: FamilyResult, number: int, error: Exception | None, lines: str, seconds: float) -> None:
         assert error is not None

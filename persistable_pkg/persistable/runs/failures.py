@@ -93,9 +93,9 @@ class NodeFailure:
         from persistable.graph.notebook import Html, card, code, html
 
         place = f"<pre>{html(self.lines() or self.traceback)}</pre>"
-        said = self.output
-        if said:
-            place += f"<details><summary>output</summary><pre>{html(said)}</pre></details>"
+        output = self.output
+        if output:
+            place += f"<details><summary>output</summary><pre>{html(output)}</pre></details>"
         return card(self.label, Html("<p>"), code(self.text), Html(f"</p>{place}"), Html(f"<p>{html(_AGAIN)}</p>"))
 
     def __repr__(self) -> str:

@@ -194,6 +194,7 @@ class Listing:
         raise NotImplementedError(f"{type(self).__name__}.get_many")
 
     def stat(self, path: str) -> Stat | None:
+        """Size and stamp of the item committed at `path`; None where there is none."""
         raise NotImplementedError(f"{type(self).__name__}.stat")
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:

@@ -110,8 +110,8 @@ class Remote:
     def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         """Every file in `folder` and below, with its `info`, in no promised order; none where there is no such folder."""
         self.fs.invalidate_cache()
-        for place, told in self.fs.find(folder, withdirs=False, detail=True).items():
-            found = stat_of(told) if told.get("size") is not None else self.info(place)
+        for place, facts in self.fs.find(folder, withdirs=False, detail=True).items():
+            found = stat_of(facts) if facts.get("size") is not None else self.info(place)
             if found is not None:
                 yield place, found
 
@@ -597,13 +597,13 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "crea
 
 def time_in(found: Mapping[str, Any]) -> float | None:
     """The time of the last write, in seconds since 1970, from the facts of one file; None where that is not among them."""
-    told = next((found[name] for name in _TIMES if found.get(name) is not None), None)
-    if isinstance(told, str):
+    stamp = next((found[name] for name in _TIMES if found.get(name) is not None), None)
+    if isinstance(stamp, str):
         try:
-            told = datetime.fromisoformat(told)
+            stamp = datetime.fromisoformat(stamp)
         except ValueError:
             return None
-    return told.timestamp() if isinstance(told, datetime) else told
+    return stamp.timestamp() if isinstance(stamp, datetime) else stamp
 
 
 def foreign(module: str) -> Any:

@@ -46,9 +46,9 @@ def read_manifest(data: bytes, url: str) -> dict[str, ManifestEntry]:
         raise _refused(url, "is damaged: its checksum is not that of its content")
     try:
         facts: Any = json.loads(data)
-        told: Any = facts["manifest"]
-        if told.__class__ is int and told > FORMAT:
-            raise StoreTooNew.of(f"the manifest of {url} has format {told}", told, FORMAT, url=url, path=PATH)
+        version: Any = facts["manifest"]
+        if version.__class__ is int and version > FORMAT:
+            raise StoreTooNew.of(f"the manifest of {url} has format {version}", version, FORMAT, url=url, path=PATH)
         found = {path: ManifestEntry(size, digest) for path, size, digest, *_ in facts["files"]}
         check_paths(found)
     except InvalidName as error:

@@ -208,8 +208,8 @@ def _is_contended(error: Exception) -> bool:
 
 def _refused(answer: Mapping[str, str]) -> BaseException:
     """The error of one object of a batch that could not be deleted."""
-    said = {"Error": {"Code": answer.get("Code", ""), "Message": answer.get("Message", "")}}
-    error: BaseException = foreign("botocore.exceptions").ClientError(said, "DeleteObjects")
+    response = {"Error": {"Code": answer.get("Code", ""), "Message": answer.get("Message", "")}}
+    error: BaseException = foreign("botocore.exceptions").ClientError(response, "DeleteObjects")
     return error
 
 

@@ -80,9 +80,9 @@ class SignedStore(ForwardingStore):
 
     def info(self) -> dict[str, Any]:
         """Facts about the store, the key that signs, and the trusted keys."""
-        told = self.store.info() if isinstance(self.store, BaseStore) else super().info()
+        facts = self.store.info() if isinstance(self.store, BaseStore) else super().info()
         return {
-            **told,
+            **facts,
             "url": self.url,
             "sign": repr(self.signer) if self.signer is not None else None,
             "trust": self.trust and list(self.trust),

@@ -97,13 +97,13 @@ class ExecutorContract(EndingContract):
         assert executor.submit(tasks.echo_arguments).result(self.patience) == ((), {})
 
     def test_what_a_task_tells_while_it_runs_arrives_in_order_and_before_its_result(self, executor: Executor) -> None:
-        heard: list[object] = []
+        received: list[object] = []
         address = uuid4().hex
-        with notes.received_at(address, heard.append):
-            told = executor.submit(tasks.tell, address, [["a", 1], ["b", b"\xff" * 200_000], ["c", 3]]).result(self.patience)
-        assert told == self.sends_notes
-        if told:
-            assert heard == [["a", 1], ["b", b"\xff" * 200_000], ["c", 3]]
+        with notes.received_at(address, received.append):
+            result = executor.submit(tasks.tell, address, [["a", 1], ["b", b"\xff" * 200_000], ["c", 3]]).result(self.patience)
+        assert result == self.sends_notes
+        if result:
+            assert received == [["a", 1], ["b", b"\xff" * 200_000], ["c", 3]]
 
     def test_lambdas_closures_and_local_classes_are_carried(self, executor: Executor) -> None:
         factor = 3

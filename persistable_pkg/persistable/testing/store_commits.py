@@ -92,8 +92,8 @@ class CommitContract:
             assert list(store.list()) == [path]
 
     def test_it_says_itself_whether_it_is_in_the_memory_of_this_process(self, store: Store) -> None:
-        told = extended(store).in_memory
-        assert told is None or type(told) is bool
+        declared = extended(store).in_memory
+        assert declared is None or type(declared) is bool
         assert in_memory(pickle.loads(pickle.dumps(store))) == in_memory(store)
         if self.shared_between_processes:
             assert not in_memory(store)

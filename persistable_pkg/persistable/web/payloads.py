@@ -65,9 +65,9 @@ def payload_page(site: Site, asked: PageRequest) -> Page:
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
-    told: dict[str, Any] = {"text": redact(failure.text), "message": redact(failure.message), "traceback": redact(failure.traceback)}
-    told["params"] = without_credentials(failure.params)
-    return {**failure._asdict(), "key": str(failure.key), **told}
+    facts: dict[str, Any] = {"text": redact(failure.text), "message": redact(failure.message), "traceback": redact(failure.traceback)}
+    facts["params"] = without_credentials(failure.params)
+    return {**failure._asdict(), "key": str(failure.key), **facts}
 
 
 def _record(entry: Entry) -> tuple[Record | None, str | None]:
@@ -129,12 +129,12 @@ def explain_page(site: Site, asked: PageRequest) -> Page:
             node = entry.node()
         except PersistableError as error:
             note = redact(str(error))
-    told = of_record(entry.place, site.catalog.store) if node is None else of_node(node, site.catalog.store)
-    told["why"] = [redact(line) for line in told["why"]]
-    found = by_keys(site.catalog, site.catalog.index, [row["key"] for row in told["upstream"]])
+    explanation = of_record(entry.place, site.catalog.store) if node is None else of_node(node, site.catalog.store)
+    explanation["why"] = [redact(line) for line in explanation["why"]]
+    found = by_keys(site.catalog, site.catalog.index, [row["key"] for row in explanation["upstream"]])
     labels = {str(each.key): label for each, label in zip(found, labels_of(found, upstream_of_all(site.catalog, found)), strict=True)}
-    told["upstream"] = [{**row, "label": labels[row["key"]], "why": redact(row["why"])} for row in told["upstream"]]
-    facts = {**row_of(entry), **told, "code_compared": node is not None, "note": note}
+    explanation["upstream"] = [{**row, "label": labels[row["key"]], "why": redact(row["why"])} for row in explanation["upstream"]]
+    facts = {**row_of(entry), **explanation, "code_compared": node is not None, "note": note}
     return Page(f"Explain {entry.name}", "explain.html", facts, {"entry": entry})
 
 
@@ -144,10 +144,10 @@ def diff_page(site: Site, asked: PageRequest) -> Page:
     found = site.catalog.diff(a, b, payloads=False)
     by_class = asked.query.get("read") == "class"
     compared, note = _compared(site, a, b, by_class)
-    told = found.to_dict()
-    params: dict[str, list[Any]] = told["params"]
+    difference = found.to_dict()
+    params: dict[str, list[Any]] = difference["params"]
     masked = {path: [without_credentials(each, path.rpartition(".")[2]) for each in pair] for path, pair in params.items()}
-    facts: dict[str, Any] = {**told, "params": masked, "labels": [a.label, b.label]}
+    facts: dict[str, Any] = {**difference, "params": masked, "labels": [a.label, b.label]}
     if compared is not None:
         facts |= {"payloads": {"outcome": compared.outcome, "differences": list(map(str, compared.differences))}, "note": ""}
     else:

@@ -161,10 +161,10 @@ def in_words(collection: Collection) -> str:
 
 def notes(collection: Collection) -> list[str]:
     """Further facts of a collection, in lines."""
-    said = [f"{number} {'stays' if number == 1 else 'stay'}: {why}" for why, number in collection.kept.items()]
+    lines = [f"{number} {'stays' if number == 1 else 'stay'}: {why}" for why, number in collection.kept.items()]
     if collection.stays_in_place:
-        said.append("space is freed when the trash is emptied: this store cannot rename, so the files stay where they are until then")
-    return said
+        lines.append("space is freed when the trash is emptied: this store cannot rename, so the files stay where they are until then")
+    return lines
 
 
 def _count(number: int) -> str:

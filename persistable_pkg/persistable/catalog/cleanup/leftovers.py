@@ -114,9 +114,9 @@ def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
         beats = int(store.get(base + ".beat"))
     except (FileNotFoundError, ValueError):
         beats = 0
-    told = time.time() - (beats + 2) * heartbeat.beat_of(store)
+    last_beat = time.time() - (beats + 2) * heartbeat.beat_of(store)
     times = [changed for path, stat in files if ".claim" in path and (changed := changed_at(store, stat)) is not None]
-    return max([told, *times[:1]])  # the owner of an older claim with fewer heartbeats is gone with its host
+    return max([last_beat, *times[:1]])  # the owner of an older claim with fewer heartbeats is gone with its host
 
 
 def changed_at(store: Store, stat: Stat) -> float | None:
@@ -236,10 +236,10 @@ class Survey:
         for base, tokens in self._payloads.items():
             if base in self._taken.live or self._is_plain(base, tokens):
                 continue
-            told = [trash_files.named_files(store, base) for store in self._stores]
-            if None in told:
+            known = [trash_files.named_files(store, base) for store in self._stores]
+            if None in known:
                 continue
-            named = {path for each in told for path in each or ()}
+            named = {path for each in known for path in each or ()}
             begun = self._begun_folder(base)
             for token, bucket in tokens.items():
                 if token in commit.uncertain_tokens:

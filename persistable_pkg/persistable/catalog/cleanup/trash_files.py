@@ -220,7 +220,7 @@ def holding_claims(whole: Store, bases: Iterable[str], holder: FrameType, abando
             claim.release()
 
 
-# ------------------------------------------------------------------ restored
+# ------------------------------------------------------------------ restoring
 
 
 class KeptItem(NamedTuple):
@@ -306,7 +306,7 @@ def is_same(store: Store, file: FileFact) -> bool:
         return False
 
 
-# ------------------------------------------------------------------ emptied
+# ------------------------------------------------------------------ emptying
 
 
 class EmptyResult(NamedTuple):

@@ -76,14 +76,14 @@ class Verification:
         return not (self.corrupt or self.missing or self.untrusted or self.diverging)
 
     def _head(self) -> str:
-        told = [
+        parts = [
             (self.sound, "sound"),
             (self.corrupt, "corrupt"),
             (self.missing, "missing"),
             (self.untrusted, "untrusted"),
             (self.diverging, "diverging"),
         ]
-        counts = [f"{len(found)} {word}" for found, word in told if found or word == "sound"]
+        counts = [f"{len(found)} {word}" for found, word in parts if found or word == "sound"]
         counts += [f"{len(self.orphans)} orphan{'s' if len(self.orphans) > 1 else ''}"] if self.orphans else []
         return f"{', '.join(counts)}; {size_in_words(self.size)} read in {duration_in_words(self.seconds)}"
 
@@ -262,9 +262,9 @@ def _reproduce(catalog: Catalog, found: Verification, part: float) -> None:
     able: list[Any] = [entry for entry in found.sound if entry.made == "generated" and entry.key is not None]
     for entry in random.sample(able, math.ceil(part * len(able))):
         try:
-            told = reproduce(catalog.node(entry).bind(catalog.store))
+            reproduction = reproduce(catalog.node(entry).bind(catalog.store))
         except PersistableError as error:
-            told = impossible(entry.key, error)
-        found.reproductions[entry] = told
-        if told.outcome == "different":
+            reproduction = impossible(entry.key, error)
+        found.reproductions[entry] = reproduction
+        if reproduction.outcome == "different":
             found.diverging.append(entry)

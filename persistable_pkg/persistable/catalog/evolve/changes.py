@@ -54,9 +54,9 @@ class Changes:
 
     def lines(self) -> list[str]:
         """The names to be changed, in words."""
-        said = [f"name {self.name[0]} -> {self.name[1]}"] if self.name else []
-        said += [f"param {old} -> {new}" for old, new in self.params.items()]
-        return said + [f"class {old} -> {new}" for old, new in self.classes.items()]
+        found = [f"name {self.name[0]} -> {self.name[1]}"] if self.name else []
+        found += [f"param {old} -> {new}" for old, new in self.params.items()]
+        return found + [f"class {old} -> {new}" for old, new in self.classes.items()]
 
     # application
 

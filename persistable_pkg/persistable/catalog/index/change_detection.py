@@ -203,17 +203,17 @@ class _Database:
             yield FolderState(folder, {} if _is_hidden(folder) else files, stamp, by_inode=True)
 
     def _stamp(self) -> str | None:
-        now, told = time.time(), list[str]()
+        now, stamps = time.time(), list[str]()
         for ending in ("", "-wal"):
             try:
                 found = os.stat(self._database.file + ending)
             except OSError:
-                told.append("-")
+                stamps.append("-")
                 continue
             if now - found.st_mtime <= SETTLED:
                 return None
-            told.append(f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}")
-        return " ".join(told)
+            stamps.append(f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}")
+        return " ".join(stamps)
 
 
 class _Listed:

@@ -81,9 +81,8 @@ class Index:
         self._anew = False  # whether its file has been made anew once
         self._db: sqlite3.Connection | None = None
         self.lock = threading.RLock()
-        if (
-            not private
-        ):  # that of `replacement` is used under the lock of another, for which a fork waits: registering would wait for the fork
+        # that of `replacement` is used under the lock of another, for which a fork waits: registering would wait for the fork
+        if not private:
             close_at_forks(self)
 
     def use(self, act: Callable[[sqlite3.Connection], Result], filled: bool = False) -> Result:
@@ -268,7 +267,7 @@ def _code_of(error: sqlite3.DatabaseError) -> int:
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Tell an index that is damaged from one that is locked, or is on a full disk, and from a query that SQLite cannot answer."""
     if _code_of(error) in _OF_THE_QUERY:
-        return any(said in str(error) for said in ("no such", "malformed"))
+        return any(text in str(error) for text in ("no such", "malformed"))
     return _code_of(error) not in _UNUSABLE
 
 

@@ -43,12 +43,12 @@ class CodeChange(NamedTuple):
     sources: tuple[str | None, str | None] = (None, None)
 
     def __str__(self) -> str:
-        told = f"{self.function} of {self.of}: {self.change}"
+        text = f"{self.function} of {self.of}: {self.change}"
         before, after = self.sources
         if before is None or after is None:
-            return told
+            return text
         lines = [*unified_diff(before.splitlines(), after.splitlines(), "a", "b", n=2, lineterm="")][2:]
-        return "\n".join([told, *(f"    {line}" for line in lines[:SHOWN]), *(["    ..."] if len(lines) > SHOWN else [])])
+        return "\n".join([text, *(f"    {line}" for line in lines[:SHOWN]), *(["    ..."] if len(lines) > SHOWN else [])])
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,12 @@ class Reproduction:
         diverging = next((each for each in self.nodes if _RANK[each.outcome] >= _RANK["different"]), None)
         self.outcome: Outcome = worst.outcome
         self.first: Key | None = None if diverging is None else diverging.key
-        told = diverging or worst
-        own = told.why if told.key == key or worst.outcome == "identical" else f"{told.label} [{told.key}] is {told.outcome}: {told.why}"
+        decisive = diverging or worst
+        own = (
+            decisive.why
+            if decisive.key == key or worst.outcome == "identical"
+            else f"{decisive.label} [{decisive.key}] is {decisive.outcome}: {decisive.why}"
+        )
         number = len(self.nodes)
         many = f" ({number} nodes made again)" if number > 1 else ""
         self.why = f"{own}{many}{f'; {note}' if note else ''}"
@@ -119,12 +123,12 @@ def reproduce(
         failures = remake.run(progress)
         found: list[NodeReproduction] = []
         for each in remake.remade:
-            told = remake.judge(each, failures, rtol, atol)
-            differs = told is not None and told.outcome in ("different", "impossible") and remake.is_made(each)
-            if told is not None and differs and all(before.outcome in ("identical", "equal") for before in found):
+            verdict = remake.judge(each, failures, rtol, atol)
+            differs = verdict is not None and verdict.outcome in ("different", "impossible") and remake.is_made(each)
+            if verdict is not None and differs and all(before.outcome in ("identical", "equal") for before in found):
                 with _scratch() as second:
-                    told = told._replace(why=f"{told.why}. {remake.cause(each, second)}")
-            found += [] if told is None else [told]
+                    verdict = verdict._replace(why=f"{verdict.why}. {remake.cause(each, second)}")
+            found += [] if verdict is None else [verdict]
         if found[-1].outcome in ("identical", "equal"):
             changed = remake.changes(node.key)
             found[-1] = found[-1]._replace(why=f"{found[-1].why}{f', though its code has changed since: {changed}' if changed else ''}")
@@ -257,9 +261,9 @@ class _ReproductionRun:
         if found.outcome == "identical":
             why = f"{seconds}: the same value, dtype and type"
         else:
-            told = "; ".join(map(str, found.differences[:_SHOWN])) + ("; …" if found.number > _SHOWN else "")
+            text = "; ".join(map(str, found.differences[:_SHOWN])) + ("; …" if found.number > _SHOWN else "")
             within = f"within rtol={rtol:g}, atol={atol:g}: " if (rtol or atol) and found.outcome == "equal" else ""
-            why = f"{within}{redact(told)}"
+            why = f"{within}{redact(text)}"
         return NodeReproduction(node.key, node.label, found.outcome, why, found, new.seconds)
 
     def is_made(self, node: Node) -> bool:
@@ -271,9 +275,9 @@ class _ReproductionRun:
 
     def cause(self, node: Node, second: Store) -> str:
         """The reason why a payload differs now, in plain words."""
-        said: list[str] = []
+        causes: list[str] = []
         if self._is_random(node, second):
-            said.append(
+            causes.append(
                 "Two new generations differ from each other as well: it is made with unseeded randomness, or from the time or something "
                 "else that is no param (self.rng is seeded, or make the seed a param)"
             )
@@ -281,26 +285,26 @@ class _ReproductionRun:
         assert record is not None
         changed = self.changes(node.key)
         if changed:
-            said.append(f"The code has changed since: {changed}")
+            causes.append(f"The code has changed since: {changed}")
         others = other_versions(record.versions)
         if others:
             shown = [f"{name} {was} then, {now or 'not installed'} now" for name, (was, now) in list(others.items())[:_VERSIONS]]
             more = len(others) - len(shown)
-            said.append(f"Versions are others: {', '.join(shown)}{f' and {more} more' if more else ''}")
-        if not said:
-            said.append(
+            causes.append(f"Versions are others: {', '.join(shown)}{f' and {more} more' if more else ''}")
+        if not causes:
+            causes.append(
                 f"Its code and all versions are the same, and two new generations agree, so something else differs: it was made on "
                 f"{record.host} ({record.facts().get('platform', 'unknown')}), or from data that is no param"
             )
-        return ". ".join(said)
+        return ". ".join(causes)
 
     def changes(self, key: Key) -> str:
         """The changes of its own and upstream code since the stored payload was made, in words."""
         record = self.records[key]
         assert record is not None
         verdict = judged(self.original_nodes[key], self.store, record)
-        told = verdict.describe() or (f"it was made by {verdict.foreign}" if verdict.foreign else "")
-        return "; ".join([*([told] if told else []), *verdict.unknown])
+        text = verdict.describe() or (f"it was made by {verdict.foreign}" if verdict.foreign else "")
+        return "; ".join([*([text] if text else []), *verdict.unknown])
 
     def _is_random(self, node: Node, second: Store) -> bool:
         """Tell whether two new generations differ from each other."""

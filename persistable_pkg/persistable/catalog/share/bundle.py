@@ -246,7 +246,7 @@ class _Export:
                 yield path, Record.parse(spool.read(size)), present
 
         number = len(self._places)
-        told = crate.About(
+        description = crate.About(
             about.get("name") or "Results with their records",
             about.get("description") or f"{number} results, each with the record of how it was made, and their lineage.",
             about.get("author") or "",
@@ -262,7 +262,7 @@ class _Export:
                 size += len(data)
                 out.write(data)
 
-            crate.write_crate(told, self._files, records, write)
+            crate.write_crate(description, self._files, records, write)
         self._files[crate.PATH] = ManifestEntry(size, hasher.hexdigest())
         self._result.size += size
 

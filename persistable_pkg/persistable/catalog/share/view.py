@@ -70,11 +70,11 @@ def view(catalog: Catalog, folder: str | os.PathLike[str], entries: Iterable[Ent
     for base, entry in _bases(fields, found):
         key = cast("Key", entry.key)
         files = _files(catalog.store, entry, key, result)
-        told = base
-        while any((told + rest).casefold() in names for rest in files):
-            told = _with_digest(told, str(key))
+        checked = base
+        while any((checked + rest).casefold() in names for rest in files):
+            checked = _with_digest(checked, str(key))
         for rest, target in files.items():
-            path = check_path(told + rest)
+            path = check_path(checked + rest)
             names.add(path.casefold())
             targets[path] = target
             result.links[path] = key

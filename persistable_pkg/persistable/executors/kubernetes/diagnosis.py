@@ -79,8 +79,8 @@ def _ended(status: Json, ended: Json | None) -> State:
     if word == "DeadlineExceeded":
         return State("ended", has_log, code, "deadline", _joined(word, message))
     if word in ("Evicted", "Preempting", "Preempted", "NodeLost", "NodeAffinity", "Shutdown", "Terminated") or disrupted is not None:
-        told = (word, message) if word or disrupted is None else (disrupted.get("reason"), disrupted.get("message"))
-        return State("ended", has_log, code, "evicted", _joined(*told))
+        reasons = (word, message) if word or disrupted is None else (disrupted.get("reason"), disrupted.get("message"))
+        return State("ended", has_log, code, "evicted", _joined(*reasons))
     if ended is None:
         return State("ended", False, None, "container" if status.get("phase") == "Failed" else "", _joined(word, message))
     word, message = str(ended.get("reason") or ""), str(ended.get("message") or "")

@@ -325,13 +325,15 @@ class KubernetesEngine(Engine):
         entry.looked = now
         try:
             found = self._api.job(entry.name)
-            told = self._api.messages(entry.name) if found is not None else []
+            messages = self._api.messages(entry.name) if found is not None else []
         except (Refused, Unreachable):
             return
         if found is None:
             entry.ended = State("ended", cause="deleted", reason="its Job was deleted, by somebody or by the cluster")
         elif now - max(entry.since, self._ran) >= self._patience:
-            entry.error = self._unfit(f"no pod was made for the Job {entry.name}: {told[-1] if told else 'the cluster does not say why'}")
+            entry.error = self._unfit(
+                f"no pod was made for the Job {entry.name}: {messages[-1] if messages else 'the cluster does not say why'}"
+            )
             entry.ended = State("ended")
             self._remove(entry.name)
 

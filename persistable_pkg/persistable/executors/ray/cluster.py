@@ -79,9 +79,9 @@ class Cluster:
         here = [{name: amount for name, amount in node["Resources"].items() if ":" not in name} for node in self.nodes()]
         names = {name for node in here for name in node} | set(wanted)
         most = {name: max((node.get(name, 0.0) for node in here), default=0.0) for name in sorted(names)}
-        told = "; ".join(_told(node) for node in here[:8]) + ("; ..." if len(here) > 8 else "")
+        text = "; ".join(_told(node) for node in here[:8]) + ("; ..." if len(here) > 8 else "")
         return Infeasible(
-            f"no node of the Ray cluster has {_told(wanted)}. Its {len(here)} nodes have: {told}. Ask for less, or start a larger node",
+            f"no node of the Ray cluster has {_told(wanted)}. Its {len(here)} nodes have: {text}. Ask for less, or start a larger node",
             wanted=wanted,
             available=most,
         )

@@ -357,5 +357,5 @@ def _error(task: Task) -> BaseException | None:
 
 
 def _died(error: BaseException) -> WorkerDied:
-    told = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return WorkerDied(f"the Ray worker that performed this task is gone: {told}", exitcode=None)
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return WorkerDied(f"the Ray worker that performed this task is gone: {message}", exitcode=None)

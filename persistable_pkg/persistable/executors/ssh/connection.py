@@ -102,8 +102,8 @@ class SSHConnection:
         try:
             while data := await process.stdout.read(_CHUNK):
                 received(data)
-            said = (await process.stderr.read()).decode(errors="replace").strip()
-            reason = f"{reason}: {said[-500:]}" if said else reason
+            message = (await process.stderr.read()).decode(errors="replace").strip()
+            reason = f"{reason}: {message[-500:]}" if message else reason
         except Exception as error:  # noqa: BLE001 - after any error, the connection is lost
             reason = str(error) or type(error).__name__
         lost(reason)

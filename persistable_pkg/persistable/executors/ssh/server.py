@@ -55,8 +55,8 @@ class Server:
     def serve(self) -> None:
         """Serve until the driver is gone."""
         os.set_blocking(self._reads, False)
-        heard = time.monotonic()
-        while time.monotonic() - heard < SILENCE:
+        last_message = time.monotonic()
+        while time.monotonic() - last_message < SILENCE:
             events = self._wait()
             if any(descriptor == self._reads for descriptor, _ in events):
                 try:
@@ -65,7 +65,7 @@ class Server:
                     continue
                 if not data:
                     return
-                heard = time.monotonic()
+                last_message = time.monotonic()
                 for message in self._decoder.feed(data):
                     if isinstance(message, Call):
                         self._answer(message)

@@ -56,10 +56,10 @@ def start(folder: Path) -> None:
         _supervise(folder, writer)
     os.close(writer)
     try:
-        told = os.read(reader, 1)
+        ready = os.read(reader, 1)
     finally:
         os.close(reader)
-    if not told:
+    if not ready:
         os.waitpid(supervisor, 0)
         raise OSError(f"no worker process could be started for {folder}")
 

@@ -205,8 +205,8 @@ def _attached_bytes(function: FunctionType) -> bytes | None:
     given = [(name, value) for name, value in function.__dict__.items() if not name.startswith("__")]
     if not given and all(kind_of(value) in SCALARS for value in defaults):
         return b""
-    said = [b"-" if kind_of(value) is object else _value_bytes(value, "") for value in [*defaults, *(value for _, value in given)]]
-    return None if None in said else marshal.dumps((said, [name for name, _ in given]), 2)
+    pieces = [b"-" if kind_of(value) is object else _value_bytes(value, "") for value in [*defaults, *(value for _, value in given)]]
+    return None if None in pieces else marshal.dumps((pieces, [name for name, _ in given]), 2)
 
 
 def _library_name(value: Any) -> bytes | None:
@@ -313,7 +313,7 @@ _SKIPPED = frozenset(
 def _class_bytes(cls: type) -> bytes | None:
     """Encode a class without its methods; None if only its source identifies it."""
     attributes = class_dict(cls)
-    said: list[Any] = [[_qualname(base) for base in _class_bases(cls)], _annotations(attributes)]
+    pieces: list[Any] = [[_qualname(base) for base in _class_bases(cls)], _annotations(attributes)]
     raw: bytes | None
     members = exact_dict(attributes.get("_member_map_"))
     if members is not None:  # an enum: its members are all of its body
@@ -321,16 +321,16 @@ def _class_bytes(cls: type) -> bytes | None:
             raw = plain_bytes((instance_dict(member) or {}).get("_value_", UNSET))
             if raw is None:
                 return None
-            said.append((name, raw))
-        return marshal.dumps(said, 2)
+            pieces.append((name, raw))
+        return marshal.dumps(pieces, 2)
     fields = exact_dict(attributes.get("__dataclass_fields__"))
     if fields is not None:
-        said.append(repr(attributes.get("__dataclass_params__")))
+        pieces.append(repr(attributes.get("__dataclass_params__")))
         for name, field in fields.items():
             raw = _field_bytes(field)
             if raw is None:
                 return None
-            said.append((name, raw))
+            pieces.append((name, raw))
     for name, value in attributes.items():
         if name in _SKIPPED or type(value) is FunctionType or issubclass(kind_of(value), property):
             continue
@@ -341,8 +341,8 @@ def _class_bytes(cls: type) -> bytes | None:
             raw = b"slot" if (kind := kind_of(value)) in _SLOTS or kind.__name__ == _FIELD else _value_bytes(value, name)
         if raw is None:
             return None
-        said.append((name, raw))
-    return marshal.dumps(said, 2)
+        pieces.append((name, raw))
+    return marshal.dumps(pieces, 2)
 
 
 # descriptors of fields, and wrappers whose function is followed
@@ -406,7 +406,7 @@ def _part(unit: Unit, walk: Walk) -> str | None:
 
     sources, found = walk.sources, None
     fallback: bytes | None
-    said: list[str] = []
+    pieces: list[str] = []
     if unit.kind == "import":
         return _imported(unit, sources)
     if unit.kind == "function":
@@ -422,18 +422,18 @@ def _part(unit: Unit, walk: Walk) -> str | None:
         if isinstance(found, ModuleType):
             return _imported(unit, sources)
     if found is not None:
-        said.append(f"s:{found.hash}")
+        pieces.append(f"s:{found.hash}")
     if fallback is not None:
-        said.append(f"b:{digest(fallback)}")
+        pieces.append(f"b:{digest(fallback)}")
     if unit.kind == "function" and (captured := captured_bytes(unit.value, walk.stored)) is not None:
-        said.append(f"v:{digest(captured)}")
+        pieces.append(f"v:{digest(captured)}")
     if unit.kind == "attribute" and fallback is not None and getattr(found, "names", None) and "<locals>" in _qualname(unit.owner):
-        said.append(f"v:{digest(fallback)}")  # the enclosing function computes it: source alone is not enough
+        pieces.append(f"v:{digest(fallback)}")  # the enclosing function computes it: source alone is not enough
     if unit.kind in ("function", "class") and (later := sources.assigned_to(unit.value, unit.owner)) is not None:
-        said.append(f"a:{later.hash}")
+        pieces.append(f"a:{later.hash}")
     if unit.kind == "function" and id(unit.value) in walk.registered:
-        said.append(f"{REGISTERED}{walk.registered[id(unit.value)]}")
-    return " ".join(said) or UNREADABLE
+        pieces.append(f"{REGISTERED}{walk.registered[id(unit.value)]}")
+    return " ".join(pieces) or UNREADABLE
 
 
 def _imported(unit: Unit, sources: Any) -> str | None:

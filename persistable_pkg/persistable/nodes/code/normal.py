@@ -149,14 +149,14 @@ def bytecode_text(code: CodeType) -> str:
     for step in steps:
         arg = step.arg
         if step.opcode in _JUMPS:
-            said = f"to {bisect_left(offsets, step.argval)}"
+            text = f"to {bisect_left(offsets, step.argval)}"
         elif step.opcode in _CONSTANTS:
-            said = bytecode_text(step.argval) if isinstance(step.argval, CodeType) else _constant(step.argval)
+            text = bytecode_text(step.argval) if isinstance(step.argval, CodeType) else _constant(step.argval)
         elif step.opcode in _SPELLED:
-            said = str(step.argval)
+            text = str(step.argval)
         else:
-            said = "" if arg is None else str(arg)
-        lines.append(f"{step.opname} {said}")
+            text = "" if arg is None else str(arg)
+        lines.append(f"{step.opname} {text}")
     for entry in getattr(body, "exception_entries", ()):
         span = tuple(bisect_left(offsets, offset) for offset in (entry.start, entry.end, entry.target))
         lines.append(f"except {span} {entry.depth} {entry.lasti}")

@@ -58,14 +58,14 @@ def _function(function: FunctionType, seen: set[int]) -> str:
     from persistable.nodes.code.normal import bytecode_text
 
     found = source.of_function(function)
-    said = [found.hash if found is not None else bytecode_text(function.__code__)]
+    pieces = [found.hash if found is not None else bytecode_text(function.__code__)]
     wrapped = getattr(function, "__wrapped__", None)
     for name, value in [*closure_values(function).items(), *([("__wrapped__", wrapped)] if wrapped is not None else [])]:
         if getattr(value, "__module__", None) in MAINS:
-            said.append(f"{name}={_mark(value, seen)}")
+            pieces.append(f"{name}={_mark(value, seen)}")
         elif (raw := plain_bytes(value)) is not None:
-            said.append(f"{name}={raw.hex()}")
-    return digest("\n".join(said).encode("utf-8", "surrogatepass"))[:_DIGITS]
+            pieces.append(f"{name}={raw.hex()}")
+    return digest("\n".join(pieces).encode("utf-8", "surrogatepass"))[:_DIGITS]
 
 
 def _class(cls: type) -> str:
@@ -76,14 +76,14 @@ def _class(cls: type) -> str:
     if node is not None:
         text = source_text(node)
     else:
-        said = [base.__qualname__ for base in cls.__bases__]
+        pieces = [base.__qualname__ for base in cls.__bases__]
         for name, value in vars(cls).items():
             inner = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
             if type(inner) is FunctionType:
-                said.append(f"{name}:{bytecode_text(inner.__code__)}")
+                pieces.append(f"{name}:{bytecode_text(inner.__code__)}")
             elif name not in _OWN and (raw := plain_bytes(value)) is not None:
-                said.append(f"{name}={raw.hex()}")
-        text = "\n".join(said)
+                pieces.append(f"{name}={raw.hex()}")
+        text = "\n".join(pieces)
     return digest(text.encode("utf-8", "surrogatepass"))[:_DIGITS]
 
 

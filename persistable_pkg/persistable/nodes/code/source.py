@@ -306,8 +306,8 @@ def of_class(cls: type, namespace: Namespace, annotated: bool) -> Found | None:
     if node is None or file is None:
         return None
     body = [part for part in node.body if not isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
-    said = [part.annotation for part in body if annotated and isinstance(part, ast.AnnAssign)]
-    return Found(file.hash(node), _names([*node.decorator_list, *node.bases, *node.keywords, *body, *said]), namespace)
+    annotations = [part.annotation for part in body if annotated and isinstance(part, ast.AnnAssign)]
+    return Found(file.hash(node), _names([*node.decorator_list, *node.bases, *node.keywords, *body, *annotations]), namespace)
 
 
 def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:

@@ -217,18 +217,20 @@ class Command(Persistable[PayloadT, CommandParams]):
             folder / "stdout",
             folder / "stderr",
         )
-        said = {name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._uses_stdout}
-        running.notes.update({"exitcode": exitcode, **said})
-        for name, text in said.items():
+        output_ends = {
+            name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._uses_stdout
+        }
+        running.notes.update({"exitcode": exitcode, **output_ends})
+        for name, text in output_ends.items():
             running.add_subprocess_output(name, text)
         if exitcode != 0:
-            raise _failed(exitcode, said["stdout"], said["stderr"], params.shell)
+            raise _failed(exitcode, output_ends["stdout"], output_ends["stderr"], params.shell)
         if _stamps(given) != untouched:
             raise CommandFailed(
                 "the script wrote into one of its inputs, which is stored and belongs to others: that payload is corrupt now and will be "
                 "generated again; copy an input before changing it",
                 exitcode=exitcode,
-                **said,
+                **output_ends,
             )
         return folder / "stdout" if self._uses_stdout else self._outputs.collect(folder / "outputs")
 

@@ -230,7 +230,7 @@ def _without_secrets(error: Exception) -> Exception:
     """`error`, or, if it or its cause quotes a secret, a StoreError with the same message, redacted."""
     import traceback
 
-    said = "".join(traceback.format_exception(error))
-    if redact(said) == said:
+    text = "".join(traceback.format_exception(error))
+    if redact(text) == text:
         return error
     return StoreError(redact(f"{type(error).__name__}: {error}"), url="", path="")

@@ -99,8 +99,8 @@ class LayersOfStore(BaseStore):
 
     def info(self) -> dict[str, Any]:
         """Facts about the store and each of its layers."""
-        told = [{**extended(layer.store).info(), "readonly": layer.readonly} for layer in self.layers]
-        return {**super().info(), "layers": told}
+        infos = [{**extended(layer.store).info(), "readonly": layer.readonly} for layer in self.layers]
+        return {**super().info(), "layers": infos}
 
     @property
     def in_memory(self) -> bool:  # type: ignore[override]

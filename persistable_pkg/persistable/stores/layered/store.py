@@ -172,13 +172,13 @@ class LayeredStore(LayersOfStore):
             if apart and index != self._primary:
                 continue
             try:
-                for path, told in ask(self.layers[index].store):
+                for path, stat in ask(self.layers[index].store):
                     if path in seen or (index != self._primary and primary_only(path)):
                         continue
                     if index in self._caches and is_mutable(path) and self._mutable.hides(index, path):
                         continue
                     seen.add(path)
-                    yield index, path, told
+                    yield index, path, stat
             except OSError as error:
                 if self._available.failed(index, error) is not None:
                     raise

@@ -70,16 +70,16 @@ def address_of(url: str, schema: str | None = None, table: str | None = None) ->
         raise StoreError(
             f"{shown} is no URL of a database{reason}; write postgresql://user@host:port/database", url=shown, path=""
         ) from None
-    told = {name: str(value) for name, value in found.items() if value is not None}
-    if not all(port.isdecimal() for port in told.get("port", "0").split(",") if port):
+    settings = {name: str(value) for name, value in found.items() if value is not None}
+    if not all(port.isdecimal() for port in settings.get("port", "0").split(",") if port):
         raise StoreError(
             f"{shown} has a port that is no number; in a URL, percent-encode / : @ and ? of a user and password, or give the password by "
             "$PGPASSWORD, ~/.pgpass or the option password=",
             url=shown,
             path="",
         )
-    secrets = {name: told.pop(name) for name in _SECRETS if name in told}
-    return Address(told, secrets, schema, table, named)
+    secrets = {name: settings.pop(name) for name in _SECRETS if name in settings}
+    return Address(settings, secrets, schema, table, named)
 
 
 def _host(host: str) -> str:
