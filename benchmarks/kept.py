@@ -18,6 +18,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from persistable.nodes import loading  # noqa: E402
 from persistable.records.record import SUFFIX  # noqa: E402
 from persistable.records.record_access import find_record  # noqa: E402
 from persistable.runs import worker  # noqa: E402
+from persistable.stores.local import LocalStore  # noqa: E402
 from persistable.stores.record_file import SEAL_BYTES  # noqa: E402
 
 MEMBERS = 2_000
@@ -44,7 +46,7 @@ MEMBERS = 2_000
 def main() -> None:
     """Print each figure."""
     with tempfile.TemporaryDirectory(prefix="kept-") as folder:
-        for measure in (steps_of_a_hit, members_without_nodes, memory_of_members, jobs_in_parts, rows_of_batches):
+        for measure in (steps_of_a_hit, payload_without_rename, members_without_nodes, memory_of_members, jobs_in_parts, rows_of_batches):
             measure(Path(folder))
 
 
@@ -130,6 +132,25 @@ def bare_hit(payload_path: str, record_path: str) -> Callable[[], object]:
     return hit
 
 
+def payload_without_rename(folder: Path) -> None:
+    """A miss of a tiny payload in a folder, whose file is written under its own name."""
+    kind, store, numbers = tiny.ours(), open_store(folder / "miss"), count(10)
+    own_name = LocalStore.put_unreferenced
+
+    def miss() -> None:
+        for _ in range(MEMBERS):
+            kind(store, n=next(numbers)).load_generate()
+
+    def renamed() -> None:
+        LocalStore.put_unreferenced = LocalStore.put  # type: ignore[method-assign]
+        try:
+            miss()
+        finally:
+            LocalStore.put_unreferenced = own_name  # type: ignore[method-assign]
+
+    show("miss, the file of the payload under its own name", "renamed", "us", 1e6 / MEMBERS, miss, renamed)
+
+
 def members_without_nodes(folder: Path) -> None:
     """A family of tiny payloads on SQLite, per member."""
     kept = KeyChunks.direct_generator
@@ -200,9 +221,9 @@ def rows_of_batches(folder: Path) -> None:
             reader.get_batch(number)
 
     bytes_read: list[int] = []
-    for count in (described, read):
+    for act in (described, read):
         with Counting(path) as file:
-            count(file)
+            act(file)
             bytes_read.append(file.count)
     show("rows of 100 batches", "batches read", "ms", 1e3, lambda: described(path.open("rb")), lambda: read(path.open("rb")))
     print(f"  bytes read of {os.path.getsize(path):,}: {bytes_read[0]:,} and {bytes_read[1]:,}")
