@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Shell
 from tests.servers.needs import need, need_program
+
+from persistable.cli.main import VERBS, Verb
 
 
 def test_a_project_to_begin_with_runs(shell: Shell) -> None:
@@ -148,3 +154,12 @@ def test_a_command_without_standard_output_does_its_work(shell: Shell) -> None:
         )
         assert done.returncode == 0, done.stderr
     assert "2 reused" in shell("run").out or "nothing to do" in shell("run").out
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_help_describes_parameters_that_there_are(verb: Verb) -> None:
+    module, _, name = verb.function.partition(":")
+    function = getattr(import_module(module), name)
+    text = inspect.getdoc(function) or ""
+    described = set(re.findall(r"^(\w+)$", text.partition("Parameters\n----------\n")[2], re.MULTILINE))
+    assert described <= inspect.signature(function).parameters.keys()

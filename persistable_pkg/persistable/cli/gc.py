@@ -155,7 +155,7 @@ def restore(*items: str, show: Annotated[bool, Parameter(name="--list", negative
 
     Parameters
     ----------
-    what
+    items
         Keys, beginnings of digests, names, or stamps of cleanups; without any, everything.
     show
         List the content of the trash, and stop.

@@ -126,12 +126,12 @@ class Inputs(Protocol):
 
 
 @contextmanager
-def naming(what: str) -> Generator[None]:
-    """Prefix the messages of FormatErrors with `what` they are about: unlike notes, messages appear in records, results and tables."""
+def naming(subject: str) -> Generator[None]:
+    """Prefix the messages of FormatErrors with `subject`: unlike notes, messages appear in records, results and tables."""
     try:
         yield
     except FormatError as error:
-        error.args = (f"{what}: {error}",)
+        error.args = (f"{subject}: {error}",)
         raise
 
 
